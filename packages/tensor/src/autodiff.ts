@@ -1,0 +1,58 @@
+import { tf, type Tensor } from './tf.ts';
+import { flattenTree, treeMap, type Tree } from './tree.ts';
+
+/** Value of `f` at `xs` and the vector-Jacobian product: `pullback(w)` gives one Jᵀw per input. Call inside `tf.tidy` or a compiled function. */
+export function vjp(f: (...xs: Tensor[]) => Tensor, xs: Tensor[], cotangent: Tensor): { value: Tensor; grads: Tensor[] } {
+  return tf.valueAndGrads(f)(xs, cotangent);
+}
+
+/**
+ * Value of `f` at `xs` and its directional derivative J·ẋ, by transposing w ↦ Jᵀw, which is linear in w.
+ *
+ * Only the path through the cotangent is differentiated twice, so faulty second derivatives of TensorFlow.js with respect to inputs are
+ * not touched. A `null` tangent means zero. Neither result carries a gradient to parameters that `f` closes over.
+ */
+export function jvp(f: (...xs: Tensor[]) => Tensor, xs: Tensor[], tangents: (Tensor | null)[]): { value: Tensor; tangent: Tensor } {
+  if (xs.length !== tangents.length) throw new Error(`jvp: wanted ${xs.length} tangents, one for each input, got ${tangents.length}`);
+  const moving = xs.flatMap((_, i) => (tangents[i] === null ? [] : [i]));
+  if (moving.length === 0) throw new Error('jvp: wanted at least one tangent that is not null, got none');
+  for (const i of moving) {
+    const tangent = tangents[i]!;
+    if (tangent.shape.join() !== xs[i]!.shape.join()) throw new Error(`jvp: tangent ${i}: wanted shape [${xs[i]!.shape}], got [${tangent.shape}]`);
+  }
+  let value: Tensor | undefined;
+  const movingInputs = moving.map((i) => xs[i]!);
+  const along = (...inputs: Tensor[]): Tensor => {
+    const all = [...xs];
+    moving.forEach((i, k) => (all[i] = inputs[k]!));
+    return f(...all);
+  };
+  const pairing = (w: Tensor): Tensor => {
+    const { value: y, grads } = tf.valueAndGrads(along)(movingInputs, w);
+    value = y;
+    return moving.map((i, k) => tf.sum(tf.mul(grads[k]!, tangents[i]!))).reduce((a, b) => tf.add(a, b));
+  };
+  // The pairing is linear in w, so any w gives the same gradient; the shape of f's output is not known before it has run.
+  const probe = tf.tidy(() => along(...movingInputs).shape);
+  const tangent = tf.grad(pairing)(tf.zeros(probe));
+  return { value: value!, tangent };
+}
+
+/** Loss, gradients as a tree like `params`, and whatever else `f` returns beside the loss. Call inside `tf.tidy` or a compiled function. */
+export function valueAndGrad<P extends Tree, Aux extends Tree>(
+  f: (params: P) => { loss: Tensor; aux: Aux },
+  params: P,
+): { loss: Tensor; aux: Aux; grads: P } {
+  const leaves = flattenTree(params);
+  const paths = Object.keys(leaves);
+  let aux: Aux | undefined;
+  const { value, grads } = tf.valueAndGrads((...xs: Tensor[]) => {
+    const byPath = Object.fromEntries(paths.map((path, i) => [path, xs[i]!]));
+    const out = f(treeMap((_, path) => byPath[path]!, params));
+    if (out.loss.rank !== 0) throw new Error(`valueAndGrad: wanted a scalar loss, got shape [${out.loss.shape}]`);
+    aux = treeMap((leaf) => tf.keep(leaf), out.aux);
+    return out.loss as tf.Scalar;
+  })(Object.values(leaves));
+  const gradByPath = Object.fromEntries(paths.map((path, i) => [path, grads[i]!]));
+  return { loss: value, aux: aux!, grads: treeMap((_, path) => gradByPath[path]!, params) };
+}

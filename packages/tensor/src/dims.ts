@@ -1,0 +1,23 @@
+import { isTensor } from './tree.ts';
+import type { Tensor } from './tf.ts';
+
+/**
+ * Checks a shape against named axes and returns their sizes: `dims(x, 'B H W C', 'meanFlowLoss: x', { C: 3 })`.
+ *
+ * A token of the pattern is a name (bound on first use, equal afterwards, or equal to `known`) or a number. An empty pattern is a scalar.
+ * @throws Error with one sentence: where, what was wanted, what came.
+ */
+export function dims<Name extends string = string>(x: Tensor, pattern: string, where: string, known: Readonly<Record<string, number>> = {}): Record<Name, number> {
+  const tokens = pattern.trim() === '' ? [] : pattern.trim().split(/\s+/);
+  if (!isTensor(x)) throw new Error(`${where}: wanted a tensor [${tokens.join(', ')}], got ${x === null ? 'null' : typeof x}`);
+  const sizes: Record<string, number> = { ...known };
+  const wanted = (): string => `[${tokens.map((t) => (t in sizes && !/^\d+$/.test(t) ? `${t}=${sizes[t]}` : t)).join(', ')}]`;
+  if (x.shape.length !== tokens.length) throw new Error(`${where}: wanted shape ${wanted()}, got [${x.shape.join(', ')}]`);
+  tokens.forEach((token, axis) => {
+    const size = x.shape[axis]!;
+    const bound = /^\d+$/.test(token) ? Number(token) : sizes[token];
+    if (bound !== undefined && bound !== size) throw new Error(`${where}: wanted shape ${wanted()}, got [${x.shape.join(', ')}]`);
+    sizes[token] = size;
+  });
+  return sizes as Record<Name, number>;
+}
