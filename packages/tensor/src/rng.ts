@@ -43,19 +43,35 @@ export class Rng {
   /** [n] float32, uniform in [0, 1), multiples of 2⁻²⁴. */
   uniforms(n: number): Float32Array {
     const out = new Float32Array(count('Rng.uniforms', n));
-    for (let i = 0; i < n; i++) out[i] = (this.#word(n - i) >>> 8) * 2 ** -24;
+    for (let i = 0; i < n;) {
+      const [words, end] = this.#run(n - i);
+      let next = this.#next;
+      while (next < end) out[i++] = (words[next++]! >>> 8) * 2 ** -24;
+      this.#next = next;
+    }
     return out;
   }
 
   /** [n] float32, standard normal. */
   normals(n: number): Float32Array {
     const out = new Float32Array(count('Rng.normals', n));
-    for (let i = 0; i < n; i++) {
-      const word = this.#word(n - i);
-      const layer = word & (LAYERS - 1);
-      const magnitude = word >>> 8;
-      const x = magnitude < inside[layer]! ? magnitude * step[layer]! : this.#rare(layer, magnitude);
-      out[i] = word & 128 ? -x : x;
+    let i = 0;
+    while (i < n) {
+      // The common case runs over the buffer in local variables; a rare one draws more words and so moves the stream itself.
+      const [words, end] = this.#run(n - i);
+      let next = this.#next;
+      let word = 0;
+      let layer = 0;
+      let sure = true;
+      while (sure && next < end) {
+        word = words[next++]!;
+        layer = word & (LAYERS - 1);
+        sure = word >>> 8 < inside[layer]!;
+        // Bit 7 is the sign.
+        out[i++] = (1 - ((word >>> 6) & 2)) * ((word >>> 8) * step[layer]!);
+      }
+      this.#next = next;
+      if (!sure) out[i - 1] = (1 - ((word >>> 6) & 2)) * this.#rare(layer, word >>> 8);
     }
     return out;
   }
@@ -133,6 +149,12 @@ export class Rng {
   #word(wanted: number): number {
     if (this.#next >= this.#filled) this.#refill(wanted);
     return this.#words[this.#next++]!;
+  }
+
+  /** The buffer, refilled if it is used up, and the end of the part of it that the next `wanted` words take from `#next` on. */
+  #run(wanted: number): [words: Int32Array, end: number] {
+    if (this.#next >= this.#filled) this.#refill(wanted);
+    return [this.#words, Math.min(this.#filled, this.#next + wanted)];
   }
 
   #refill(wanted: number): void {
