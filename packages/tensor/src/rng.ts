@@ -14,7 +14,7 @@ const TWO_32 = 2 ** 32;
 /**
  * A counter-based, splittable stream of random numbers (Threefry-4x32-20).
  *
- * - The numbers are a function of the seed, the path of child names and how many words were drawn, the same on every engine and machine.
+ * - The numbers are a function of the seed, the path of child names and how many words were drawn, the same for every backend.
  * - `child(name)` depends on the seed and the path of names only, never on how far this stream or any other was drawn.
  * - Draws do not depend on how they are cut: `normals(3)` then `normals(4)` are the numbers of `normals(7)`.
  *
@@ -52,7 +52,7 @@ export class Rng {
     return out;
   }
 
-  /** [n] float32, standard normal. */
+  /** [n] float32, standard normal; bit for bit on V8 (another JavaScript engine may round the logarithm and exponential differently). */
   normals(n: number): Float32Array {
     const out = new Float32Array(count('Rng.normals', n));
     let i = 0;
