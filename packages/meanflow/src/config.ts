@@ -1,0 +1,69 @@
+import { z } from 'zod';
+
+/** Law of one time: sigmoid(std·n + mean) of a standard normal n, or uniform on [0, 1). */
+export const timeDistribution = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('logit-normal'), mean: z.number(), std: z.number().positive() }),
+  z.strictObject({ kind: z.literal('uniform') }),
+]);
+export type TimeDistribution = z.infer<typeof timeDistribution>;
+
+const share = z.number().min(0).max(1);
+const pair = { t: timeDistribution, r: timeDistribution };
+
+/**
+ * How (t, r) are drawn. The official codes both have a `ratio` of 0.75 and mean opposite things, hence two names here: `equalShare` is the
+ * share of rows with r = t (JAX `data_proportion`), `movingShare` the probability of r != t (PyTorch `ratio`).
+ */
+export const timeSamplerConfig = z.discriminatedUnion('rule', [
+  z.strictObject({ rule: z.literal('prefix'), ...pair, equalShare: share }),
+  z.strictObject({ rule: z.literal('bernoulli'), ...pair, movingShare: share }),
+  z.strictObject({ rule: z.literal('separate'), ...pair, movingShare: share }),
+]);
+export type TimeSamplerConfig = z.infer<typeof timeSamplerConfig>;
+
+const logitNormal = (mean: number, std: number): TimeDistribution => ({ kind: 'logit-normal', mean, std });
+
+/** The three published samplers. */
+export const timeSamplers = {
+  imagenet: { rule: 'prefix', t: logitNormal(-0.4, 1), r: logitNormal(-0.4, 1), equalShare: 0.75 },
+  cifar: { rule: 'bernoulli', t: logitNormal(-2, 2), r: logitNormal(-2, 2), movingShare: 0.75 },
+  cifarImproved: { rule: 'separate', t: logitNormal(-0.6, 1.6), r: logitNormal(-4, 1.6), movingShare: 0.75 },
+} as const satisfies Record<string, TimeSamplerConfig>;
+
+/** Adaptive weight w = 1/(S + c)^p of a sample with summed squared error S. p = 0 is the plain squared error; below about 50 dimensions use it. */
+export const weightConfig = z.strictObject({ p: z.number().min(0), c: z.number().min(0) });
+export type WeightConfig = z.infer<typeof weightConfig>;
+
+/** Weights of the official codes. */
+export const weights = {
+  imagenet: { p: 1, c: 0.01 },
+  cifar: { p: 0.75, c: 0.001 },
+  none: { p: 0, c: 0.001 },
+} as const satisfies Record<string, WeightConfig>;
+
+/**
+ * Guidance inside training: ω (`omega`) weighs e - x, κ (`kappa`) the conditional prediction; the effective scale is ω' = ω/(1 - κ).
+ * Outside `interval` (inclusive at both ends, in t) there is no guidance.
+ */
+export const guidanceConfig = z.strictObject({
+  omega: z.number(),
+  kappa: z.number().refine((kappa) => kappa !== 1, 'wanted a kappa other than 1, for which the effective scale ω/(1 - κ) is not defined'),
+  interval: z
+    .tuple([z.number(), z.number()])
+    .refine(([start, end]) => start <= end, 'wanted start <= end')
+    .default([0, 1]),
+});
+export type GuidanceConfig = z.infer<typeof guidanceConfig>;
+export type GuidanceOptions = z.input<typeof guidanceConfig>;
+
+/** Class dropout: by the official rule (as many rows as draws fall below `probability`, taken from the top) or row by row. */
+export const classDropConfig = z.strictObject({ probability: share, rule: z.enum(['prefix', 'row']) });
+export type ClassDropConfig = z.infer<typeof classDropConfig>;
+
+/** `value` read by `schema`, or an Error of one sentence: where, which field, what was wrong. */
+export function readConfig<Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.output<Schema> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0]!;
+  throw new Error(`${where}: ${issue.path.length > 0 ? `${issue.path.join('.')}: ` : ''}${issue.message}`);
+}

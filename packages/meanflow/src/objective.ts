@@ -1,0 +1,192 @@
+import { dims, jvp, stopGradient, tf, type Tensor } from '@atelier/tensor';
+import { readConfig, weightConfig, type WeightConfig } from './config.ts';
+import { checkLike, checkPair, conditionalVelocity, interpolate, perSample, squaredNorm } from './path.ts';
+
+/**
+ * The network N_θ(z; t, h; y): average velocity of the flow between the times t - h and t, through the point z at time t.
+ *
+ * z [B, …], t and h [B] with 0 <= h <= t <= 1 (noise at t = 1), y [B] labels or absent; returns [B, …]. Any TensorFlow.js function fits.
+ * It must treat samples independently (group and layer norms do, batch norm does not) and use the same dropout mask in every call.
+ */
+export type AverageVelocity = (z: Tensor, t: Tensor, h: Tensor, y?: Tensor) => Tensor;
+
+/** Makes a network of the pair (t, r) one of (t, h), h = t - r. The JVP goes through it, so the tangents (1, 0) of (t, r) come out right. */
+export function fromTimePair(network: (z: Tensor, t: Tensor, r: Tensor, y?: Tensor) => Tensor): AverageVelocity {
+  return (z, t, h, y) => network(z, t, tf.sub(t, h), y);
+}
+
+/**
+ * Direction of the total derivative in (z, r, t): ż = z·velocity, ṙ = r, ṫ = t. The identity of section 4 of the paper needs (v, 0, 1); the
+ * others of the paper's table 1b, and (0, 0, 1), are there to show that they fail.
+ */
+export type TangentDirection = { readonly z: number; readonly r: number; readonly t: number };
+export const correctTangent: TangentDirection = { z: 1, r: 0, t: 1 };
+export const wrongTangents = {
+  'v,0,0': { z: 1, r: 0, t: 0 },
+  'v,1,0': { z: 1, r: 1, t: 0 },
+  'v,1,1': { z: 1, r: 1, t: 1 },
+  '0,0,1': { z: 0, r: 0, t: 1 },
+} as const satisfies Record<string, TangentDirection>;
+
+/**
+ * One training batch. x [B, …] data, e [B, …] standard normal noise, t and r [B] with r <= t, y [B] labels.
+ * `velocity` [B, …] is the regressed velocity (a guided one, say; e - x if absent), `tangent` [B, …] the ż of the JVP (`velocity` if absent).
+ */
+export type MeanFlowBatch = { x: Tensor; e: Tensor; t: Tensor; r: Tensor; y?: Tensor; velocity?: Tensor; tangent?: Tensor };
+
+export type MeanFlowOptions = WeightConfig & {
+  /**
+   * The rows [start, end) that may have r < t; all others must have r = t exactly. Their D is multiplied by t - r = 0, so leaving it out changes
+   * nothing but the cost (`dudt` is reported as 0 there). Absent: every row.
+   */
+  movingRows?: readonly [start: number, end: number];
+  /** Direction of the total derivative, `correctTangent` if absent. */
+  direction?: TangentDirection;
+};
+
+/** What the loss is made of. Only `loss`, `lossPerSample`, `squaredError` and `u` carry a gradient. [B] or [B, …] each, `loss` a scalar. */
+export type LossParts = {
+  loss: Tensor;
+  lossPerSample: Tensor;
+  /** S_i = Σ (u - target)², the figure to log: with p = 1 the loss itself is near 1 whatever the network does. */
+  squaredError: Tensor;
+  weight: Tensor;
+  z: Tensor;
+  velocity: Tensor;
+  u: Tensor;
+  target: Tensor;
+};
+export type MeanFlowLoss = LossParts & { dudt: Tensor };
+
+/** Adaptive weight w = 1/(S + c)^p of summed squared errors S [B], without gradient (section 4.3 of arXiv 2505.13447). */
+export function adaptiveWeight(squaredError: Tensor, options: WeightConfig): Tensor {
+  dims(squaredError, 'B', 'adaptiveWeight: squaredError');
+  const { p, c } = readConfig(weightConfig, { p: options.p, c: options.c }, 'adaptiveWeight');
+  if (p === 0) return tf.onesLike(squaredError);
+  return tf.tidy(() => {
+    const base = tf.add(stopGradient(squaredError), c);
+    return stopGradient(p === 1 ? tf.reciprocal(base) : tf.pow(base, -p));
+  });
+}
+
+/** Adaptively weighted squared error of `u` against `target`, both [B, …]: (1/B)·Σ_i w_i·S_i. Nothing flows through `target` or the weight. */
+export function weightedError(
+  u: Tensor,
+  target: Tensor,
+  options: WeightConfig,
+): Pick<LossParts, 'loss' | 'lossPerSample' | 'squaredError' | 'weight'> {
+  checkPair(u, target, 'weightedError');
+  return tf.tidy(() => {
+    const squaredError = squaredNorm(tf.sub(u, stopGradient(target))); // [B, …] -> [B]
+    const weight = adaptiveWeight(squaredError, options);
+    const lossPerSample = tf.mul(weight, squaredError);
+    return { loss: tf.mean(lossPerSample), lossPerSample, squaredError, weight };
+  });
+}
+
+/**
+ * u and its total derivative D = (d/dt) u along a direction, for all rows or, with `movingRows`, D for those rows only (0 elsewhere).
+ *
+ * The rows are cut before the network runs, so that on a lazy engine the moving rows' forward pass is shared between u and the JVP.
+ */
+export function averageVelocityAndDerivative(
+  network: AverageVelocity,
+  at: { z: Tensor; t: Tensor; r: Tensor; y?: Tensor; tangent: Tensor },
+  options: Pick<MeanFlowOptions, 'movingRows' | 'direction'> = {},
+): { u: Tensor; dudt: Tensor } {
+  const where = 'averageVelocityAndDerivative';
+  checkPair(at.z, at.tangent, where);
+  const batch = at.z.shape[0]!;
+  for (const name of ['t', 'r'] as const) dims(at[name], 'B', `${where}: ${name}`, { B: batch });
+  const [start, end] = options.movingRows ?? [0, batch];
+  if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || end > batch || start > end)
+    throw new Error(`${where}: movingRows: wanted whole numbers 0 <= start <= end <= ${batch}, got [${start}, ${end}]`);
+  const direction = options.direction ?? correctTangent;
+  return tf.tidy(() => {
+    const h = tf.sub(at.t, at.r);
+    const forward = (from: number, to: number): Tensor => {
+      const u = network(rows(at.z, from, to), rows(at.t, from, to), rows(h, from, to), at.y && rows(at.y, from, to));
+      checkLike(u, rows(at.z, from, to), `${where}: output of the network`);
+      return u;
+    };
+    const derivative = (): Tensor => {
+      const z = rows(at.z, start, end);
+      const y = at.y && rows(at.y, start, end);
+      const f = (...[zi, ti, hi]: Tensor[]): Tensor => network(zi!, ti!, hi!, y);
+      const t = rows(at.t, start, end);
+      const constant = (value: number): Tensor | null => (value === 0 ? null : tf.fill(t.shape, value));
+      const scaled =
+        direction.z === 0 ? null : direction.z === 1 ? rows(at.tangent, start, end) : tf.mul(rows(at.tangent, start, end), direction.z);
+      return stopGradient(
+        jvp(f, [z, t, rows(h, start, end)], [scaled && stopGradient(scaled), constant(direction.t), constant(direction.t - direction.r)])
+          .tangent,
+      );
+    };
+    const still = (from: number, to: number): Tensor[] => (from < to ? [tf.zeros([to - from, ...at.z.shape.slice(1)])] : []);
+    const pieces = (
+      [
+        [0, start],
+        [start, end],
+        [end, batch],
+      ] as const
+    ).filter(([from, to]) => from < to);
+    return {
+      u: joined(pieces.map(([from, to]) => forward(from, to))),
+      dudt: joined([...still(0, start), ...(start < end ? [derivative()] : []), ...still(end, batch)]),
+    };
+  });
+}
+
+/**
+ * The MeanFlow loss (Eq. 9 to 11, arXiv 2505.13447): with z = (1 - t)·x + t·e, v = e - x and u = N_θ(z; t, t - r),
+ * target = stopgrad(v - (t - r)·D), D = JVP of N_θ at (z, t, h) along (v, 1, 1), loss = (1/B)·Σ_i w_i·Σ (u - target)².
+ *
+ * Call inside `tf.tidy`, `valueAndGrad`, `tf.variableGrads` or a compiled step; what is returned belongs to the caller.
+ * @throws Error if shapes do not agree, the network returns another shape than z, or p or c is negative
+ */
+export function meanFlowLoss(network: AverageVelocity, batch: MeanFlowBatch, options: MeanFlowOptions): MeanFlowLoss {
+  checkBatch(batch, 'meanFlowLoss');
+  return tf.tidy(() => {
+    const { t, r, y } = batch;
+    const z = interpolate(batch.x, batch.e, t);
+    const velocity = stopGradient(batch.velocity ?? conditionalVelocity(batch.x, batch.e));
+    const { u, dudt } = averageVelocityAndDerivative(network, { z, t, r, ...(y && { y }), tangent: batch.tangent ?? velocity }, options);
+    const target = stopGradient(tf.sub(velocity, tf.mul(perSample(tf.sub(t, r), z), dudt)));
+    return { ...weightedError(u, target, options), z, velocity, u, dudt, target };
+  });
+}
+
+/** Means of a per-sample figure [B] over the rows with r = t and the rows with r < t, and their numbers; a mean over no row is NaN. Scalars. */
+export function splitByTimes(
+  perRow: Tensor,
+  times: { t: Tensor; r: Tensor },
+): { equal: Tensor; moving: Tensor; equalRows: Tensor; movingRows: Tensor } {
+  const { B } = dims<'B'>(perRow, 'B', 'splitByTimes: perRow');
+  dims(times.t, 'B', 'splitByTimes: t', { B });
+  dims(times.r, 'B', 'splitByTimes: r', { B });
+  return tf.tidy(() => {
+    const isMoving = tf.cast(tf.less(times.r, times.t), 'float32');
+    const isEqual = tf.sub(1, isMoving);
+    const [movingRows, equalRows] = [tf.sum(isMoving), tf.sum(isEqual)];
+    const mean = (mask: Tensor, count: Tensor): Tensor => tf.div(tf.sum(tf.mul(mask, perRow)), count);
+    return { equal: mean(isEqual, equalRows), moving: mean(isMoving, movingRows), equalRows, movingRows };
+  });
+}
+
+function checkBatch(batch: MeanFlowBatch, where: string): void {
+  checkPair(batch.x, batch.e, where);
+  const B = batch.x.shape[0]!;
+  dims(batch.t, 'B', `${where}: t`, { B });
+  dims(batch.r, 'B', `${where}: r`, { B });
+  if (batch.velocity !== undefined) checkLike(batch.velocity, batch.x, `${where}: velocity`);
+  if (batch.tangent !== undefined) checkLike(batch.tangent, batch.x, `${where}: tangent`);
+  if (batch.y !== undefined) dims(batch.y, 'B', `${where}: y`, { B });
+}
+
+/** Rows [from, to) of a batch; the batch itself when they are all of its rows, so that equal calls stay one node of a lazy graph. */
+function rows(x: Tensor, from: number, to: number): Tensor {
+  if (from === 0 && to === x.shape[0]) return x;
+  return tf.slice(x, [from, ...x.shape.slice(1).map(() => 0)], [to - from, ...x.shape.slice(1)]);
+}
+
+const joined = (pieces: Tensor[]): Tensor => (pieces.length === 1 ? pieces[0]! : tf.concat(pieces, 0));
