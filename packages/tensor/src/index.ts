@@ -3,3 +3,6 @@ export { disposeTree, flattenTree, isTensor, treeLeaves, treeMap, unflattenTree,
 export { dims } from './dims.ts';
 export { jvp, valueAndGrad, vjp } from './autodiff.ts';
 export { Rng, type RngState } from './rng.ts';
+export { toHost, toHostTree, toTensor, type HostTensor } from './host-tensor.ts';
+export { fromNdarray, toNdarray } from './ndarray.ts';
+export { encodeSafetensors, parseSafetensors, type Safetensors } from './safetensors.ts';

@@ -1,0 +1,73 @@
+import { randomUUID } from 'node:crypto';
+import { open, rename, unlink } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
+import type { HostTensor } from './host-tensor.ts';
+import { encodeSafetensors, parseSafetensors, type Safetensors } from './safetensors.ts';
+
+/** `parseSafetensors` of a file. @throws Error naming the file if it is absent, unreadable or damaged. */
+export async function readSafetensors(path: string): Promise<Safetensors> {
+  let bytes: Uint8Array;
+  try {
+    bytes = await readWhole(path);
+  } catch (error) {
+    throw new Error(`readSafetensors: wanted a readable file, got ${(error as Error).message}`, { cause: error });
+  }
+  return parseSafetensors(bytes, path);
+}
+
+/** Writes tensors and metadata as one safetensors file, whole or not at all. */
+export async function writeSafetensors(
+  path: string,
+  tensors: Readonly<Record<string, HostTensor>>,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
+  await writeFileAtomic(path, encodeSafetensors(tensors, metadata));
+}
+
+/**
+ * Writes a file so that whoever reads `path`, also after a crash, finds either the old content or the new one, whole: under a temporary name in
+ * the same folder, synced, then renamed. On failure the temporary file is removed and `path` is as it was. The folder must exist.
+ */
+export async function writeFileAtomic(path: string, content: Uint8Array | string): Promise<void> {
+  if (typeof content !== 'string' && !(content instanceof Uint8Array))
+    throw new Error(`writeFileAtomic: wanted bytes or text for '${path}', got ${typeof content}`);
+  const temporary = `${path}.${randomUUID().slice(0, 8)}.tmp`;
+  try {
+    const file = await open(temporary, 'wx');
+    try {
+      await file.writeFile(content);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await unlink(temporary).catch(() => undefined);
+    throw new Error(`writeFileAtomic: wanted to write '${path}', got ${(error as Error).message}`, { cause: error });
+  }
+  await syncFolder(dirname(resolve(path)));
+}
+
+/** Makes the rename itself durable, where the system lets a folder be synced (Windows does not). */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r').catch(() => undefined);
+  await handle?.sync().catch(() => undefined);
+  await handle?.close();
+}
+
+/** `fs.readFile` stops at 2 GiB, which large checkpoints exceed. */
+async function readWhole(path: string): Promise<Uint8Array> {
+  const file = await open(path, 'r');
+  try {
+    const bytes = new Uint8Array((await file.stat()).size);
+    let at = 0;
+    while (at < bytes.length) {
+      const { bytesRead } = await file.read(bytes, at, Math.min(bytes.length - at, 2 ** 30), at);
+      if (bytesRead === 0) throw new Error(`'${path}' ending after ${at} of ${bytes.length} bytes`);
+      at += bytesRead;
+    }
+    return bytes;
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,154 @@
+import { checkHostTensor, type HostTensor } from './host-tensor.ts';
+import { decodeValues, ITEM_BYTES, type StoredDtype } from './stored-dtype.ts';
+import { repeatedKey } from './repeated-key.ts';
+
+/** Tensors and free text of one safetensors file. */
+export type Safetensors = { tensors: Record<string, HostTensor>; metadata: Record<string, string> };
+
+type Entry = { name: string; dtype: StoredDtype; shape: number[]; begin: number; end: number };
+
+/** The bound of the reference implementation; a header that claims more is damage, not data. */
+const MAX_HEADER_BYTES = 100_000_000;
+const PREFIX_BYTES = 8;
+
+/**
+ * Reads a safetensors file: 8 bytes with the little-endian header length, a JSON header, then the values of all tensors without a gap.
+ *
+ * F32, F64, F16 and BF16 become float32; I32, I64, U8 and I8 int32; BOOL bool. Everything in the file is checked, also what no tensor uses.
+ * @param where what the error messages begin with, usually the path.
+ * @throws Error with one sentence naming the file and the tensor: cut or damaged header, repeated name, unknown dtype, sizes or offsets that
+ *   contradict each other, bytes that belong to no tensor, values that float32 or int32 can't hold.
+ */
+export function parseSafetensors(bytes: Uint8Array, where: string): Safetensors {
+  if (!(bytes instanceof Uint8Array))
+    throw new Error(`${where}: wanted the bytes of a safetensors file, got ${bytes === null ? 'null' : typeof bytes}`);
+  const headerBytes = headerLength(bytes, where);
+  const header = parseHeader(bytes.subarray(PREFIX_BYTES, PREFIX_BYTES + headerBytes), where);
+  const metadata = Object.hasOwn(header, '__metadata__') ? parseMetadata(header['__metadata__'], where) : {};
+  const names = Object.keys(header).filter((name) => name !== '__metadata__');
+  const entries = names.map((name) => parseEntry(name, header[name], `${where}: tensor '${name}'`));
+  const values = bytes.subarray(PREFIX_BYTES + headerBytes);
+  checkCover(entries, values.length, where);
+  // `fromEntries` defines the property also where the name is `__proto__`.
+  const tensors = Object.fromEntries(
+    entries.map(({ name, dtype, shape, begin, end }) => [
+      name,
+      { shape, ...decodeValues(values.slice(begin, end), dtype, `${where}: tensor '${name}'`) },
+    ]),
+  );
+  return { tensors, metadata };
+}
+
+function headerLength(bytes: Uint8Array, where: string): number {
+  if (bytes.length < PREFIX_BYTES)
+    throw new Error(`${where}: wanted a safetensors file of at least ${PREFIX_BYTES} bytes, got ${bytes.length}`);
+  const length = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true);
+  if (length > MAX_HEADER_BYTES)
+    throw new Error(`${where}: wanted a safetensors header of at most ${MAX_HEADER_BYTES} bytes, got a length of ${length}`);
+  const left = bytes.length - PREFIX_BYTES;
+  if (length > left) throw new Error(`${where}: wanted a header of ${length} bytes, got a file with ${left} bytes after its length`);
+  return Number(length);
+}
+
+function parseHeader(bytes: Uint8Array, where: string): Record<string, unknown> {
+  let text: string;
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw new Error(`${where}: wanted a header in UTF-8, got bytes that are not`);
+  }
+  let header: unknown;
+  try {
+    header = JSON.parse(text);
+  } catch (error) {
+    throw new Error(`${where}: wanted a header in JSON, got text that is not (${(error as Error).message})`);
+  }
+  if (!isRecord(header)) throw new Error(`${where}: wanted a JSON object as header, got ${JSON.stringify(header)?.slice(0, 60)}`);
+  const repeated = repeatedKey(text);
+  if (repeated !== undefined) throw new Error(`${where}: wanted every name in the header once, got '${repeated}' twice`);
+  return header;
+}
+
+function parseMetadata(value: unknown, where: string): Record<string, string> {
+  if (!isRecord(value)) throw new Error(`${where}: wanted an object of texts as __metadata__, got ${JSON.stringify(value)}`);
+  for (const [key, text] of Object.entries(value)) {
+    if (typeof text !== 'string') throw new Error(`${where}: wanted a text as metadata '${key}', got ${JSON.stringify(text)}`);
+  }
+  return value as Record<string, string>;
+}
+
+function parseEntry(name: string, value: unknown, where: string): Entry {
+  if (!isRecord(value)) throw new Error(`${where}: wanted { dtype, shape, data_offsets }, got ${JSON.stringify(value)}`);
+  const { dtype, shape, data_offsets: offsets } = value;
+  if (typeof dtype !== 'string' || !Object.hasOwn(ITEM_BYTES, dtype)) {
+    throw new Error(`${where}: wanted dtype ${Object.keys(ITEM_BYTES).join(', ')}, got ${JSON.stringify(dtype)}`);
+  }
+  if (!Array.isArray(shape) || !shape.every(isCount))
+    throw new Error(`${where}: wanted a shape of whole numbers >= 0, got ${JSON.stringify(shape)}`);
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount) || offsets[0] > offsets[1]) {
+    throw new Error(`${where}: wanted data_offsets [begin, end] with 0 <= begin <= end, got ${JSON.stringify(offsets)}`);
+  }
+  const [begin, end] = offsets as [number, number];
+  const wanted = shape.reduce((a, b) => a * b, 1) * ITEM_BYTES[dtype as StoredDtype];
+  if (end - begin !== wanted)
+    throw new Error(`${where}: wanted ${wanted} bytes for ${dtype} [${shape.join(', ')}], got ${end - begin} between its offsets`);
+  return { name, dtype: dtype as StoredDtype, shape, begin, end };
+}
+
+/** Every byte after the header belongs to exactly one tensor. */
+function checkCover(entries: readonly Entry[], bytes: number, where: string): void {
+  let covered = 0;
+  // Tensors without elements may share the begin of the next one and come before it.
+  for (const { name, begin, end } of [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
+    if (begin !== covered)
+      throw new Error(`${where}: tensor '${name}': wanted values from byte ${covered} on, where the values before it end, got ${begin}`);
+    if (end > bytes)
+      throw new Error(`${where}: tensor '${name}': wanted values up to byte ${end}, got a file that ends at byte ${bytes} of the values`);
+    covered = end;
+  }
+  if (covered !== bytes)
+    throw new Error(`${where}: wanted ${covered} bytes of values, got ${bytes}, of which the last ${bytes - covered} belong to no tensor`);
+}
+
+/**
+ * The bytes of a safetensors file: float32 as F32, int32 as I32, bool as BOOL, by name, four-byte types first so that all are aligned. Equal
+ * input gives equal bytes. @throws Error if a tensor contradicts itself or metadata is not text.
+ */
+export function encodeSafetensors(
+  tensors: Readonly<Record<string, HostTensor>>,
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array {
+  if (!isRecord(tensors))
+    throw new Error(`encodeSafetensors: wanted a record of tensors, got ${tensors === null ? 'null' : typeof tensors}`);
+  parseMetadata(metadata, 'encodeSafetensors');
+  const stored = { float32: 'F32', int32: 'I32', bool: 'BOOL' } as const;
+  const entries = Object.entries(tensors);
+  for (const [name, tensor] of entries) {
+    if (name === '__metadata__')
+      throw new Error(`encodeSafetensors: wanted a tensor name other than '__metadata__', which the format keeps for itself`);
+    checkHostTensor(tensor, `encodeSafetensors: tensor '${name}'`);
+  }
+  const bytesLast = (host: HostTensor): number => (host.dtype === 'bool' ? 1 : 0);
+  entries.sort(([a, x], [b, y]) => bytesLast(x) - bytesLast(y) || (a < b ? -1 : 1));
+  let size = 0;
+  const described = entries.map(([name, { dtype, shape, data }]) => {
+    const begin = size;
+    size += data.byteLength;
+    return [name, { dtype: stored[dtype], shape, data_offsets: [begin, size] }] as const;
+  });
+  const withMetadata = Object.keys(metadata).length > 0 ? [['__metadata__', metadata] as const] : [];
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries([...withMetadata, ...described])));
+  const headerBytes = Math.ceil(json.length / PREFIX_BYTES) * PREFIX_BYTES;
+  const out = new Uint8Array(PREFIX_BYTES + headerBytes + size).fill(0x20, PREFIX_BYTES, PREFIX_BYTES + headerBytes);
+  new DataView(out.buffer).setBigUint64(0, BigInt(headerBytes), true);
+  out.set(json, PREFIX_BYTES);
+  let at = PREFIX_BYTES + headerBytes;
+  for (const [, { data }] of entries) {
+    out.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), at);
+    at += data.byteLength;
+  }
+  return out;
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> => value !== null && typeof value === 'object' && !Array.isArray(value);
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
