@@ -1,0 +1,11 @@
+export { gather, imageSet, imageSize, slice, type ImageBatch, type ImageSet } from './image-set.ts';
+export { batches, type Batches, type BatchState } from './batches.ts';
+export { checkerboard, gaussian, ring, twoMoons, type Density } from './density.ts';
+export { drawShape, SHAPE_CLASSES, shapes, type Shape } from './shapes.ts';
+export { glyphs, type GlyphOptions } from './glyphs.ts';
+export { GLYPH_FACES, type GlyphFace } from './glyph-raster.ts';
+export { parseIdx, parseIdxPair, type IdxArray } from './idx.ts';
+export type { NamedBytes } from './gzip.ts';
+export { fashionMnist, mnist, type MnistOptions, type Split } from './mnist.ts';
+export { cifar10, CIFAR10_CLASSES, type Cifar10Options } from './cifar10.ts';
+export type { Places } from './download.ts';
