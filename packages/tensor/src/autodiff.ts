@@ -18,7 +18,8 @@ export function jvp(f: (...xs: Tensor[]) => Tensor, xs: Tensor[], tangents: (Ten
   if (moving.length === 0) throw new Error('jvp: wanted at least one tangent that is not null, got none');
   for (const i of moving) {
     const tangent = tangents[i]!;
-    if (tangent.shape.join() !== xs[i]!.shape.join()) throw new Error(`jvp: tangent ${i}: wanted shape [${xs[i]!.shape}], got [${tangent.shape}]`);
+    if (tangent.shape.join() !== xs[i]!.shape.join())
+      throw new Error(`jvp: tangent ${i}: wanted shape [${xs[i]!.shape}], got [${tangent.shape}]`);
   }
   let value: Tensor | undefined;
   const movingInputs = moving.map((i) => xs[i]!);
@@ -29,16 +30,26 @@ export function jvp(f: (...xs: Tensor[]) => Tensor, xs: Tensor[], tangents: (Ten
   };
   const pairing = (w: Tensor): Tensor => {
     const { value: y, grads } = tf.valueAndGrads(along)(movingInputs, w);
-    value = y;
+    value = hold(y);
     return moving.map((i, k) => tf.sum(tf.mul(grads[k]!, tangents[i]!))).reduce((a, b) => tf.add(a, b));
   };
   // The pairing is linear in w, so any w gives the same gradient; the shape of f's output is not known before it has run.
   const probe = tf.tidy(() => along(...movingInputs).shape);
   const tangent = tf.grad(pairing)(tf.zeros(probe));
-  return { value: value!, tangent };
+  return { value: release(value!), tangent };
 }
 
-/** Loss, gradients as a tree like `params`, and whatever else `f` returns beside the loss. Call inside `tf.tidy` or a compiled function. */
+/** The same values, cut from the gradient tape: nothing flows back through the result. It shares its data with `x`. */
+export function stopGradient(x: Tensor): Tensor {
+  const engine = tf.engine();
+  engine.backend.incRef(x.dataId);
+  return engine.makeTensorFromDataId(x.dataId, x.shape, x.dtype, engine.backend);
+}
+
+/**
+ * Loss, gradients as a tree like `params`, and whatever else `f` returns beside the loss. A parameter that the loss does not depend on gets
+ * a gradient of zeros. Call inside `tf.tidy` or a compiled function.
+ */
 export function valueAndGrad<P extends Tree, Aux extends Tree>(
   f: (params: P) => { loss: Tensor; aux: Aux },
   params: P,
@@ -46,13 +57,25 @@ export function valueAndGrad<P extends Tree, Aux extends Tree>(
   const leaves = flattenTree(params);
   const paths = Object.keys(leaves);
   let aux: Aux | undefined;
-  const { value, grads } = tf.valueAndGrads((...xs: Tensor[]) => {
-    const byPath = Object.fromEntries(paths.map((path, i) => [path, xs[i]!]));
-    const out = f(treeMap((_, path) => byPath[path]!, params));
-    if (out.loss.rank !== 0) throw new Error(`valueAndGrad: wanted a scalar loss, got shape [${out.loss.shape}]`);
-    aux = treeMap((leaf) => tf.keep(leaf), out.aux);
-    return out.loss as tf.Scalar;
-  })(Object.values(leaves));
-  const gradByPath = Object.fromEntries(paths.map((path, i) => [path, grads[i]!]));
-  return { loss: value, aux: aux!, grads: treeMap((_, path) => gradByPath[path]!, params) };
+  const { value, grads } = tf.engine().gradients(
+    () => {
+      const out = f(params);
+      if (out.loss.rank !== 0) throw new Error(`valueAndGrad: wanted a scalar loss, got shape [${out.loss.shape}]`);
+      aux = treeMap(hold, out.aux);
+      return out.loss;
+    },
+    Object.values(leaves),
+    null as unknown as undefined,
+    true,
+  );
+  const byPath = Object.fromEntries(paths.map((path, i) => [path, grads[i] ?? tf.zerosLike(leaves[path]!)]));
+  return { loss: value, aux: treeMap(release, aux!), grads: treeMap((_, path) => byPath[path]!, params) };
 }
+
+/** TensorFlow.js disposes what a gradient's function made; a held tensor outlives that, and `release` gives it to the caller's tidy. */
+const hold = (x: Tensor): Tensor => tf.keep(stopGradient(x));
+const release = (held: Tensor): Tensor => {
+  const own = stopGradient(held);
+  held.dispose();
+  return own;
+};

@@ -7,7 +7,12 @@ import type { Tensor } from './tf.ts';
  * A token of the pattern is a name (bound on first use, equal afterwards, or equal to `known`) or a number. An empty pattern is a scalar.
  * @throws Error with one sentence: where, what was wanted, what came.
  */
-export function dims<Name extends string = string>(x: Tensor, pattern: string, where: string, known: Readonly<Record<string, number>> = {}): Record<Name, number> {
+export function dims<Name extends string = string>(
+  x: Tensor,
+  pattern: string,
+  where: string,
+  known: Readonly<Record<string, number>> = {},
+): Record<Name, number> {
   const tokens = pattern.trim() === '' ? [] : pattern.trim().split(/\s+/);
   if (!isTensor(x)) throw new Error(`${where}: wanted a tensor [${tokens.join(', ')}], got ${x === null ? 'null' : typeof x}`);
   const sizes: Record<string, number> = { ...known };

@@ -11,18 +11,32 @@ export function isTensor(value: unknown): value is Tensor {
 export function treeMap<T extends Tree>(f: (leaf: Tensor, path: string, ...rest: Tensor[]) => Tensor, tree: T, ...rest: Tree[]): T {
   const visit = (node: Tree, others: Tree[], path: string): Tree => {
     if (isTensor(node)) {
-      for (const other of others) if (!isTensor(other)) throw new Error(`treeMap: at '${path}' wanted a tensor in every tree, got ${describe(other)}`);
+      for (const other of others)
+        if (!isTensor(other)) throw new Error(`treeMap: at '${path}' wanted a tensor in every tree, got ${describe(other)}`);
       return f(node, path, ...(others as Tensor[]));
     }
-    if (node === null || typeof node !== 'object') throw new Error(`treeMap: at '${path}' wanted a tensor, list or record, got ${describe(node)}`);
+    if (node === null || typeof node !== 'object')
+      throw new Error(`treeMap: at '${path}' wanted a tensor, list or record, got ${describe(node)}`);
     const child = (other: Tree, key: string): Tree => {
       const value = other === undefined || other === null ? undefined : (other as Record<string, Tree>)[key];
       if (value === undefined) throw new Error(`treeMap: '${join(path, key)}' is missing in one of the trees`);
       return value;
     };
-    if (Array.isArray(node)) return node.map((item: Tree, i) => visit(item, others.map((o) => child(o, String(i))), join(path, String(i))));
+    if (Array.isArray(node))
+      return node.map((item: Tree, i) =>
+        visit(
+          item,
+          others.map((o) => child(o, String(i))),
+          join(path, String(i)),
+        ),
+      );
     const out: Record<string, Tree> = {};
-    for (const key of Object.keys(node)) out[key] = visit((node as Record<string, Tree>)[key]!, others.map((o) => child(o, key)), join(path, key));
+    for (const key of Object.keys(node))
+      out[key] = visit(
+        (node as Record<string, Tree>)[key]!,
+        others.map((o) => child(o, key)),
+        join(path, key),
+      );
     return out;
   };
   return visit(tree, rest, '') as T;

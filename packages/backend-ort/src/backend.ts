@@ -1,0 +1,265 @@
+import { Graph, emptyArray, sizeOf, type Node } from './graph.ts';
+import type { HostArray, OnnxType } from './onnx.ts';
+import { runtimeOptions, type RuntimeOptions } from './runtime.ts';
+import { SessionCache } from './session-cache.ts';
+import { tf } from './tf.ts';
+
+export type DataId = object;
+export interface TensorInfo {
+  dataId: DataId;
+  shape: number[];
+  dtype: tfDataType;
+}
+type tfDataType = 'float32' | 'int32' | 'bool' | 'complex64' | 'string';
+type BackendValues = Float32Array | Int32Array | Uint8Array | Uint8Array[];
+
+interface Entry {
+  node: Node;
+  refCount: number;
+}
+
+/** A graph that grows without a read is evaluated at these bounds, so that memory stays bounded too. */
+const MAX_PENDING_NODES = 20_000;
+const MAX_PENDING_BYTES = 2 ** 30;
+
+/** Captured constants up to this size take part in the graph's simplifications. */
+const SMALL_CONSTANT = 16;
+
+/**
+ * TensorFlow.js backend on ONNX Runtime. Kernels compute nothing: they make nodes. Reading a value evaluates every node that a live
+ * tensor still holds, in one ONNX graph; nodes whose tensors were disposed never reach it.
+ */
+export class OrtBackend extends tf.KernelBackend {
+  readonly options: RuntimeOptions;
+  readonly graph = new Graph();
+  readonly sessions: SessionCache;
+  private entries = new Map<DataId, Entry>();
+  private pendingBytes = 0;
+  private tracing = 0;
+  private buffers = new BufferPool();
+
+  constructor(options: Partial<RuntimeOptions> = {}) {
+    super();
+    this.options = runtimeOptions(options);
+    this.sessions = new SessionCache(this.options);
+  }
+
+  // --- what TensorFlow.js asks of a backend -------------------------------------------------------------------------------------
+
+  override write(values: BackendValues | null, shape: number[], dtype: tfDataType): DataId {
+    const type = onnxType(dtype, 'write');
+    const size = sizeOf(shape);
+    if (values !== null && values.length !== size) throw new Error(`ort write: wanted ${size} values for [${shape}], got ${values.length}`);
+    // A copy: the caller may change its array before the lazy graph reads it.
+    const data = emptyArray(type, size);
+    if (values !== null) (data as Float32Array).set(values as unknown as Float32Array);
+    const node = this.tracing > 0 && size <= SMALL_CONSTANT ? this.graph.constant(data, shape, type) : this.graph.leaf(data, shape, type);
+    return this.register(node);
+  }
+
+  override move(dataId: DataId, values: BackendValues, shape: number[], dtype: tfDataType, refCount: number): void {
+    const type = onnxType(dtype, 'move');
+    const data = emptyArray(type, sizeOf(shape));
+    (data as Float32Array).set(values as unknown as Float32Array);
+    const node = this.graph.leaf(data, shape, type);
+    node.owners++;
+    this.entries.set(dataId, { node, refCount });
+  }
+
+  override readSync(dataId: DataId): BackendValues {
+    const node = this.entry(dataId).node;
+    if (node.data === undefined) {
+      if (this.tracing > 0) {
+        throw new Error(
+          'compile: the function reads the value of a tensor; a compiled function is traced without values, so return the tensor and read it outside',
+        );
+      }
+      this.flush();
+    }
+    return node.data!.slice() as BackendValues;
+  }
+
+  override async read(dataId: DataId): Promise<BackendValues> {
+    return this.readSync(dataId);
+  }
+
+  override numDataIds(): number {
+    return this.entries.size;
+  }
+
+  override refCount(dataId: DataId): number {
+    return this.entries.get(dataId)?.refCount ?? 0;
+  }
+
+  override incRef(dataId: DataId): void {
+    this.entry(dataId).refCount++;
+  }
+
+  decRef(dataId: DataId): void {
+    const entry = this.entries.get(dataId);
+    if (entry !== undefined) entry.refCount--;
+  }
+
+  override disposeData(dataId: DataId, force = false): boolean {
+    const entry = this.entries.get(dataId);
+    if (entry === undefined) return true;
+    entry.refCount--;
+    if (!force && entry.refCount > 0) return false;
+    this.entries.delete(dataId);
+    entry.node.owners--;
+    return true;
+  }
+
+  override memory(): { unreliable: boolean; reasons: string[] } {
+    return { unreliable: true, reasons: ['Pending nodes hold no memory yet, and ONNX Runtime keeps its own arena.'] };
+  }
+
+  override timerAvailable(): boolean {
+    return true;
+  }
+
+  override async time(f: () => void): Promise<{ kernelMs: number }> {
+    this.flush();
+    const start = performance.now();
+    f();
+    this.flush();
+    return { kernelMs: performance.now() - start };
+  }
+
+  override floatPrecision(): 16 | 32 {
+    return 32;
+  }
+
+  override epsilon(): number {
+    return 1e-7;
+  }
+
+  override dispose(): void {
+    this.sessions.dispose();
+    this.entries.clear();
+    this.graph.forget();
+  }
+
+  // --- what kernels ask of it ---------------------------------------------------------------------------------------------------
+
+  /** The node of a tensor, in the tensor's own shape (tensors of several shapes may share one data id). */
+  node(info: { dataId: DataId; shape: number[]; dtype: string }): Node {
+    return this.graph.reshape(this.entry(info.dataId).node, info.shape);
+  }
+
+  /** A new tensor that holds `node`. */
+  output(node: Node, dtype: tfDataType = node.dtype as tfDataType): TensorInfo {
+    const dataId = this.register(node);
+    this.pendingBytes += node.data === undefined ? 4 * sizeOf(node.shape) : 0;
+    if (this.tracing === 0 && (this.graph.size > MAX_PENDING_NODES || this.pendingBytes > MAX_PENDING_BYTES)) this.flush();
+    return { dataId, shape: [...node.shape], dtype };
+  }
+
+  /** The host values of a tensor, for the few kernels whose result's shape depends on them. */
+  values(info: { dataId: DataId; shape: number[]; dtype: string }): HostArray {
+    return this.readSync(info.dataId) as HostArray;
+  }
+
+  /** Evaluates every pending node that a live tensor holds, in one graph. */
+  flush(): void {
+    const pending = new Set<Node>();
+    for (const { node } of this.entries.values()) if (node.data === undefined && node.op !== 'Input') pending.add(node);
+    if (pending.size > 0) {
+      const outputs = [...pending];
+      const values = this.sessions.evaluate(outputs);
+      outputs.forEach((node, i) => {
+        node.op = 'Leaf';
+        node.inputs = [];
+        node.attributes = {};
+        node.data = values[i]!;
+      });
+    }
+    this.graph.forget();
+    this.pendingBytes = 0;
+  }
+
+  // --- what `compile` asks of it ------------------------------------------------------------------------------------------------
+
+  get isTracing(): boolean {
+    return this.tracing > 0;
+  }
+
+  /** Runs `build` with kernels in tracing mode: no value can be read, small captured constants are baked. */
+  trace<T>(build: () => T): T {
+    // What is captured from outside must have values by the time it is baked into the model.
+    if (this.tracing === 0) this.flush();
+    this.tracing++;
+    try {
+      return build();
+    } finally {
+      this.tracing--;
+      if (this.tracing === 0) this.graph.forget();
+    }
+  }
+
+  /** Host data of an argument of a compiled call. */
+  hostData(dataId: DataId): HostArray {
+    const { node } = this.entry(dataId);
+    if (node.data === undefined) this.flush();
+    return node.data!;
+  }
+
+  /** An array for a compiled call's result, from the pool if one of that size was donated. */
+  takeBuffer(dtype: OnnxType, size: number): HostArray {
+    return this.buffers.take(dtype, size) ?? emptyArray(dtype, size);
+  }
+
+  /** Gives back the memory of a donated tensor that nothing else holds. */
+  recycle(node: Node): void {
+    if (node.op === 'Leaf' && node.owners === 0 && !node.shared && node.data !== undefined) this.buffers.give(node.dtype, node.data);
+  }
+
+  /** The node as stored, without the tensor's own shape. */
+  storedNode(dataId: DataId): Node {
+    return this.entry(dataId).node;
+  }
+
+  register(node: Node): DataId {
+    const dataId = {};
+    node.owners++;
+    this.entries.set(dataId, { node, refCount: 1 });
+    return dataId;
+  }
+
+  private entry(dataId: DataId): Entry {
+    let entry = this.entries.get(dataId);
+    if (entry === undefined && tf.engine().state.tensorInfo.has(dataId)) {
+      // The tensor lives on another backend.
+      tf.engine().moveData(this, dataId);
+      entry = this.entries.get(dataId);
+    }
+    if (entry === undefined) throw new Error('ort: the tensor was disposed, or donated to a compiled call, before this use');
+    return entry;
+  }
+}
+
+/** Arrays of donated tensors, kept by type and size for the next call's results. */
+class BufferPool {
+  private free = new Map<string, HostArray[]>();
+  private bytes = 0;
+
+  take(dtype: OnnxType, size: number): HostArray | undefined {
+    const found = this.free.get(`${dtype}${size}`)?.pop();
+    if (found !== undefined) this.bytes -= found.byteLength;
+    return found;
+  }
+
+  give(dtype: OnnxType, data: HostArray): void {
+    if (this.bytes + data.byteLength > MAX_PENDING_BYTES) return;
+    const key = `${dtype}${data.length}`;
+    const list = this.free.get(key);
+    if (list === undefined) this.free.set(key, [data]);
+    else list.push(data);
+    this.bytes += data.byteLength;
+  }
+}
+
+export function onnxType(dtype: string, where: string): OnnxType {
+  if (dtype === 'float32' || dtype === 'int32' || dtype === 'bool') return dtype;
+  throw new Error(`ort ${where}: wanted dtype float32, int32 or bool, got ${dtype}`);
+}

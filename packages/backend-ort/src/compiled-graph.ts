@@ -1,0 +1,116 @@
+import type { OrtBackend, TensorInfo } from './backend.ts';
+import { sizeOf, type Node } from './graph.ts';
+import { lower, nameOf, topological, workOf } from './lower.ts';
+import type { OnnxType } from './onnx.ts';
+import { createSession, type HostValue, type Session } from './runtime.ts';
+import { threadsFor } from './session-cache.ts';
+import { tf } from './tf.ts';
+
+type Tensor = ReturnType<typeof tf.zeros>;
+
+/** Where a result of the traced function comes from. */
+type Source =
+  | { kind: 'computed'; node: Node; name: string }
+  | { kind: 'argument'; index: number; shape: readonly number[] }
+  | { kind: 'constant'; node: Node };
+
+/** A function of tensors as one ONNX graph with one session; replaying it runs no JavaScript of the function. */
+export class CompiledGraph {
+  private readonly backend: OrtBackend;
+  private readonly session: Session | null;
+  private readonly model: Uint8Array | null;
+  /** Feed name of each argument, or null for one that the function does not use. */
+  private readonly feedNames: (string | null)[];
+  private readonly sources: Source[];
+  private readonly computed: { node: Node; name: string }[];
+
+  constructor(backend: OrtBackend, argumentNodes: Node[], results: { node: Node; shape: number[] }[], name: string) {
+    this.backend = backend;
+    const nodes = results.map(({ node, shape }) => backend.graph.reshape(node, shape));
+    const computed = [...new Set(nodes.filter((node) => node.data === undefined && node.op !== 'Input'))];
+    const order = topological(computed);
+    const position = new Map(order.map((node, i) => [node, i]));
+    this.computed = computed.map((node) => ({ node, name: nameOf(position.get(node)!) }));
+    this.feedNames = argumentNodes.map((node) => (position.has(node) ? nameOf(position.get(node)!) : null));
+    this.sources = nodes.map((node): Source => {
+      const index = argumentNodes.indexOf(node);
+      if (index >= 0) return { kind: 'argument', index, shape: node.shape };
+      if (node.data !== undefined) return { kind: 'constant', node };
+      return { kind: 'computed', node, name: nameOf(position.get(node)!) };
+    });
+    this.model = computed.length === 0 ? null : lower(order, computed, name, true);
+    const threads = threadsFor(workOf(order), backend.options.threads);
+    this.session = this.model === null ? null : createSession(this.model, { ...backend.options, threads, optimize: 'all' });
+  }
+
+  /** The bytes of an `.onnx` file, which any ONNX Runtime runs. */
+  onnx(): Uint8Array {
+    if (this.model === null) throw new Error('compile: the function computes nothing, so there is no model');
+    return this.model;
+  }
+
+  /** Runs the graph. Arguments marked as donated are disposed, and their memory serves later results. */
+  run(inputs: readonly Tensor[], donated: readonly boolean[]): Tensor[] {
+    const feeds: Record<string, HostValue> = {};
+    inputs.forEach((x, i) => {
+      const name = this.feedNames[i]!;
+      if (name !== null) feeds[name] = { type: x.dtype as OnnxType, dims: x.shape, data: this.backend.hostData(x.dataId) };
+    });
+    const fetches: Record<string, HostValue> = {};
+    for (const { node, name } of this.computed) {
+      fetches[name] = { type: node.dtype, dims: node.shape, data: this.backend.takeBuffer(node.dtype, sizeOf(node.shape)) };
+    }
+    this.session?.run(feeds, fetches);
+    const leaves = new Map<Node, Node>();
+    const outputs = this.sources.map((source): TensorInfo => {
+      if (source.kind === 'argument') {
+        const argument = inputs[source.index]!;
+        const info = this.backend.output(this.backend.storedNode(argument.dataId));
+        return { ...info, shape: [...source.shape], dtype: argument.dtype as TensorInfo['dtype'] };
+      }
+      if (source.kind === 'constant') return this.backend.output(source.node);
+      let leaf = leaves.get(source.node);
+      if (leaf === undefined) {
+        leaf = this.backend.graph.leaf(fetches[source.name]!.data, source.node.shape, source.node.dtype);
+        leaves.set(source.node, leaf);
+      }
+      return this.backend.output(leaf);
+    });
+    const tensors = outputs.map(({ dataId, shape, dtype }) =>
+      tf.engine().makeTensorFromDataId(dataId, shape, dtype as 'float32', this.backend),
+    );
+    const spent = inputs.filter((_, i) => donated[i]).map((x) => ({ x, node: this.backend.storedNode(x.dataId) }));
+    for (const { x } of spent) x.dispose();
+    for (const { node } of spent) this.backend.recycle(node);
+    return tensors;
+  }
+
+  dispose(): void {
+    this.session?.dispose();
+  }
+}
+
+/**
+ * Traces `fn` once on stand-ins of the given shapes and types. Tensors that it captures from outside become constants of the graph.
+ * @throws Error when `fn` reads a value, since there is none while tracing
+ */
+export function traceGraph(
+  backend: OrtBackend,
+  signature: readonly { shape: readonly number[]; dtype: string }[],
+  fn: (inputs: Tensor[]) => Tensor[],
+  name: string,
+): CompiledGraph {
+  return backend.trace(() => {
+    const nodes = signature.map(({ shape, dtype }) => backend.graph.input(shape, dtype as OnnxType));
+    let compiled: CompiledGraph | undefined;
+    tf.tidy(() => {
+      const inputs = nodes.map((node, i) => {
+        const { dataId, dtype } = backend.output(node);
+        return tf.engine().makeTensorFromDataId(dataId, [...signature[i]!.shape], dtype as 'float32', backend);
+      });
+      const results = fn(inputs).map((x) => ({ node: backend.storedNode(x.dataId), shape: x.shape }));
+      compiled = new CompiledGraph(backend, nodes, results, name);
+    });
+    return compiled!;
+  });
+}

@@ -1,0 +1,237 @@
+import type { Attribute, HostArray, OnnxType } from './onnx.ts';
+
+/**
+ * A pending operator, or a leaf that holds host data. One node has one result; an operator with several results is a node of its own
+ * whose results are `Output` nodes with an `index`.
+ */
+export interface Node {
+  id: number;
+  /** ONNX operator, or `Leaf` (data fed at each run), `Constant` (data baked into the model), `Input` (fed by a compiled call), `Output`. */
+  op: string;
+  domain: string;
+  inputs: (Node | null)[];
+  attributes: Readonly<Record<string, Attribute>>;
+  shape: readonly number[];
+  dtype: OnnxType;
+  /** Host data of a leaf or constant. */
+  data?: HostArray;
+  /** Hash-consing key; absent from leaves and inputs, which are never equal to another. */
+  key?: string;
+  /** Data ids that hold this node. */
+  owners: number;
+  /** True once somebody outside may hold `data`, or a pending node reads it: its memory is then not used again. */
+  shared: boolean;
+}
+
+export const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
+export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
+  a.length === b.length && a.every((size, i) => size === b[i]);
+
+/** The shape of an element-wise result. */
+export function broadcastShape(a: readonly number[], b: readonly number[], op: string): number[] {
+  const rank = Math.max(a.length, b.length);
+  const out = new Array<number>(rank);
+  for (let i = 1; i <= rank; i++) {
+    const x = a[a.length - i] ?? 1;
+    const y = b[b.length - i] ?? 1;
+    if (x !== y && x !== 1 && y !== 1) throw new Error(`ort ${op}: wanted shapes that broadcast, got [${a}] and [${b}]`);
+    out[rank - i] = x === 1 ? y : x;
+  }
+  return out;
+}
+
+export function emptyArray(dtype: OnnxType, size: number): HostArray {
+  if (dtype === 'float32') return new Float32Array(size);
+  if (dtype === 'int32') return new Int32Array(size);
+  if (dtype === 'bool') return new Uint8Array(size);
+  return new BigInt64Array(size);
+}
+
+/**
+ * Makes nodes, each only once: a second node of the same operator, inputs and attributes is the first one (hash consing), so a forward
+ * pass that is traced twice costs once. Chains that cost a memory pass and change nothing (reshape of reshape, × 1, + 0, a scalar spread
+ * to the shape that it broadcasts to anyway) are not made.
+ */
+export class Graph {
+  private nodes = new Map<string, Node>();
+  private nextId = 0;
+
+  /** Pending nodes made since the last `forget`. */
+  get size(): number {
+    return this.nodes.size;
+  }
+
+  /** Drops the table of equal nodes; nodes that somebody holds live on. */
+  forget(): void {
+    this.nodes.clear();
+  }
+
+  leaf(data: HostArray, shape: readonly number[], dtype: OnnxType): Node {
+    return { id: this.nextId++, op: 'Leaf', domain: '', inputs: [], attributes: {}, shape, dtype, data, owners: 0, shared: false };
+  }
+
+  input(shape: readonly number[], dtype: OnnxType): Node {
+    return { id: this.nextId++, op: 'Input', domain: '', inputs: [], attributes: {}, shape, dtype, owners: 0, shared: false };
+  }
+
+  constant(data: HostArray, shape: readonly number[], dtype: OnnxType): Node {
+    const key = `Constant|${dtype}|${shape}|${data.length <= 64 ? bitsOf(data) : `#${this.nextId}`}`;
+    return this.intern(key, () => ({ op: 'Constant', domain: '', inputs: [], attributes: {}, shape, dtype, data }));
+  }
+
+  scalar(value: number, dtype: OnnxType = 'float32'): Node {
+    const data = emptyArray(dtype, 1);
+    if (data instanceof BigInt64Array) data[0] = BigInt(value);
+    else data[0] = value;
+    return this.constant(data, [], dtype);
+  }
+
+  int64(values: readonly number[]): Node {
+    return this.constant(BigInt64Array.from(values.map(BigInt)), [values.length], 'int64');
+  }
+
+  /** A tensor of one repeated value: a scalar constant spread out, which element-wise operators read unspread. */
+  fill(value: number, shape: readonly number[], dtype: OnnxType = 'float32'): Node {
+    return this.expand(this.scalar(value, dtype), shape);
+  }
+
+  add(
+    op: string,
+    inputs: (Node | null)[],
+    attributes: Record<string, Attribute>,
+    shape: readonly number[],
+    dtype: OnnxType,
+    domain = '',
+  ): Node {
+    if (shape.includes(0)) return this.constant(emptyArray(dtype, 0), shape, dtype);
+    const key = `${op}|${inputs.map((x) => (x === null ? '' : x.id)).join()}|${Object.keys(attributes).length === 0 ? '' : JSON.stringify(attributes)}|${dtype}|${shape}`;
+    return this.intern(key, () => {
+      for (const x of inputs) if (x !== null) x.shared = true;
+      return { op, domain, inputs, attributes, shape, dtype };
+    });
+  }
+
+  /** An operator with several results. */
+  addMany(
+    op: string,
+    inputs: Node[],
+    attributes: Record<string, Attribute>,
+    results: { shape: readonly number[]; dtype: OnnxType }[],
+  ): Node[] {
+    const parent = this.add(op, inputs, { ...attributes, results: results.length }, [], 'float32');
+    return results.map(({ shape, dtype }, index) => this.add('Output', [parent], { index }, shape, dtype));
+  }
+
+  reshape(x: Node, shape: readonly number[]): Node {
+    if (sameShape(x.shape, shape)) return x;
+    if (sizeOf(x.shape) !== sizeOf(shape))
+      throw new Error(`ort Reshape: wanted ${sizeOf(shape)} elements for [${shape}], got [${x.shape}]`);
+    if (x.op === 'Reshape') return this.reshape(x.inputs[0]!, shape);
+    if (isFill(x)) return this.expand(x.inputs[0]!, shape);
+    if (x.op === 'Constant') return this.constant(x.data!, shape, x.dtype);
+    return this.add('Reshape', [x, this.int64(shape)], {}, shape, x.dtype);
+  }
+
+  transpose(x: Node, perm: readonly number[]): Node {
+    if (perm.every((axis, i) => axis === i)) return x;
+    const shape = perm.map((axis) => x.shape[axis]!);
+    if (isFill(x)) return this.expand(x.inputs[0]!, shape);
+    if (x.op === 'Transpose') {
+      const inner = x.attributes.perm as readonly number[];
+      return this.transpose(
+        x.inputs[0]!,
+        perm.map((axis) => inner[axis]!),
+      );
+    }
+    // Moving only axes of size 1 past each other keeps the order of the elements.
+    const moving = perm.filter((axis) => x.shape[axis] !== 1);
+    if (moving.every((axis, i) => i === 0 || axis > moving[i - 1]!)) return this.reshape(x, shape);
+    return this.add('Transpose', [x], { perm }, shape, x.dtype);
+  }
+
+  /** Broadcasts to a shape. */
+  expand(x: Node, shape: readonly number[]): Node {
+    if (sameShape(x.shape, shape)) return x;
+    if (x.op === 'Expand') return this.expand(x.inputs[0]!, shape);
+    return this.add('Expand', [x, this.int64(shape)], {}, shape, x.dtype);
+  }
+
+  cast(x: Node, dtype: OnnxType): Node {
+    if (x.dtype === dtype) return x;
+    const to = { float32: 1, int32: 6, int64: 7, bool: 9 }[dtype];
+    if (isFill(x)) return this.expand(this.cast(x.inputs[0]!, dtype), x.shape);
+    return this.add('Cast', [x], { to }, x.shape, dtype);
+  }
+
+  unary(op: string, x: Node, dtype: OnnxType = x.dtype, attributes: Record<string, Attribute> = {}, domain = ''): Node {
+    return this.add(op, [x], attributes, x.shape, dtype, domain);
+  }
+
+  /** Element-wise with broadcasting; `dtype` is the result's. */
+  binary(op: string, a: Node, b: Node, dtype: OnnxType = a.dtype, attributes: Record<string, Attribute> = {}): Node {
+    const shape = broadcastShape(a.shape, b.shape, op);
+    const x = unspread(a, b.shape, shape);
+    const y = unspread(b, x.shape, shape);
+    if (op === 'Mul') {
+      if (isScalar(y, 1)) return this.expand(a, shape);
+      if (isScalar(x, 1)) return this.expand(b, shape);
+    }
+    if ((op === 'Div' || op === 'Pow') && isScalar(y, 1)) return this.expand(a, shape);
+    if (op === 'Add' && isScalar(y, 0)) return this.expand(a, shape);
+    if (op === 'Add' && isScalar(x, 0)) return this.expand(b, shape);
+    if (op === 'Sub' && isScalar(y, 0)) return this.expand(a, shape);
+    return this.add(op, [x, y], attributes, shape, dtype);
+  }
+
+  /** ReduceSum, ReduceMean, … over some axes. */
+  reduce(op: string, x: Node, axes: readonly number[], keepDims: boolean, dtype: OnnxType = x.dtype): Node {
+    const kept = x.shape.map((size, axis) => (axes.includes(axis) ? 1 : size));
+    const shape = keepDims ? kept : x.shape.filter((_, axis) => !axes.includes(axis));
+    if (axes.every((axis) => x.shape[axis] === 1)) return this.reshape(this.cast(x, dtype), shape);
+    return this.add(op, [x, this.int64(axes)], { keepdims: keepDims ? 1 : 0 }, shape, dtype);
+  }
+
+  slice(x: Node, begin: readonly number[], size: readonly number[]): Node {
+    const axes = x.shape.flatMap((full, axis) => (size[axis] === full ? [] : [axis]));
+    if (axes.length === 0) return x;
+    if (isFill(x)) return this.expand(x.inputs[0]!, size);
+    const starts = this.int64(axes.map((axis) => begin[axis]!));
+    const ends = this.int64(axes.map((axis) => begin[axis]! + size[axis]!));
+    return this.add('Slice', [x, starts, ends, this.int64(axes)], {}, size, x.dtype);
+  }
+
+  concat(xs: readonly Node[], axis: number): Node {
+    const full = xs.filter((x) => !x.shape.includes(0));
+    if (full.length === 1) return full[0]!;
+    const shape = [...xs[0]!.shape];
+    shape[axis] = xs.reduce((sum, x) => sum + x.shape[axis]!, 0);
+    return this.add('Concat', [...full], { axis }, shape, xs[0]!.dtype);
+  }
+
+  private intern(key: string, make: () => Omit<Node, 'id' | 'key' | 'owners' | 'shared'>): Node {
+    const known = this.nodes.get(key);
+    if (known !== undefined) return known;
+    const node: Node = { ...make(), id: this.nextId++, key, owners: 0, shared: false };
+    this.nodes.set(key, node);
+    return node;
+  }
+}
+
+/** A constant scalar spread to a shape. */
+export const isFill = (x: Node): boolean => x.op === 'Expand' && x.inputs[0]!.op === 'Constant' && x.inputs[0]!.data!.length === 1;
+
+const isScalar = (x: Node, value: number): boolean =>
+  x.op === 'Constant' && x.data!.length === 1 && x.dtype !== 'int64' && x.data![0] === value;
+
+/** The unspread form of an operand, where the other operand brings the result to its shape all the same. */
+function unspread(x: Node, other: readonly number[], shape: readonly number[]): Node {
+  if (x.op !== 'Expand') return x;
+  const inner = x.inputs[0]!;
+  return sameShape(broadcastShape(inner.shape, other, 'Expand'), shape) ? inner : x;
+}
+
+/** Tells apart +0 and -0, and every NaN. */
+function bitsOf(data: HostArray): string {
+  const view = data instanceof Float32Array ? new Int32Array(data.buffer, data.byteOffset, data.length) : data;
+  return (view as Int32Array).join();
+}

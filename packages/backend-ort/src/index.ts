@@ -1,0 +1,4 @@
+export { OrtBackend } from './backend.ts';
+export { CompiledGraph, traceGraph } from './compiled-graph.ts';
+export { registerOrt } from './register.ts';
+export { bundledDevices, type Device, type RuntimeOptions } from './runtime.ts';

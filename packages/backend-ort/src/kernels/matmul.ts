@@ -1,0 +1,69 @@
+import { broadcastShape, type Graph, type Node } from '../graph.ts';
+import type { KernelCall, KernelTable } from '../kernel.ts';
+import { where } from './elementwise.ts';
+
+/** Matrix products. */
+
+/** Swaps the last two axes. */
+const transposed = (g: Graph, x: Node): Node => {
+  const rank = x.shape.length;
+  return g.transpose(x, [...x.shape.keys()].slice(0, -2).concat([rank - 1, rank - 2]));
+};
+
+/** A node below a swap of its last two axes, so that the product can read it transposed instead. */
+function belowSwap(x: Node): Node | null {
+  if (x.op !== 'Transpose') return null;
+  const perm = x.attributes.perm as readonly number[];
+  const rank = perm.length;
+  const swaps = perm.every((axis, i) => axis === (i === rank - 1 ? rank - 2 : i === rank - 2 ? rank - 1 : i));
+  return swaps ? x.inputs[0]! : null;
+}
+
+/** a b over the last two axes, batch axes broadcast. */
+export function matMul(g: Graph, a: Node, b: Node, transposeA: boolean, transposeB: boolean): Node {
+  const fused = a.dtype === 'float32';
+  for (let inner = belowSwap(a); inner !== null && fused; inner = belowSwap(a)) [a, transposeA] = [inner, !transposeA];
+  for (let inner = belowSwap(b); inner !== null && fused; inner = belowSwap(b)) [b, transposeB] = [inner, !transposeB];
+  const [ra, rb] = [a.shape.length, b.shape.length];
+  const m = a.shape[transposeA ? ra - 1 : ra - 2]!;
+  const k = a.shape[transposeA ? ra - 2 : ra - 1]!;
+  const n = b.shape[transposeB ? rb - 2 : rb - 1]!;
+  const shape = [...broadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2), 'MatMul'), m, n];
+  if (k === 0) return g.fill(0, shape, a.dtype);
+  if (!fused) return g.add('MatMul', [transposeA ? transposed(g, a) : a, transposeB ? transposed(g, b) : b], {}, shape, a.dtype);
+  if (!transposeA && !transposeB) return g.add('MatMul', [a, b], {}, shape, a.dtype);
+  const attributes = { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0 };
+  return g.add('FusedMatMul', [a, b], attributes, shape, a.dtype, 'com.microsoft');
+}
+
+function operands(k: KernelCall): [Node, Node] {
+  const g = k.graph;
+  const [a, b] = [k.node('a'), k.node('b')];
+  const dtype = a.dtype === 'float32' || b.dtype === 'float32' ? 'float32' : 'int32';
+  return [g.cast(a, dtype), g.cast(b, dtype)];
+}
+
+const product = (k: KernelCall): Node =>
+  matMul(k.graph, ...operands(k), k.attribute<boolean>('transposeA') ?? false, k.attribute<boolean>('transposeB') ?? false);
+
+/** The activations that TensorFlow.js fuses behind a product or convolution. */
+export function activate(k: KernelCall, x: Node): Node {
+  const g = k.graph;
+  const name = k.attribute<string | undefined>('activation') ?? 'linear';
+  if (name === 'linear') return x;
+  if (name === 'relu') return g.unary('Relu', x);
+  if (name === 'relu6') return g.add('Clip', [x, g.scalar(0), g.scalar(6)], {}, x.shape, 'float32');
+  if (name === 'elu') return g.unary('Elu', x, 'float32', { alpha: { float: 1 } });
+  if (name === 'sigmoid') return g.unary('Sigmoid', x);
+  if (name === 'leakyrelu') return g.unary('LeakyRelu', x, 'float32', { alpha: { float: k.attribute<number>('leakyreluAlpha') } });
+  if (name === 'prelu') return where(g, g.binary('Less', x, g.scalar(0), 'bool'), g.binary('Mul', x, k.node('preluActivationWeights')), x);
+  throw k.refuse('activation linear, relu, relu6, elu, sigmoid, leakyrelu or prelu', name);
+}
+
+export const matmul: KernelTable = {
+  BatchMatMul: product,
+  _FusedMatMul: (k) => {
+    const raw = product(k);
+    return activate(k, k.has('bias') ? k.graph.binary('Add', raw, k.node('bias')) : raw);
+  },
+};

@@ -1,0 +1,110 @@
+import { sizeOf, type Node } from '../graph.ts';
+import type { KernelCall, KernelTable } from '../kernel.ts';
+import type { OnnxType } from '../onnx.ts';
+import { tf } from '../tf.ts';
+import { numberOf } from './elementwise.ts';
+
+/** Kernels that fold axes: sums, extremes, scans, softmax. */
+
+function axesOf(k: KernelCall, rank: number): number[] {
+  const wanted = k.attribute<number | number[]>('axis');
+  return tf.util.parseAxisParam(wanted, new Array<number>(rank).fill(1)).sort((a, b) => a - b);
+}
+
+/** tfjs's `axis` may be absent (every axis). */
+function reduceAxes(k: KernelCall, x: Node): number[] {
+  const axis = k.attribute<number | number[] | null | undefined>('axis');
+  return axis === undefined || axis === null ? x.shape.map((_, i) => i) : axesOf(k, x.shape.length);
+}
+
+/** `empty` is the value of a fold over no elements. */
+function reduction(op: string, empty: number, to?: (x: Node) => OnnxType) {
+  return (k: KernelCall): Node => {
+    const g = k.graph;
+    const raw = numberOf(g, k.node('x'));
+    const x = to === undefined ? raw : g.cast(raw, to(raw));
+    const axes = reduceAxes(k, x);
+    const keepDims = k.attribute<boolean>('keepDims') ?? false;
+    if (x.shape.includes(0)) {
+      const shape = keepDims ? x.shape.map((s, i) => (axes.includes(i) ? 1 : s)) : x.shape.filter((_, i) => !axes.includes(i));
+      return g.fill(empty, shape, x.dtype);
+    }
+    return g.reduce(op, x, axes, keepDims);
+  };
+}
+
+function logical(op: string, empty: number) {
+  const fold = reduction(op, empty, () => 'int32');
+  return (k: KernelCall): Node => k.graph.cast(fold(k), 'bool');
+}
+
+function argument(op: string) {
+  return (k: KernelCall): Node => {
+    const g = k.graph;
+    const x = g.cast(k.node('x'), 'float32');
+    const [axis] = axesOf(k, x.shape.length);
+    const shape = x.shape.filter((_, i) => i !== axis);
+    if (x.shape.includes(0)) throw k.refuse('at least one element along the axis', `shape [${x.shape}]`);
+    return g.cast(g.add(op, [x], { axis: axis!, keepdims: 0 }, shape, 'int64'), 'int32');
+  };
+}
+
+function cumulative(k: KernelCall): Node {
+  const g = k.graph;
+  const x = numberOf(g, k.node('x'));
+  const [axis] = axesOf(k, x.shape.length);
+  const flag = (name: string): number => (k.attribute<boolean>(name) ? 1 : 0);
+  return g.add(
+    'CumSum',
+    [x, g.constant(BigInt64Array.of(BigInt(axis!)), [], 'int64')],
+    { exclusive: flag('exclusive'), reverse: flag('reverse') },
+    x.shape,
+    x.dtype,
+  );
+}
+
+/** Running product by doubling: after step s each element holds the product of the 2^s elements that end in it. */
+function cumulativeProduct(k: KernelCall): Node {
+  const g = k.graph;
+  let x = numberOf(g, k.node('x'));
+  const [axis] = axesOf(k, x.shape.length) as [number];
+  const length = x.shape[axis]!;
+  const reverse = k.attribute<boolean>('reverse');
+  const shift = (v: Node, by: number): Node => {
+    const size = v.shape.map((s, i) => (i === axis ? length - by : s));
+    const begin = v.shape.map((_, i) => (i === axis && reverse ? by : 0));
+    const ones = g.fill(
+      1,
+      v.shape.map((s, i) => (i === axis ? by : s)),
+      v.dtype,
+    );
+    const kept = g.slice(v, begin, size);
+    return g.concat(reverse ? [kept, ones] : [ones, kept], axis);
+  };
+  if (sizeOf(x.shape) === 0) return x;
+  if (k.attribute<boolean>('exclusive')) x = shift(x, 1);
+  for (let by = 1; by < length; by *= 2) x = g.binary('Mul', x, shift(x, by));
+  return x;
+}
+
+export const reduce: KernelTable = {
+  Sum: reduction('ReduceSum', 0),
+  Mean: reduction('ReduceMean', NaN, () => 'float32'),
+  Max: reduction('ReduceMax', -Infinity),
+  Min: reduction('ReduceMin', Infinity),
+  Prod: reduction('ReduceProd', 1),
+  All: logical('ReduceMin', 1),
+  Any: logical('ReduceMax', 0),
+  ArgMax: argument('ArgMax'),
+  ArgMin: argument('ArgMin'),
+  Cumsum: cumulative,
+  Cumprod: cumulativeProduct,
+  Softmax: (k) => {
+    const x = k.graph.cast(k.node('logits'), 'float32');
+    return k.graph.add('Softmax', [x], { axis: k.attribute<number>('dim') }, x.shape, 'float32');
+  },
+  LogSoftmax: (k) => {
+    const x = k.graph.cast(k.node('logits'), 'float32');
+    return k.graph.add('LogSoftmax', [x], { axis: k.attribute<number>('axis') }, x.shape, 'float32');
+  },
+};

@@ -1,0 +1,153 @@
+/**
+ * The one writer of ONNX models: just enough of the protobuf wire format for graphs of plain operators.
+ *
+ * Field numbers are those of `onnx.proto` (ONNX 1.16, IR version 10).
+ */
+
+/** Element types that occur in our graphs. `int64` only for shapes, axes and indices inside a graph. */
+export type OnnxType = 'float32' | 'int32' | 'bool' | 'int64';
+export type HostArray = Float32Array | Int32Array | Uint8Array | BigInt64Array;
+export type Attribute = number | string | readonly number[] | { readonly float: number };
+
+export interface OnnxNode {
+  op: string;
+  domain: string;
+  inputs: string[];
+  outputs: string[];
+  attributes: Readonly<Record<string, Attribute>>;
+}
+export interface OnnxValue {
+  name: string;
+  dtype: OnnxType;
+  shape: readonly number[];
+}
+export interface OnnxGraph {
+  nodes: OnnxNode[];
+  inputs: OnnxValue[];
+  outputs: OnnxValue[];
+  initializers: (OnnxValue & { data: HostArray })[];
+}
+
+const OPSET = 20;
+const elementType: Record<OnnxType, number> = { float32: 1, int32: 6, int64: 7, bool: 9 };
+
+/** A protobuf message under construction. */
+class Message {
+  private bytes = new Uint8Array(256);
+  private length = 0;
+
+  private reserve(count: number): void {
+    if (this.length + count <= this.bytes.length) return;
+    const grown = new Uint8Array(Math.max(this.bytes.length * 2, this.length + count));
+    grown.set(this.bytes.subarray(0, this.length));
+    this.bytes = grown;
+  }
+
+  /** Base-128 integer; negative numbers take the ten bytes of their 64-bit two's complement. */
+  private varint(value: number): void {
+    this.reserve(10);
+    if (value < 0) {
+      let rest = BigInt.asUintN(64, BigInt(value));
+      while (rest > 0x7fn) {
+        this.bytes[this.length++] = Number(rest & 0x7fn) | 0x80;
+        rest >>= 7n;
+      }
+      this.bytes[this.length++] = Number(rest);
+      return;
+    }
+    while (value > 0x7f) {
+      this.bytes[this.length++] = (value % 128) | 0x80;
+      value = Math.floor(value / 128);
+    }
+    this.bytes[this.length++] = value;
+  }
+
+  int(field: number, value: number): this {
+    this.varint(field * 8);
+    this.varint(value);
+    return this;
+  }
+
+  float(field: number, value: number): this {
+    this.varint(field * 8 + 5);
+    this.reserve(4);
+    new DataView(this.bytes.buffer).setFloat32(this.length, value, true);
+    this.length += 4;
+    return this;
+  }
+
+  raw(field: number, value: Uint8Array): this {
+    this.varint(field * 8 + 2);
+    this.varint(value.length);
+    this.reserve(value.length);
+    this.bytes.set(value, this.length);
+    this.length += value.length;
+    return this;
+  }
+
+  text(field: number, value: string): this {
+    return this.raw(field, encoder.encode(value));
+  }
+
+  message(field: number, value: Message): this {
+    return this.raw(field, value.finish());
+  }
+
+  finish(): Uint8Array {
+    return this.bytes.subarray(0, this.length);
+  }
+}
+
+const encoder = new TextEncoder();
+
+/** The bytes of an `.onnx` file. */
+export function encodeModel(graph: OnnxGraph, name: string): Uint8Array {
+  const body = new Message();
+  for (const node of graph.nodes) body.message(1, encodeNode(node));
+  body.text(2, name);
+  for (const initializer of graph.initializers) body.message(5, encodeTensor(initializer));
+  for (const input of graph.inputs) body.message(11, encodeValueInfo(input));
+  for (const output of graph.outputs) body.message(12, encodeValueInfo(output));
+  return new Message()
+    .int(1, 10)
+    .text(2, 'atelier')
+    .message(7, body)
+    .message(8, new Message().text(1, '').int(2, OPSET))
+    .message(8, new Message().text(1, 'com.microsoft').int(2, 1))
+    .finish();
+}
+
+function encodeNode(node: OnnxNode): Message {
+  const out = new Message();
+  for (const input of node.inputs) out.text(1, input);
+  for (const output of node.outputs) out.text(2, output);
+  out.text(4, node.op);
+  for (const [name, value] of Object.entries(node.attributes)) out.message(5, encodeAttribute(name, value));
+  if (node.domain !== '') out.text(7, node.domain);
+  return out;
+}
+
+function encodeAttribute(name: string, value: Attribute): Message {
+  const out = new Message().text(1, name);
+  if (typeof value === 'number') return out.int(3, value).int(20, 2);
+  if (typeof value === 'string') return out.text(4, value).int(20, 3);
+  if ('float' in value) return out.float(2, value.float).int(20, 1);
+  for (const item of value) out.int(8, item);
+  return out.int(20, 7);
+}
+
+function encodeTensor({ name, dtype, shape, data }: OnnxValue & { data: HostArray }): Message {
+  const out = new Message();
+  for (const size of shape) out.int(1, size);
+  return out
+    .int(2, elementType[dtype])
+    .text(8, name)
+    .raw(9, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+}
+
+function encodeValueInfo({ name, dtype, shape }: OnnxValue): Message {
+  const dims = new Message();
+  for (const size of shape) dims.message(1, new Message().int(1, size));
+  const tensor = new Message().int(1, elementType[dtype]).message(2, dims);
+  return new Message().text(1, name).message(2, new Message().message(1, tensor));
+}

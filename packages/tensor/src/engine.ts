@@ -1,0 +1,48 @@
+import { registerOrt, type Device } from '@atelier/backend-ort';
+import { tf } from './tf.ts';
+
+/** `ort` is this workspace's own engine; the others are TensorFlow.js's. */
+export type EngineName = 'ort' | 'cpu' | 'wasm' | 'tensorflow';
+export interface EngineOptions {
+  /** Execution provider of `ort`. */
+  device?: Device;
+  /** Threads of `ort`; every core unless told. */
+  threads?: number;
+}
+
+const names: readonly EngineName[] = ['ort', 'cpu', 'wasm', 'tensorflow'];
+
+/**
+ * Makes an engine current for everything that follows, and says which one it is. Unless told, `ATELIER_ENGINE` decides, and else `ort`.
+ *
+ * @throws Error when the engine is unknown, is not installed, or does not start
+ */
+export async function useEngine(name: string = process.env.ATELIER_ENGINE ?? 'ort', options: EngineOptions = {}): Promise<EngineName> {
+  if (!names.includes(name as EngineName)) throw new Error(`useEngine: wanted one of ${names.join(', ')}, got '${name}'`);
+  if (name !== 'ort' && (options.device !== undefined || options.threads !== undefined)) {
+    throw new Error(`useEngine: device and threads are options of 'ort', got them for '${name}'`);
+  }
+  if (name === 'ort' && (options.device !== undefined || options.threads !== undefined || tf.findBackendFactory('ort') === null))
+    registerOrt(options);
+  if (name === 'wasm') await load('@tensorflow/tfjs-backend-wasm', name);
+  if (name === 'tensorflow') await load('@tensorflow/tfjs-node', name);
+  let ready = false;
+  try {
+    ready = await tf.setBackend(name);
+  } catch (error) {
+    throw new Error(`useEngine: '${name}' did not start: ${(error as Error).message}`);
+  }
+  if (!ready) throw new Error(`useEngine: '${name}' did not start`);
+  return name as EngineName;
+}
+
+/** The engine in use. */
+export const engineName = (): string => tf.getBackend();
+
+async function load(module: string, name: string): Promise<void> {
+  try {
+    await import(module);
+  } catch (error) {
+    throw new Error(`useEngine: '${name}' needs ${module}, which could not be loaded: ${(error as Error).message.split('\n')[0]}`);
+  }
+}
