@@ -110,17 +110,13 @@ export function averageVelocityAndDerivative(
       return u;
     };
     const derivative = (): Tensor => {
-      const z = rows(at.z, start, end);
       const y = at.y && rows(at.y, start, end);
       const f = (...[zi, ti, hi]: Tensor[]): Tensor => network(zi!, ti!, hi!, y);
-      const t = rows(at.t, start, end);
-      const constant = (value: number): Tensor | null => (value === 0 ? null : tf.fill(t.shape, value));
-      const scaled =
-        direction.z === 0 ? null : direction.z === 1 ? rows(at.tangent, start, end) : tf.mul(rows(at.tangent, start, end), direction.z);
-      return stopGradient(
-        jvp(f, [z, t, rows(h, start, end)], [scaled && stopGradient(scaled), constant(direction.t), constant(direction.t - direction.r)])
-          .tangent,
-      );
+      // Under the tape of the caller z and h descend from t; cut, so that the partial derivatives are taken and not these paths too.
+      const point = [at.z, at.t, h].map((x) => stopGradient(rows(x, start, end)));
+      const along = (value: number): Tensor | null => (value === 0 ? null : tf.fill([end - start], value));
+      const velocity = direction.z === 0 ? null : stopGradient(tf.mul(rows(at.tangent, start, end), direction.z));
+      return stopGradient(jvp(f, point, [velocity, along(direction.t), along(direction.t - direction.r)]).tangent);
     };
     const still = (from: number, to: number): Tensor[] => (from < to ? [tf.zeros([to - from, ...at.z.shape.slice(1)])] : []);
     const pieces = (

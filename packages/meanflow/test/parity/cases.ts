@@ -1,0 +1,21 @@
+import type { GoldenFile } from '@atelier/testkit';
+
+export type Settings = ReturnType<GoldenFile['settings']>;
+
+/** Names of the cases in a file: what stands before `.suffix` in its keys. */
+export function casesWith(file: GoldenFile, suffix: string): string[] {
+  return file.keys().flatMap((key) => (key.endsWith(`.${suffix}`) ? [key.slice(0, -suffix.length - 1)] : []));
+}
+
+/** A number among the settings, or `fallback` where the official code has a default and the file says nothing. */
+export function number(settings: Settings, key: string, fallback?: number): number {
+  const value = settings[key] ?? fallback;
+  if (typeof value !== 'number') throw new Error(`settings: ${key}: wanted a number, got ${String(value)}`);
+  return value;
+}
+
+export function text(settings: Settings, key: string): string {
+  const value = settings[key];
+  if (typeof value !== 'string') throw new Error(`settings: ${key}: wanted a word, got ${String(value)}`);
+  return value;
+}
