@@ -1,0 +1,68 @@
+import { dims, tf, type Tensor } from '@atelier/tensor';
+import { softmax } from './activation.ts';
+import { checkNumber } from './check.ts';
+import { linear, type LinearParams } from './linear.ts';
+
+export type AttentionOptions = {
+  /**
+   * What a query may see, broadcast against [B, K, T, S]: `bool`, true where it may (every query must see a key), or float32, added to
+   * the logits (a relative position bias).
+   */
+  mask?: Tensor;
+  /** Factor of the logits; 1/√d if not given. */
+  scale?: number;
+};
+
+/** softmax(scale·QKᵀ + mask)·V: q [B, K, T, d], k [B, K, S, d], v [B, K, S, e] -> [B, K, T, e]. */
+export function attention(q: Tensor, k: Tensor, v: Tensor, { mask, scale }: AttentionOptions = {}): Tensor {
+  const { B, K, T, d } = dims<'B' | 'K' | 'T' | 'd'>(q, 'B K T d', 'attention: q');
+  const { S } = dims<'S'>(k, 'B K S d', 'attention: k', { B, K, d });
+  dims(v, 'B K S e', 'attention: v', { B, K, S });
+  if (scale !== undefined) checkNumber('attention: scale', scale);
+  // The queries are smaller than the logits, so the scale goes there.
+  const logits = tf.matMul(tf.mul(q, scale ?? d ** -0.5), k, false, true); // -> [B, K, T, S]
+  const masked = mask === undefined ? logits : tf.add(logits, logitBias(mask, [B, K, T, S]));
+  return tf.matMul(softmax(masked), v); // -> [B, K, T, e]
+}
+
+/** Weights of self-attention: the rows of qkv are q, k and v, each head by head. */
+export type SelfAttentionParams = { qkv: LinearParams; proj: LinearParams };
+
+/** Self-attention of x [B, T, D] with `heads` heads; qkv.weight [3D, D], proj.weight [D, D] -> [B, T, D]. */
+export function multiHeadSelfAttention(p: SelfAttentionParams, x: Tensor, heads: number, options: AttentionOptions = {}): Tensor {
+  const { B, T, D } = dims<'B' | 'T' | 'D'>(x, 'B T D', 'multiHeadSelfAttention: x');
+  checkHeads('multiHeadSelfAttention', D, heads);
+  dims(p.qkv.weight, 'rows D', 'multiHeadSelfAttention: qkv.weight', { rows: 3 * D, D });
+  const stacked = tf.transpose(tf.reshape(linear(p.qkv, x), [B, T, 3, heads, D / heads]), [2, 0, 3, 1, 4]); // -> [3, B, K, T, D/K]
+  const [q, k, v] = tf.unstack(stacked);
+  return linear(p.proj, mergeHeads(attention(q!, k!, v!, options)));
+}
+
+/** [B, T, D] -> [B, K, T, D/K]. */
+export function splitHeads(x: Tensor, heads: number): Tensor {
+  const { B, T, D } = dims<'B' | 'T' | 'D'>(x, 'B T D', 'splitHeads: x');
+  checkHeads('splitHeads', D, heads);
+  return tf.transpose(tf.reshape(x, [B, T, heads, D / heads]), [0, 2, 1, 3]);
+}
+
+/** [B, K, T, d] -> [B, T, K·d], the inverse of `splitHeads`. */
+export function mergeHeads(x: Tensor): Tensor {
+  const { B, K, T, d } = dims<'B' | 'K' | 'T' | 'd'>(x, 'B K T d', 'mergeHeads: x');
+  return tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [B, T, K * d]);
+}
+
+function checkHeads(where: string, D: number, heads: number): void {
+  checkNumber(`${where}: heads`, heads, { integer: true, min: 1 });
+  if (D % heads !== 0) throw new Error(`${where}: wanted a number of heads that divides the width ${D}, got ${heads}`);
+}
+
+function logitBias(mask: Tensor, shape: number[]): Tensor {
+  const lead = shape.length - mask.rank;
+  if (lead < 0 || mask.shape.some((size, axis) => size !== 1 && size !== shape[axis + lead])) {
+    throw new Error(`attention: mask: wanted a shape that broadcasts to [${shape.join(', ')}], got [${mask.shape.join(', ')}]`);
+  }
+  if (mask.dtype === 'float32') return mask;
+  if (mask.dtype !== 'bool') throw new Error(`attention: mask: wanted bool or float32, got ${mask.dtype}`);
+  // Low enough that the exponential is exactly 0, finite so that no gradient becomes NaN.
+  return tf.mul(tf.sub(tf.cast(mask, 'float32'), 1), 1e9);
+}

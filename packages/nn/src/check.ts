@@ -1,0 +1,35 @@
+import type { z } from 'zod';
+
+/** Throws one sentence unless `value` is a finite number inside the bounds (`min` and `max` belong to the range, `above` and `below` do not). */
+export function checkNumber(
+  where: string,
+  value: number,
+  range: { integer?: boolean; min?: number; max?: number; above?: number; below?: number } = {},
+): void {
+  const { integer = false, min = -Infinity, max = Infinity, above = -Infinity, below = Infinity } = range;
+  const fits =
+    typeof value === 'number' &&
+    Number.isFinite(value) &&
+    (!integer || Number.isInteger(value)) &&
+    value >= min &&
+    value <= max &&
+    value > above &&
+    value < below;
+  if (fits) return;
+  const bounds = [
+    min > -Infinity ? `at least ${min}` : '',
+    above > -Infinity ? `above ${above}` : '',
+    max < Infinity ? `at most ${max}` : '',
+    below < Infinity ? `below ${below}` : '',
+  ].filter((text) => text !== '');
+  const wanted = `${integer ? 'an integer' : 'a finite number'}${bounds.length > 0 ? ` ${bounds.join(' and ')}` : ''}`;
+  throw new Error(`${where}: wanted ${wanted}, got ${String(value)}`);
+}
+
+/** Reads settings through a zod schema; whatever does not fit is told in one sentence that names the setting. */
+export function parseConfig<Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.output<Schema> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const reasons = result.error.issues.map((issue) => `${issue.path.length > 0 ? `${issue.path.join('.')}: ` : ''}${issue.message}`);
+  throw new Error(`${where}: ${reasons.join('; ')}`);
+}

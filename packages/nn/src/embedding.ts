@@ -1,0 +1,66 @@
+import { dims, tf, type Tensor } from '@atelier/tensor';
+import { silu } from './activation.ts';
+import { checkNumber } from './check.ts';
+import { linear, type LinearParams } from './linear.ts';
+
+export type TimestepEmbeddingOptions = {
+  /** Longest period over 2π; default 10000. */
+  maxPeriod?: number;
+  /** Which half comes first: cosines (DiT, default) or sines (DDPM++). */
+  first?: 'cos' | 'sin';
+  /** Whether the last frequency is 1/maxPeriod itself (divisor half - 1, DDPM++) or one step short of it (divisor half, DiT, default). */
+  endpoint?: boolean;
+};
+
+/**
+ * Frequency features of times: t [B] float32 -> [B, dim].
+ *
+ * [cos(tν_k)] ‖ [sin(tν_k)], ν_k = maxPeriod^(-k/half), k = 0 … half-1, half = ⌊dim/2⌋; an odd dim gets a trailing zero
+ * (facebookresearch/DiT models.py:41). Times near 1000 carry an error of about 3e-5 in float32.
+ */
+export function timestepEmbedding(t: Tensor, dim: number, options: TimestepEmbeddingOptions = {}): Tensor {
+  const { B } = dims<'B'>(t, 'B', 'timestepEmbedding: t');
+  const { maxPeriod = 10000, first = 'cos', endpoint = false } = options;
+  checkNumber('timestepEmbedding: maxPeriod', maxPeriod, { above: 0 });
+  checkNumber('timestepEmbedding: dim', dim, { integer: true, min: endpoint ? 4 : 2 });
+  if (first !== 'cos' && first !== 'sin') throw new Error(`timestepEmbedding: first: wanted 'cos' or 'sin', got ${String(first)}`);
+  const half = Math.floor(dim / 2);
+  const frequencies = Float32Array.from({ length: half }, (_, k) => Math.exp((-Math.log(maxPeriod) * k) / (endpoint ? half - 1 : half)));
+  const angles = tf.mul(tf.reshape(tf.cast(t, 'float32'), [B, 1]), tf.tensor2d(frequencies, [1, half])); // -> [B, half]
+  const halves = first === 'cos' ? [tf.cos(angles), tf.sin(angles)] : [tf.sin(angles), tf.cos(angles)];
+  return tf.concat(dim % 2 === 1 ? [...halves, tf.zeros([B, 1])] : halves, 1);
+}
+
+/** The official timestep embedder: linear, SiLU, linear (the SiLU is its index 1). */
+export type TimestepEmbedderParams = { mlp: { 0: LinearParams; 2: LinearParams } };
+
+/** Times to vectors: t [B], multiplied by `timeScale`, frequency features as wide as mlp.0 takes, linear, SiLU, linear -> [B, D]. */
+export function embedTimestep(
+  p: TimestepEmbedderParams,
+  t: Tensor,
+  options: TimestepEmbeddingOptions & { timeScale?: number } = {},
+): Tensor {
+  const { timeScale = 1, ...frequencies } = options;
+  checkNumber('embedTimestep: timeScale', timeScale);
+  const { width } = dims<'width'>(p.mlp[0].weight, 'D width', 'embedTimestep: mlp.0.weight');
+  const features = timestepEmbedding(timeScale === 1 ? t : tf.mul(t, timeScale), width, frequencies);
+  return linear(p.mlp[2], silu(linear(p.mlp[0], features)));
+}
+
+/** Rows of a class table: y [B] int32 in [0, rows), weight [rows, D] -> [B, D]. A label outside the table makes the engine throw. */
+export function embedClass(p: { weight: Tensor }, y: Tensor): Tensor {
+  dims(p.weight, 'rows D', 'embedClass: weight');
+  dims(y, 'B', 'embedClass: y');
+  if (y.dtype !== 'int32') throw new Error(`embedClass: y: wanted int32 labels, got ${y.dtype}`);
+  return tf.gather(p.weight, y);
+}
+
+/** Labels y [B] int32 with the null class (the row after the last class) wherever `dropped` [B] bool is true. */
+export function dropLabels(y: Tensor, dropped: Tensor, numClasses: number): Tensor {
+  const { B } = dims<'B'>(y, 'B', 'dropLabels: y');
+  dims(dropped, 'B', 'dropLabels: dropped', { B });
+  checkNumber('dropLabels: numClasses', numClasses, { integer: true, min: 1 });
+  if (y.dtype !== 'int32') throw new Error(`dropLabels: y: wanted int32 labels, got ${y.dtype}`);
+  if (dropped.dtype !== 'bool') throw new Error(`dropLabels: dropped: wanted bool, got ${dropped.dtype}`);
+  return tf.where(dropped, tf.fill([B], numClasses, 'int32'), y);
+}

@@ -1,0 +1,33 @@
+export { gelu, silu, softmax, type GeluKind } from './activation.ts';
+export { attention, mergeHeads, multiHeadSelfAttention, splitHeads, type AttentionOptions, type SelfAttentionParams } from './attention.ts';
+export { checkNumber, parseConfig } from './check.ts';
+export { closedForm, spreadLast, sumLast } from './derivative.ts';
+export { ditConfig, ditOutChannels, ditParameterCount, ditParameters, ditSizes, type DiTConfig, type DiTSettings } from './dit-config.ts';
+export {
+  applyDiT,
+  ditBlock,
+  ditCondition,
+  ditFinalLayer,
+  initDiT,
+  type DiTBlockParams,
+  type DiTFinalParams,
+  type DiTInputs,
+  type DiTParams,
+  type TokenMixer,
+} from './dit.ts';
+export {
+  dropLabels,
+  embedClass,
+  embedTimestep,
+  timestepEmbedding,
+  type TimestepEmbedderParams,
+  type TimestepEmbeddingOptions,
+} from './embedding.ts';
+export { initParameters, initTensor, parameterCount, type Init, type ParameterTable } from './init.ts';
+export { initLinear, linear, type LinearParams } from './linear.ts';
+export { mlp, type MlpParams } from './mlp.ts';
+export { layerNorm, modulate, rmsNorm, type NormOptions } from './norm.ts';
+export { adamW, clipByGlobalNorm, emaUpdate, sgd, type AdamState, type AdamWOptions, type Optimizer, type SgdState } from './optimizer.ts';
+export { embedPatches, patchify, unpatchify } from './patch.ts';
+export { sinCosPositions } from './position.ts';
+export { constant, cosine, emaEvery, emaWarmUp, linearDecay, warmUp, type Schedule } from './schedule.ts';
