@@ -1,4 +1,4 @@
-import type { Attribute, HostArray, OnnxType } from './onnx.ts';
+import { elementType, type Attribute, type HostArray, type OnnxType } from './onnx.ts';
 
 /**
  * A pending operator, or a leaf that holds host data. One node has one result; an operator with several results is a node of its own
@@ -44,6 +44,7 @@ export function emptyArray(dtype: OnnxType, size: number): HostArray {
   if (dtype === 'float32') return new Float32Array(size);
   if (dtype === 'int32') return new Int32Array(size);
   if (dtype === 'bool') return new Uint8Array(size);
+  if (dtype === 'float64') throw new Error('ort: float64 lives only inside a graph');
   return new BigInt64Array(size);
 }
 
@@ -158,9 +159,15 @@ export class Graph {
 
   cast(x: Node, dtype: OnnxType): Node {
     if (x.dtype === dtype) return x;
-    const to = { float32: 1, int32: 6, int64: 7, bool: 9 }[dtype];
+    const to = elementType[dtype];
     if (isFill(x)) return this.expand(this.cast(x.inputs[0]!, dtype), x.shape);
     return this.add('Cast', [x], { to }, x.shape, dtype);
+  }
+
+  /** A unary operator computed in float64 and rounded to float32. */
+  inDouble(op: string, x: Node): Node {
+    const wide = this.add('Cast', [x], { to: elementType.float64 }, x.shape, 'float64');
+    return this.add('Cast', [this.add(op, [wide], {}, x.shape, 'float64')], { to: elementType.float32 }, x.shape, 'float32');
   }
 
   unary(op: string, x: Node, dtype: OnnxType = x.dtype, attributes: Record<string, Attribute> = {}, domain = ''): Node {

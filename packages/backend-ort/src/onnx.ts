@@ -4,8 +4,8 @@
  * Field numbers are those of `onnx.proto` (ONNX 1.16, IR version 10).
  */
 
-/** Element types that occur in our graphs. `int64` only for shapes, axes and indices inside a graph. */
-export type OnnxType = 'float32' | 'int32' | 'bool' | 'int64';
+/** Element types that occur in our graphs. `int64` (shapes, axes, indices) and `float64` only inside a graph. */
+export type OnnxType = 'float32' | 'int32' | 'bool' | 'int64' | 'float64';
 export type HostArray = Float32Array | Int32Array | Uint8Array | BigInt64Array;
 export type Attribute = number | string | readonly number[] | { readonly float: number };
 
@@ -29,7 +29,8 @@ export interface OnnxGraph {
 }
 
 const OPSET = 20;
-const elementType: Record<OnnxType, number> = { float32: 1, int32: 6, int64: 7, bool: 9 };
+/** Codes of `TensorProto.DataType`. */
+export const elementType: Record<OnnxType, number> = { float32: 1, int32: 6, int64: 7, bool: 9, float64: 11 };
 
 /** A protobuf message under construction. */
 class Message {

@@ -68,7 +68,8 @@ function backwardInput(k: KernelCall): Node {
   const missing = [0, 1].map((i) => input[i]! - ((output[i]! - 1) * strides[i]! + (size[i]! - 1) * dilations[i]! + 1 - pads[i]! - end[i]!));
   const whole = [0, 1].map((i) => input[i]! - Math.max(0, missing[i]!));
   const attributes = { strides, dilations, pads: [pads[0], pads[1], end[0]!, end[1]!], kernel_shape: size };
-  const back = channelsFirst(k, dy);
+  const given = channelsFirst(k, dy);
+  const back = g.slice(given, [0, 0, 0, 0], [given.shape[0]!, given.shape[1]!, ...output]);
   const shape = [
     back.shape[0]!,
     filter.shape[2]!,
@@ -121,8 +122,13 @@ export const convolution: KernelTable = {
   Conv2D: forward,
   FusedConv2D: (k) => {
     const raw = forward(k);
-    const bias = k.has('bias') ? k.graph.binary('Add', raw, k.node('bias')) : raw;
-    return activate(k, bias);
+    // One number a channel, or the output's own layout.
+    const perChannel = (name: string): Node => {
+      const x = k.node(name);
+      return k.attribute<string>('dataFormat') === 'NCHW' && x.shape.length === 1 ? k.graph.reshape(x, [x.shape[0]!, 1, 1]) : x;
+    };
+    const biased = k.has('bias') ? k.graph.binary('Add', raw, perChannel('bias')) : raw;
+    return activate(k, biased, k.has('preluActivationWeights') ? perChannel('preluActivationWeights') : null);
   },
   Conv2DBackpropInput: backwardInput,
   Conv2DBackpropFilter: backwardFilter,

@@ -24,7 +24,12 @@ export const where = (g: Graph, condition: Node, a: Node, b: Node): Node => {
 export const elementwise: KernelTable = {
   Abs: numeric('Abs'),
   Neg: numeric('Neg'),
-  Sign: numeric('Sign'),
+  Sign: (k) => {
+    const g = k.graph;
+    const x = numberOf(g, k.node('x'));
+    const sign = g.unary('Sign', x);
+    return x.dtype === 'float32' ? where(g, g.unary('IsNaN', x, 'bool'), g.scalar(0), sign) : sign;
+  },
   Acos: unary('Acos'),
   Acosh: unary('Acosh'),
   Asin: unary('Asin'),
@@ -34,7 +39,8 @@ export const elementwise: KernelTable = {
   Cos: unary('Cos'),
   Cosh: unary('Cosh'),
   Erf: unary('Erf'),
-  Exp: unary('Exp'),
+  // Integers are few and exact: ONNX Runtime's vectorised float32 exponential may miss by a unit in the last place.
+  Exp: (k) => (k.node('x').dtype === 'float32' ? k.graph.unary('Exp', k.node('x')) : k.graph.inDouble('Exp', k.node('x'))),
   Log: unary('Log'),
   Reciprocal: unary('Reciprocal'),
   Sigmoid: unary('Sigmoid'),
@@ -85,8 +91,14 @@ export const elementwise: KernelTable = {
   },
   Step: (k) => {
     const g = k.graph;
-    const x = float(k);
-    const step = where(g, g.binary('Greater', x, g.scalar(0), 'bool'), g.scalar(1), g.scalar(k.attribute<number>('alpha')));
+    const x = numberOf(g, k.node('x'));
+    const step = where(
+      g,
+      g.binary('Greater', x, g.scalar(0, x.dtype), 'bool'),
+      g.scalar(1, x.dtype),
+      g.scalar(k.attribute<number>('alpha'), x.dtype),
+    );
+    if (x.dtype === 'int32') return step;
     return where(g, g.unary('IsNaN', x, 'bool'), x, step);
   },
   EluGrad: (k) => {

@@ -11,6 +11,12 @@ function gather(k: KernelCall): Node {
   const indices = g.cast(k.node('indices'), 'int32');
   const axis = tf.util.parseAxisParam(k.attribute<number>('axis'), [...x.shape])[0]!;
   const batchDims = k.attribute<number>('batchDims') ?? 0;
+  tf.backend_util.segment_util.collectGatherOpShapeInfo(
+    { shape: [...x.shape], rank: x.shape.length } as never,
+    { shape: [...indices.shape], rank: indices.shape.length } as never,
+    axis,
+    batchDims,
+  );
   const shape = [...x.shape.slice(0, axis), ...indices.shape.slice(batchDims), ...x.shape.slice(axis + 1)];
   if (batchDims === 0) return g.add('Gather', [x, indices], { axis }, shape, x.dtype);
   // Batched: the batch folded into the gathered axis, each row's indices moved to its own stretch.
@@ -35,6 +41,10 @@ function gather(k: KernelCall): Node {
 function gatherNd(k: KernelCall): Node {
   const g = k.graph;
   const [x, indices] = [k.node('params'), k.node('indices')];
+  tf.backend_util.prepareAndValidate(
+    { shape: [...x.shape], rank: x.shape.length } as never,
+    { shape: [...indices.shape], rank: indices.shape.length, dtype: indices.dtype } as never,
+  );
   const depth = indices.shape[indices.shape.length - 1]!;
   const shape = [...indices.shape.slice(0, -1), ...x.shape.slice(depth)];
   return g.add('GatherND', [x, g.cast(indices, 'int64')], {}, shape, x.dtype);
@@ -57,7 +67,7 @@ function scatterNd(k: KernelCall): Node {
   const indices = g.cast(k.node('indices'), 'int32');
   const updates = numberOf(g, k.node('updates'));
   if (sizeOf(shape) === 0 || sizeOf(updates.shape) === 0) return g.fill(0, shape, updates.dtype);
-  const depth = indices.shape.length < 1 ? 1 : indices.shape[indices.shape.length - 1]!;
+  const depth = indices.shape.length < 2 ? 1 : indices.shape[indices.shape.length - 1]!;
   const strides = shape.slice(0, depth).map((_, i) => sizeOf(shape.slice(i + 1, depth)));
   const weighted = g.binary(
     'Mul',

@@ -28,6 +28,12 @@ export function matMul(g: Graph, a: Node, b: Node, transposeA: boolean, transpos
   const m = a.shape[transposeA ? ra - 1 : ra - 2]!;
   const k = a.shape[transposeA ? ra - 2 : ra - 1]!;
   const n = b.shape[transposeB ? rb - 2 : rb - 1]!;
+  const rows = b.shape[transposeB ? rb - 1 : rb - 2];
+  if (ra < 2 || rb < 2 || k !== rows) {
+    throw new Error(
+      `ort MatMul: wanted matrices whose inner sizes agree, got [${a.shape}]${transposeA ? ' transposed' : ''} and [${b.shape}]${transposeB ? ' transposed' : ''}`,
+    );
+  }
   const shape = [...broadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2), 'MatMul'), m, n];
   if (k === 0) return g.fill(0, shape, a.dtype);
   if (!fused) return g.add('MatMul', [transposeA ? transposed(g, a) : a, transposeB ? transposed(g, b) : b], {}, shape, a.dtype);
@@ -47,7 +53,11 @@ const product = (k: KernelCall): Node =>
   matMul(k.graph, ...operands(k), k.attribute<boolean>('transposeA') ?? false, k.attribute<boolean>('transposeB') ?? false);
 
 /** The activations that TensorFlow.js fuses behind a product or convolution. */
-export function activate(k: KernelCall, x: Node): Node {
+export function activate(
+  k: KernelCall,
+  x: Node,
+  slope: Node | null = k.has('preluActivationWeights') ? k.node('preluActivationWeights') : null,
+): Node {
   const g = k.graph;
   const name = k.attribute<string | undefined>('activation') ?? 'linear';
   if (name === 'linear') return x;
@@ -56,7 +66,7 @@ export function activate(k: KernelCall, x: Node): Node {
   if (name === 'elu') return g.unary('Elu', x, 'float32', { alpha: { float: 1 } });
   if (name === 'sigmoid') return g.unary('Sigmoid', x);
   if (name === 'leakyrelu') return g.unary('LeakyRelu', x, 'float32', { alpha: { float: k.attribute<number>('leakyreluAlpha') } });
-  if (name === 'prelu') return where(g, g.binary('Less', x, g.scalar(0), 'bool'), g.binary('Mul', x, k.node('preluActivationWeights')), x);
+  if (name === 'prelu') return where(g, g.binary('Less', x, g.scalar(0), 'bool'), g.binary('Mul', x, slope!), x);
   throw k.refuse('activation linear, relu, relu6, elu, sigmoid, leakyrelu or prelu', name);
 }
 

@@ -2,19 +2,20 @@ import { sizeOf, type Node } from '../graph.ts';
 import type { KernelCall, KernelTable } from '../kernel.ts';
 import type { OnnxType } from '../onnx.ts';
 import { tf } from '../tf.ts';
-import { numberOf } from './elementwise.ts';
+import { numberOf, where } from './elementwise.ts';
 
 /** Kernels that fold axes: sums, extremes, scans, softmax. */
 
-function axesOf(k: KernelCall, rank: number): number[] {
-  const wanted = k.attribute<number | number[]>('axis');
+function axesOf(k: KernelCall, rank: number, name = 'axis'): number[] {
+  const wanted = k.attribute<number | number[]>(name);
   return tf.util.parseAxisParam(wanted, new Array<number>(rank).fill(1)).sort((a, b) => a - b);
 }
 
 /** tfjs's `axis` may be absent (every axis). */
 function reduceAxes(k: KernelCall, x: Node): number[] {
-  const axis = k.attribute<number | number[] | null | undefined>('axis');
-  return axis === undefined || axis === null ? x.shape.map((_, i) => i) : axesOf(k, x.shape.length);
+  const name = k.name === 'Max' ? 'reductionIndices' : 'axis';
+  const axis = k.attribute<number | number[] | null | undefined>(name);
+  return axis === undefined || axis === null ? x.shape.map((_, i) => i) : axesOf(k, x.shape.length, name);
 }
 
 /** `empty` is the value of a fold over no elements. */
@@ -33,6 +34,24 @@ function reduction(op: string, empty: number, to?: (x: Node) => OnnxType) {
   };
 }
 
+/** ONNX Runtime's extremes pass over NaN; TensorFlow.js's are NaN where there is one. */
+function extreme(op: string, empty: number) {
+  const fold = reduction(op, empty);
+  return (k: KernelCall): Node => {
+    const g = k.graph;
+    const folded = fold(k);
+    const x = k.node('x');
+    if (x.dtype !== 'float32' || x.shape.includes(0)) return folded;
+    const hasNaN = g.reduce(
+      'ReduceMax',
+      g.cast(g.unary('IsNaN', x, 'bool'), 'int32'),
+      reduceAxes(k, x),
+      k.attribute<boolean>('keepDims') ?? false,
+    );
+    return where(g, g.cast(hasNaN, 'bool'), g.scalar(NaN), folded);
+  };
+}
+
 function logical(op: string, empty: number) {
   const fold = reduction(op, empty, () => 'int32');
   return (k: KernelCall): Node => k.graph.cast(fold(k), 'bool');
@@ -41,7 +60,9 @@ function logical(op: string, empty: number) {
 function argument(op: string) {
   return (k: KernelCall): Node => {
     const g = k.graph;
-    const x = g.cast(k.node('x'), 'float32');
+    const raw = g.cast(k.node('x'), 'float32');
+    // NaN never wins.
+    const x = where(g, g.unary('IsNaN', raw, 'bool'), g.scalar(op === 'ArgMax' ? -Infinity : Infinity), raw);
     const [axis] = axesOf(k, x.shape.length);
     const shape = x.shape.filter((_, i) => i !== axis);
     if (x.shape.includes(0)) throw k.refuse('at least one element along the axis', `shape [${x.shape}]`);
@@ -90,8 +111,8 @@ function cumulativeProduct(k: KernelCall): Node {
 export const reduce: KernelTable = {
   Sum: reduction('ReduceSum', 0),
   Mean: reduction('ReduceMean', NaN, () => 'float32'),
-  Max: reduction('ReduceMax', -Infinity),
-  Min: reduction('ReduceMin', Infinity),
+  Max: extreme('ReduceMax', -Infinity),
+  Min: extreme('ReduceMin', Infinity),
   Prod: reduction('ReduceProd', 1),
   All: logical('ReduceMin', 1),
   Any: logical('ReduceMax', 0),

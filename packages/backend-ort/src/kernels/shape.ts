@@ -176,6 +176,8 @@ export const shape: KernelTable = {
   Reshape: reshape,
   ExpandDims: (k) => {
     const x = k.infos.input!;
+    const wanted = k.attribute<number>('dim');
+    if (wanted < -(x.shape.length + 1)) throw k.refuse(`an axis from ${-(x.shape.length + 1)} to ${x.shape.length}`, String(wanted));
     const dim = axisOf(k.attribute<number>('dim'), x.shape.length + 1);
     return { share: x, shape: [...x.shape.slice(0, dim), 1, ...x.shape.slice(dim)] };
   },
