@@ -59,11 +59,3 @@ export type GuidanceOptions = z.input<typeof guidanceConfig>;
 /** Class dropout: by the official rule (as many rows as draws fall below `probability`, taken from the top) or row by row. */
 export const classDropConfig = z.strictObject({ probability: share, rule: z.enum(['prefix', 'row']) });
 export type ClassDropConfig = z.infer<typeof classDropConfig>;
-
-/** `value` read by `schema`, or an Error of one sentence: where, which field, what was wrong. */
-export function readConfig<Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.output<Schema> {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const issue = result.error.issues[0]!;
-  throw new Error(`${where}: ${issue.path.length > 0 ? `${issue.path.join('.')}: ` : ''}${issue.message}`);
-}

@@ -1,11 +1,12 @@
+import { parseConfig } from '@atelier/nn';
 import { dims, stopGradient, tf, type Tensor } from '@atelier/tensor';
-import { classDropConfig, guidanceConfig, readConfig, type ClassDropConfig, type GuidanceOptions } from './config.ts';
+import { classDropConfig, guidanceConfig, type ClassDropConfig, type GuidanceOptions } from './config.ts';
 import { meanFlowLoss, type AverageVelocity, type MeanFlowBatch, type MeanFlowLoss, type MeanFlowOptions } from './objective.ts';
 import { checkLike, checkPair, conditionalVelocity, interpolate, perSample } from './path.ts';
 
 /** Effective guidance scale ω' = ω/(1 - κ) (Eq. 21, appendix B of arXiv 2505.13447); ω = 1 with κ = 0.5 is a scale of 2, not "no guidance". */
 export function effectiveScale(options: { omega: number; kappa: number }): number {
-  const { omega, kappa } = readConfig(guidanceConfig, options, 'effectiveScale');
+  const { omega, kappa } = parseConfig(guidanceConfig, options, 'effectiveScale');
   return omega / (1 - kappa);
 }
 
@@ -24,7 +25,7 @@ export function guidedVelocity(
 ): { velocity: Tensor; unconditional?: Tensor; conditional?: Tensor } {
   const where = 'guidedVelocity';
   const { nullLabel, ...rest } = options;
-  const { omega, kappa, interval } = readConfig(guidanceConfig, rest, where);
+  const { omega, kappa, interval } = parseConfig(guidanceConfig, rest, where);
   checkPair(at.z, at.velocity, where);
   const B = at.z.shape[0]!;
   dims(at.t, 'B', `${where}: t`, { B });
@@ -62,7 +63,7 @@ export function dropClasses(
 ): { y: Tensor; velocity: Tensor; dropped: Tensor } {
   const where = 'dropClasses';
   const { nullLabel, ...rest } = options;
-  const { probability, rule } = readConfig(classDropConfig, rest, where);
+  const { probability, rule } = parseConfig(classDropConfig, rest, where);
   checkPair(batch.guided, batch.conditionalVelocity, where);
   const B = batch.guided.shape[0]!;
   dims(batch.y, 'B', `${where}: y`, { B });

@@ -1,5 +1,6 @@
+import { parseConfig } from '@atelier/nn';
 import { dims, jvp, stopGradient, tf, type Tensor } from '@atelier/tensor';
-import { readConfig, weightConfig, type WeightConfig } from './config.ts';
+import { weightConfig, type WeightConfig } from './config.ts';
 import { checkLike, checkPair, conditionalVelocity, interpolate, perSample, squaredNorm } from './path.ts';
 
 /**
@@ -61,7 +62,7 @@ export type MeanFlowLoss = LossParts & { dudt: Tensor };
 /** Adaptive weight w = 1/(S + c)^p of summed squared errors S [B], without gradient (section 4.3 of arXiv 2505.13447). */
 export function adaptiveWeight(squaredError: Tensor, options: WeightConfig): Tensor {
   dims(squaredError, 'B', 'adaptiveWeight: squaredError');
-  const { p, c } = readConfig(weightConfig, { p: options.p, c: options.c }, 'adaptiveWeight');
+  const { p, c } = parseConfig(weightConfig, { p: options.p, c: options.c }, 'adaptiveWeight');
   if (p === 0) return tf.onesLike(squaredError);
   return tf.tidy(() => {
     const base = tf.add(stopGradient(squaredError), c);

@@ -1,5 +1,6 @@
+import { parseConfig } from '@atelier/nn';
 import { dims, tf, type Rng, type Tensor } from '@atelier/tensor';
-import { readConfig, timeSamplerConfig, type TimeDistribution, type TimeSamplerConfig } from './config.ts';
+import { timeSamplerConfig, type TimeDistribution, type TimeSamplerConfig } from './config.ts';
 
 /** Two times a row, 0 <= r <= t <= 1, both [B] float32. Time runs from data at 0 to noise at 1. Rows with r = t are exactly equal. */
 export type Times = { t: Tensor; r: Tensor };
@@ -76,7 +77,7 @@ export function separateTimes(draws: TimeDraws, options: { t: TimeDistribution; 
 
 /** Times from injected draws by the rule of `config`; pure, so a compiled step can contain it. */
 export function timesFromDraws(draws: TimeDraws, config: TimeSamplerConfig): Times {
-  const checked = readConfig(timeSamplerConfig, config, 'timesFromDraws');
+  const checked = parseConfig(timeSamplerConfig, config, 'timesFromDraws');
   if (checked.rule === 'prefix') return prefixTimes(draws, checked);
   return checked.rule === 'bernoulli' ? bernoulliTimes(draws, checked) : separateTimes(draws, checked);
 }

@@ -15,8 +15,8 @@ export const testNetwork =
     const batch = z.shape[0]!;
     const input = tf.concat([tf.reshape(z, [batch, -1]), tf.reshape(t, [batch, 1]), tf.reshape(h, [batch, 1])], 1);
     const bias = y === undefined ? tf.slice(b1, [0, 0], [1, -1]) : tf.gather(b1, tf.cast(y, 'int32'));
-    const hidden = tf.tanh(tf.add(tf.matMul(input as tf.Tensor2D, w1 as tf.Tensor2D), bias));
-    return tf.reshape(tf.add(tf.matMul(hidden as tf.Tensor2D, w2 as tf.Tensor2D), b2), z.shape);
+    const hidden = tf.tanh(tf.add(tf.matMul(input, w1), bias));
+    return tf.reshape(tf.add(tf.matMul(hidden, w2), b2), z.shape);
   };
 
 /** A batch of B samples of `shape` with times; the first `equal` rows have r = t. */

@@ -1,3 +1,4 @@
+import { toTensor, type Tensor } from '@atelier/tensor';
 import type { GoldenFile } from '@atelier/testkit';
 
 export type Settings = ReturnType<GoldenFile['settings']>;
@@ -18,4 +19,9 @@ export function text(settings: Settings, key: string): string {
   const value = settings[key];
   if (typeof value !== 'string') throw new Error(`settings: ${key}: wanted a word, got ${String(value)}`);
   return value;
+}
+
+/** All tensors below a prefix, by the rest of their key. */
+export function tensorsOf(file: GoldenFile, prefix = ''): Record<string, Tensor> {
+  return Object.fromEntries(Object.entries(file.tensors(prefix)).map(([key, host]) => [key, toTensor(host)]));
 }

@@ -1,7 +1,7 @@
 import { tf, valueAndGrad, type Tensor } from '@atelier/tensor';
 import { expectClose, type GoldenFile } from '@atelier/testkit';
 import { meanFlowLoss, timesFromDraws, weightedError, type AverageVelocity, type MeanFlowLoss } from '../../src/index.ts';
-import { casesWith, number } from './cases.ts';
+import { casesWith, number, tensorsOf } from './cases.ts';
 import { checkTimes, samplerOfPyTorch } from './time-samplers.ts';
 
 /** 1e-5 relative: of the element, or of the largest element where cancellation leaves a small one. */
@@ -41,14 +41,14 @@ const tanhMlp =
     const batch = z.shape[0]!;
     const column = (a: Tensor): Tensor => tf.reshape(a, [batch, 1]);
     const input = tf.concat([tf.reshape(z, [batch, -1]), column(t), column(h)], 1); // [B, …] -> [B, d + 2]
-    const hidden = tf.tanh(tf.add(tf.matMul(input as tf.Tensor2D, W1 as tf.Tensor2D, false, true), b1));
-    return tf.reshape(tf.add(tf.matMul(hidden as tf.Tensor2D, W2 as tf.Tensor2D, false, true), b2), z.shape); // [B, d] -> [B, …]
+    const hidden = tf.tanh(tf.add(tf.matMul(input, W1, false, true), b1));
+    return tf.reshape(tf.add(tf.matMul(hidden, W2, false, true), b2), z.shape); // [B, d] -> [B, …]
   };
 
 /** Every stage of the loss on a tiny network, and the gradients of its parameters. */
 export function lossOfTanhMlp(file: GoldenFile): number {
   const cases = casesWith(file, 'u_tgt');
-  const params = file.tensors('param.') as TanhMlp;
+  const params = tensorsOf(file, 'param.') as TanhMlp;
   for (const name of cases) {
     const settings = file.settings(name);
     const draws = { t: file.tensor('normal_t'), r: file.tensor('normal_r'), equal: file.tensor('uniform') };

@@ -1,0 +1,84 @@
+import { applyDiT, ditConfig, ditParameters, ditSizes, initDiT, parseConfig, type DiTConfig, type DiTParams } from '@atelier/nn';
+import type { Rng, Tensor } from '@atelier/tensor';
+import { fromFlax, toFlax, type FlaxName } from './flax.ts';
+import type { AverageVelocity } from './objective.ts';
+
+/** Networks of table 4 of the paper (and S/2, which its code names too): size, patch. */
+export type MeanFlowSize = 'S/2' | 'B/4' | 'B/2' | 'M/2' | 'L/2' | 'XL/2';
+
+/**
+ * Settings of a published network: a DiT that takes t and h = t - r, both unscaled in [0, 1], through an embedder each.
+ *
+ * Parameters with 1000 classes and 4 channels: B/4 131,165,248, B/2 131,091,472, M/2 308,019,216, L/2 459,137,040, XL/2 676,440,592.
+ */
+export function meanFlowDiTConfig(size: MeanFlowSize, data: { inChannels?: number; numClasses?: number } = {}): DiTConfig {
+  const [name, patch] = size.split('/') as [keyof typeof ditSizes, string];
+  const dimensions = ditSizes[name];
+  if (dimensions === undefined || patch === undefined)
+    throw new Error(`meanFlowDiTConfig: size: wanted S/2, B/4, B/2, M/2, L/2 or XL/2, got '${size}'`);
+  return parseConfig(
+    ditConfig,
+    { ...dimensions, patchSize: Number(patch), inChannels: data.inChannels ?? 4, numClasses: data.numClasses ?? 1000, interval: true },
+    'meanFlowDiTConfig',
+  );
+}
+
+/** New parameters with the official start, in which the network is exactly 0. The caller owns them. */
+export function initMeanFlowDiT(rng: Rng, config: DiTConfig): DiTParams {
+  return initDiT(rng, checkInterval(config, 'initMeanFlowDiT'));
+}
+
+/** The DiT as N_θ(z; t, h; y) on z [B, H, W, C]; y [B] int32 where the network has classes, `config.numClasses` being the null label. */
+export function meanFlowDiT(params: DiTParams, config: DiTConfig): AverageVelocity {
+  checkInterval(config, 'meanFlowDiT');
+  return (z: Tensor, t: Tensor, h: Tensor, y?: Tensor) => applyDiT(params, z, { t, h, ...(y !== undefined && { y }) }, config);
+}
+
+/** Modules of the official Flax network between `net/` and the kernel or bias, by our path. `{l}` stands for the number of a block. */
+const MODULES = {
+  'x_embedder.proj': 'x_embedder/proj',
+  't_embedder.mlp.0': 't_embedder/mlp/layers_0/_flax_linear',
+  't_embedder.mlp.2': 't_embedder/mlp/layers_2/_flax_linear',
+  'h_embedder.mlp.0': 'h_embedder/mlp/layers_0/_flax_linear',
+  'h_embedder.mlp.2': 'h_embedder/mlp/layers_2/_flax_linear',
+  'y_embedder.embedding_table': 'y_embedder/embedding_table/_flax_embedding',
+  'blocks.{l}.attn.qkv': 'blocks/layers_{l}/attn/qkv/_flax_linear',
+  'blocks.{l}.attn.proj': 'blocks/layers_{l}/attn/proj/_flax_linear',
+  'blocks.{l}.mlp.fc1': 'blocks/layers_{l}/mlp/fc1/_flax_linear',
+  'blocks.{l}.mlp.fc2': 'blocks/layers_{l}/mlp/fc2/_flax_linear',
+  'blocks.{l}.adaLN_modulation.1': 'blocks/layers_{l}/adaLN_modulation/layers_1/_flax_linear',
+  'final_layer.adaLN_modulation.1': 'final_layer/adaLN_modulation/layers_1/_flax_linear',
+  'final_layer.linear': 'final_layer/linear/_flax_linear',
+} as const satisfies Record<string, string>;
+
+/** The rename table between our names and those of a checkpoint of the official JAX code (Gsunshine/meanflow), `net/…` below `params`. */
+export function ditFlaxNames(config: DiTConfig): FlaxName[] {
+  return Object.keys(ditParameters(checkInterval(config, 'ditFlaxNames'))).map((path) => {
+    const parts = path.split('.');
+    const kind = parts.pop()!;
+    const block = parts[0] === 'blocks' ? parts[1]! : '';
+    const module = (block === '' ? parts : ['blocks', '{l}', ...parts.slice(2)]).join('.');
+    const flax = `net/${MODULES[module as keyof typeof MODULES].replace('{l}', block)}`;
+    if (kind === 'bias') return { flax: `${flax}/bias`, path, layout: 'same' };
+    if (module === 'y_embedder.embedding_table') return { flax: `${flax}/embedding`, path, layout: 'same' };
+    return { flax: `${flax}/kernel`, path, layout: module === 'x_embedder.proj' ? 'convolution' : 'linear' };
+  });
+}
+
+/** Parameters from the tensors of an official checkpoint (`params` or `ema_params`, names `net/…`). @throws Error if names do not match. */
+export function ditFromFlax(tensors: Readonly<Record<string, Tensor>>, config: DiTConfig): DiTParams {
+  return fromFlax(ditFlaxNames(config), tensors, 'ditFromFlax') as DiTParams;
+}
+
+/** Parameters, or gradients or averages shaped like them, under the names and in the layout of the official checkpoint. */
+export function ditToFlax(params: DiTParams, config: DiTConfig): Record<string, Tensor> {
+  return toFlax(ditFlaxNames(config), params, 'ditToFlax');
+}
+
+function checkInterval(config: DiTConfig, where: string): DiTConfig {
+  if (config.interval !== true || config.learnSigma === true)
+    throw new Error(
+      `${where}: config: wanted interval: true and learnSigma: false, got interval: ${String(config.interval)} and learnSigma: ${String(config.learnSigma)}`,
+    );
+  return config;
+}
