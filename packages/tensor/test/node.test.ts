@@ -1,0 +1,98 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { encodeSafetensors, type HostTensor } from '../src/index.ts';
+import { readSafetensors, writeFileAtomic, writeSafetensors } from '../src/node.ts';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'atelier-'));
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true });
+});
+
+const tensors: Record<string, HostTensor> = { 'blocks.0.weight': { dtype: 'float32', shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) } };
+
+describe('safetensors files', () => {
+  it('come back as they were written', async () => {
+    const path = join(folder, 'w.safetensors');
+    await writeSafetensors(path, tensors, { step: '12' });
+    expect(await readSafetensors(path)).toEqual({ tensors, metadata: { step: '12' } });
+    expect(readdirSync(folder)).toEqual(['w.safetensors']);
+  });
+
+  it('name the file in every error', async () => {
+    const path = join(folder, 'cut.safetensors');
+    await expect(readSafetensors(path)).rejects.toThrow(
+      `readSafetensors: wanted a readable file, got ENOENT: no such file or directory, open '${path}'`,
+    );
+    await expect(readSafetensors(folder)).rejects.toThrow('readSafetensors: wanted a readable file, got EISDIR');
+    writeFileSync(path, encodeSafetensors(tensors).subarray(0, -3));
+    await expect(readSafetensors(path)).rejects.toThrow(
+      `${path}: tensor 'blocks.0.weight': wanted values up to byte 16, got a file that ends at byte 13 of the values`,
+    );
+  });
+
+  it('are not begun when the tensors are refused', async () => {
+    const path = join(folder, 'w.safetensors');
+    await expect(writeSafetensors(path, { x: { dtype: 'float32', shape: [3], data: Float32Array.of(1) } })).rejects.toThrow(
+      "tensor 'x': wanted 3 values",
+    );
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  const dit = resolve('../meanflow/golden/dit-weights.safetensors');
+  it.runIf(existsSync(dit))('written by the official Python library are read (runs where the meanflow golden files are)', async () => {
+    const read = await readSafetensors(dit);
+    expect(read.metadata['config']).toMatch(/hidden_size=\d+/);
+    const hidden = Number(/hidden_size=(\d+)/.exec(read.metadata['config']!)![1]);
+    const bias = read.tensors['net/x_embedder/proj/bias']!;
+    expect([bias.dtype, bias.shape]).toEqual(['float32', [hidden]]);
+    // All values are finite, and none of the tensors is constant zero: nothing was read from a wrong place.
+    for (const [name, { data }] of Object.entries(read.tensors)) {
+      expect(data.every(Number.isFinite), name).toBe(true);
+      expect(
+        data.some((v) => v !== 0),
+        name,
+      ).toBe(true);
+    }
+    const copy = join(folder, 'copy.safetensors');
+    await writeSafetensors(copy, read.tensors, read.metadata);
+    expect(await readSafetensors(copy)).toEqual(read);
+  });
+});
+
+describe('writeFileAtomic', () => {
+  it('replaces text and bytes as a whole', async () => {
+    const path = join(folder, 'a.json');
+    await writeFileAtomic(path, 'a long first text');
+    await writeFileAtomic(path, 'ü');
+    expect(readFileSync(path, 'utf8')).toBe('ü');
+    await writeFileAtomic(path, Uint8Array.of(1, 2).subarray(1));
+    expect([...readFileSync(path)]).toEqual([2]);
+    expect(readdirSync(folder)).toEqual(['a.json']);
+  });
+
+  it('may be called for the same path at once: one of the contents remains, whole', async () => {
+    const path = join(folder, 'a.txt');
+    const contents = Array.from({ length: 8 }, (_, i) => String(i).repeat(10_000));
+    await Promise.all(contents.map((content) => writeFileAtomic(path, content)));
+    expect(contents).toContain(readFileSync(path, 'utf8'));
+    expect(readdirSync(folder)).toEqual(['a.txt']);
+  });
+
+  it('leaves the target and no temporary file when it fails', async () => {
+    const path = join(folder, 'taken');
+    // A folder in the place of the target makes the rename fail after the temporary file is complete.
+    mkdirSync(path);
+    writeFileSync(join(path, 'kept'), 'kept');
+    await expect(writeFileAtomic(path, 'new')).rejects.toThrow(`writeFileAtomic: wanted to write '${path}', got `);
+    expect(readdirSync(folder)).toEqual(['taken']);
+    expect(readdirSync(path)).toEqual(['kept']);
+    await expect(writeFileAtomic(join(folder, 'absent', 'file'), 'new')).rejects.toThrow('ENOENT');
+    await expect(writeFileAtomic(join(folder, 'n'), 3 as never)).rejects.toThrow('wanted bytes or text');
+    expect(readdirSync(folder)).toEqual(['taken']);
+  });
+});
