@@ -21,7 +21,7 @@ import type { z } from 'zod';
  *   async run(context) {
  *     const { state } = await trainLoop({ context, name: 'mf', steps: context.config.steps, init, batch, step });
  *     const { ratio } = await context.stage('evaluate', async () => ({ ratio: await compare(state) }));
- *     context.claim('one-step', ratio);
+ *     await context.claim('one-step', ratio);
  *     disposeTree(state);
  *   },
  * });
@@ -108,17 +108,20 @@ export interface RunContext<Config extends BaseConfig = BaseConfig> {
    */
   log(metrics: Readonly<Record<string, number>>, step: number, series?: string): void;
 
+  /** Forgets the lines of a series after `step`: what `trainLoop` calls when it goes back to a checkpoint. */
+  rewind(series: string, step: number): Promise<void>;
+
   /** Writes `samples/<name>-step-000500.png`. Draw from noise that is fixed by a stream of its own, so that the steps can be compared. */
-  samples(name: string, step: number, picture: Picture): void;
+  samples(name: string, step: number, picture: Picture): Promise<void>;
 
   /** Writes `figures/<name>.png` (and `.svg` for a chart), which the report shows under `caption`. */
-  figure(name: string, picture: Picture, caption?: string): void;
+  figure(name: string, picture: Picture, caption?: string): Promise<void>;
 
   /**
    * Enters the measured number of a claim into the ledger; `detail` may say what it is made of (`MF 4.9e-3, FM 584e-3`).
    * @throws Error for an id that the experiment does not define, a claim that is out of reach, or a number that is not finite.
    */
-  claim(id: string, measured: number, detail?: string): void;
+  claim(id: string, measured: number, detail?: string): Promise<void>;
 
   /** Work whose result is plain JSON (an evaluation), done once: a resumed run gets the remembered result. Names are unique within a run. */
   stage<T extends Json>(name: string, work: () => Promise<T> | T): Promise<T>;
@@ -138,7 +141,7 @@ export interface Checkpoints {
   /** @throws StopError if a tensor holds a number that is not finite (the previous file stays) or the disk refuses. */
   save(name: string, trees: Readonly<Record<string, Tree>>, state: Json): Promise<void>;
   /** What was saved last, or null if there is nothing. @throws StopError if the file is damaged. */
-  load(name: string): Checkpoint | null;
+  load(name: string): Promise<Checkpoint | null>;
 }
 
 export interface Checkpoint {

@@ -1,0 +1,84 @@
+import { z } from 'zod';
+import { StopError } from './errors.ts';
+import type { ClaimDefinition, Experiment } from './experiment.ts';
+
+/** The verdicts a row of the ledger can have. */
+export const verdictSchema = z.enum(['reproduced', 'not reproduced', 'out of reach', 'not measured']);
+export type Verdict = z.infer<typeof verdictSchema>;
+
+export const boundSchema = z.union([
+  z.strictObject({ outOfReach: z.string() }),
+  z.strictObject({ atLeast: z.number().optional(), atMost: z.number().optional() }),
+]);
+
+/** One entry of the ledger: a claim of a paper and what one run measured. Written by `context.claim` only. */
+export const claimRecordSchema = z.strictObject({
+  paper: z.string(),
+  experiment: z.string(),
+  id: z.string(),
+  claim: z.string(),
+  where: z.string(),
+  published: z.string(),
+  how: z.string(),
+  bound: boundSchema,
+  measured: z.number(),
+  detail: z.string().optional(),
+  verdict: verdictSchema,
+  run: z.string(),
+  preset: z.string(),
+  /** True if keys were changed on the command line, so that the numbers are not those of the preset. */
+  changed: z.boolean(),
+  seed: z.number(),
+  engine: z.string(),
+  commit: z.string(),
+  machine: z.string(),
+  date: z.iso.datetime(),
+});
+export type ClaimRecord = z.infer<typeof claimRecordSchema>;
+
+/** `reproduced` where atLeast <= measured <= atMost. @throws StopError if the claim is out of reach or the number is not finite. */
+export function judge(definition: ClaimDefinition, measured: number): Verdict {
+  const where = `claim '${definition.id}'`;
+  if ('outOfReach' in definition.bound)
+    throw new StopError(`${where}: is out of reach (${definition.bound.outOfReach}), so nothing can be measured`);
+  if (!Number.isFinite(measured)) throw new StopError(`${where}: wanted a finite number, got ${measured}`);
+  const { atLeast = -Infinity, atMost = Infinity } = definition.bound;
+  return measured >= atLeast && measured <= atMost ? 'reproduced' : 'not reproduced';
+}
+
+/** `≤ 0.2`, `≥ 3`, `0.9 … 1.1`, `out of reach` */
+export function boundText(bound: ClaimDefinition['bound']): string {
+  if ('outOfReach' in bound) return 'out of reach';
+  const { atLeast, atMost } = bound;
+  if (atLeast !== undefined && atMost !== undefined) return `${numberText(atLeast)} … ${numberText(atMost)}`;
+  return atLeast === undefined ? `≤ ${numberText(atMost!)}` : `≥ ${numberText(atLeast)}`;
+}
+
+/** Four significant digits, without needless zeros: `0.2`, `12.35`, `3.1e-5`. */
+export function numberText(value: number): string {
+  const size = Math.abs(value);
+  if (value !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replace(/\.?0+e/, 'e');
+  return String(Number(value.toPrecision(4)));
+}
+
+/** @throws StopError if an experiment states something that no run could satisfy: a bad or doubled name, a claim without a bound, an unknown preset. */
+export function checkClaims(experiment: Pick<Experiment, 'name' | 'claims' | 'presets'>): void {
+  const seen = new Set<string>();
+  for (const { id, bound, presets } of experiment.claims) {
+    const where = `${experiment.name}: claim '${id}'`;
+    if (!/^[a-z0-9]+(-[a-z0-9]+)*$/.test(id)) throw new StopError(`${where}: wanted an id of lower-case letters, digits and dashes`);
+    if (seen.has(id)) throw new StopError(`${where}: is defined twice`);
+    seen.add(id);
+    const stranger = presets.find((preset) => !(preset in experiment.presets));
+    if (stranger !== undefined) throw new StopError(`${where}: names the preset '${stranger}', which does not exist`);
+    if ('outOfReach' in bound) {
+      if (presets.length > 0) throw new StopError(`${where}: is out of reach, yet the preset '${presets[0]}' should measure it`);
+      continue;
+    }
+    const { atLeast = -Infinity, atMost = Infinity } = bound;
+    if (!(atLeast <= atMost) || (atLeast === -Infinity && atMost === Infinity)) {
+      throw new StopError(`${where}: wanted a bound with atLeast <= atMost, got ${JSON.stringify(bound)}`);
+    }
+    if (presets.length === 0) throw new StopError(`${where}: wanted at least one preset that measures it, got none`);
+  }
+}

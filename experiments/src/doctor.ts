@@ -1,0 +1,76 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, statfsSync, rmSync } from 'node:fs';
+import { freemem } from 'node:os';
+import { join } from 'node:path';
+import { tf, useEngine } from '@atelier/tensor';
+import { sentence } from './errors.ts';
+import { commitName, machineName, versions } from './machine.ts';
+import { writeFile } from './write-file.ts';
+
+/** One thing that was looked at. `bad` means that runs will fail; `absent` only that something optional is not there. */
+export interface Finding {
+  readonly subject: string;
+  readonly state: 'good' | 'absent' | 'bad';
+  readonly words: string;
+}
+
+/** Looks at everything that a run needs, and at what only some runs need. */
+export async function examine(runs: string): Promise<Finding[]> {
+  const found: Finding[] = [];
+  const add = (subject: string, state: Finding['state'], words: string): void => void found.push({ subject, state, words });
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  add('node', major > 20 || (major === 20 && minor >= 19) ? 'good' : 'bad', `${process.versions.node}, wanted 20.19 or newer`);
+  add('machine', 'good', `${machineName()}, ${(freemem() / 2 ** 30).toFixed(1)} GB free`);
+  const { atelier, tfjs, onnxruntime } = versions();
+  add('versions', 'good', `atelier ${atelier} (${commitName()}), tfjs ${tfjs}, onnxruntime ${onnxruntime}`);
+  for (const engine of ['ort', 'cpu', 'wasm', 'tensorflow']) found.push(await tryEngine(engine));
+  found.push(await tryFolder(runs));
+  const data = process.env['ATELIER_DATA'];
+  if (data === undefined) add('ATELIER_DATA', 'absent', 'not set: real data sets are downloaded where a run asks for them');
+  else add('ATELIER_DATA', existsSync(data) ? 'good' : 'bad', existsSync(data) ? data : `${data}: no such folder`);
+  found.push(tryTorch(process.env['ATELIER_TORCH_PYTHON'] ?? 'python3'));
+  return found;
+}
+
+/** A matrix product that every engine must get right. */
+async function tryEngine(name: string): Promise<Finding> {
+  const subject = `engine ${name}`;
+  const optional = name !== 'ort';
+  try {
+    await useEngine(name);
+    const product = tf.tidy(() => tf.matMul(tf.tensor2d([1, 2, 3, 4], [2, 2]), tf.tensor2d([5, 6, 7, 8], [2, 2])));
+    const values = [...(await product.data())];
+    product.dispose();
+    if (values.join() !== '19,22,43,50')
+      return { subject, state: 'bad', words: `a 2 × 2 product gave ${values.join(', ')}, wanted 19, 22, 43, 50` };
+    return { subject, state: 'good', words: 'starts and multiplies' };
+  } catch (error) {
+    return { subject, state: optional ? 'absent' : 'bad', words: sentence(error) };
+  }
+}
+
+async function tryFolder(runs: string): Promise<Finding> {
+  const probe = join(runs, `.doctor-${process.pid}`);
+  try {
+    mkdirSync(runs, { recursive: true });
+    await writeFile(probe, 'x');
+    rmSync(probe);
+    const { bavail, bsize } = statfsSync(runs);
+    return { subject: 'runs', state: 'good', words: `${runs}, ${((bavail * bsize) / 2 ** 30).toFixed(1)} GB free` };
+  } catch (error) {
+    return { subject: 'runs', state: 'bad', words: sentence(error) };
+  }
+}
+
+function tryTorch(python: string): Finding {
+  const subject = 'PyTorch';
+  try {
+    const version = execFileSync(python, ['-c', 'import torch; print(torch.__version__)'], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
+    return { subject, state: 'good', words: `${version} in ${python}, a peer for benchmarks` };
+  } catch {
+    return { subject, state: 'absent', words: `not in ${python}: benchmarks leave it out` };
+  }
+}

@@ -1,0 +1,50 @@
+/** An end that has its reason in the world and not in the program (input, disk, numbers): one sentence for whoever typed the command. */
+export class StopError extends Error {
+  override readonly name = 'StopError';
+}
+
+/** Ctrl-C, after the checkpoint was written. */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted';
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full',
+  EDQUOT: 'the disk quota is used up',
+  EROFS: 'the disk is read-only',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  ENOENT: 'no such file or folder',
+  ENOTDIR: 'a part of the path is a file, not a folder',
+  EISDIR: 'wanted a file, got a folder',
+  EMFILE: 'too many open files',
+  EIO: 'the disk reports an input/output error',
+};
+
+/** The one sentence that is printed for an error; system errors are put into words with the path they concern. */
+export function sentence(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { code, path } = error as NodeJS.ErrnoException;
+  const reason = code === undefined ? undefined : REASONS[code];
+  if (reason !== undefined && path !== undefined) return `${path}: ${reason}`;
+  const first = error.message.split('\n', 1)[0]!;
+  return first === '' ? error.name : first;
+}
+
+/** Runs `work` and turns a system error into a `StopError` that names `path`. */
+export function onDisk<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw diskError(path, error);
+  }
+}
+
+/** The `StopError` for a failed read or write of `path`, also where the system's error is the cause of another; other errors are passed on unchanged. */
+export function diskError(path: string, error: unknown): unknown {
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    const reason = REASONS[(cause as NodeJS.ErrnoException).code ?? ''];
+    if (reason !== undefined) return new StopError(`${path}: ${reason}`, { cause: error });
+  }
+  return error;
+}

@@ -1,0 +1,20 @@
+export {
+  defineExperiment,
+  type BaseConfig,
+  type Checkpoint,
+  type Checkpoints,
+  type ClaimDefinition,
+  type Experiment,
+  type Json,
+  type Paper,
+  type PartialConfig,
+  type Picture,
+  type Progress,
+  type Resumable,
+  type RunContext,
+} from './experiment.ts';
+export { trainLoop, type Trained, type TrainLoop } from './train-loop.ts';
+export { imageGrid, type ImageGridOptions } from './pictures/image-grid.ts';
+export { scatterGrid, type ScatterGridOptions, type ScatterPanel } from './pictures/scatter-grid.ts';
+export { lineChart, type ChartSeries, type LineChartOptions } from './pictures/line-chart.ts';
+export { Interrupted, StopError } from './errors.ts';

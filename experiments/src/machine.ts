@@ -1,0 +1,45 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { arch, cpus, platform, totalmem } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { tf } from '@atelier/tensor';
+
+/** The top folder of the workspace. */
+export const workspace = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+
+/** `Linux x64, 2 × Intel Xeon 2.20GHz, 8 GB` */
+export function machineName(): string {
+  const cores = cpus();
+  const model = (cores[0]?.model ?? 'unknown processor')
+    .replace(/\((R|TM)\)|CPU|@|\s+/gi, (found) => (found.trim() === '' ? ' ' : ''))
+    .replace(/ +/g, ' ');
+  return `${platform()} ${arch()}, ${cores.length} × ${model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GB`;
+}
+
+/** The commit of the workspace, with `+` behind it if files were changed since; `unknown` outside of a repository. */
+export function commitName(): string {
+  const git = (...words: string[]): string =>
+    execFileSync('git', words, { cwd: workspace, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+  try {
+    const changed = git('status', '--porcelain', '--untracked-files=no') !== '';
+    return git('rev-parse', '--short=12', 'HEAD') + (changed ? '+' : '');
+  } catch {
+    return 'unknown';
+  }
+}
+
+/** Versions of what the numbers depend on. */
+export function versions(): Record<string, string> {
+  const require = createRequire(import.meta.url);
+  const root = JSON.parse(readFileSync(join(workspace, 'package.json'), 'utf8')) as { version: string };
+  const out: Record<string, string> = { atelier: root.version, node: process.versions.node, tfjs: tf.version['tfjs-core'] ?? 'unknown' };
+  try {
+    const backend = createRequire(require.resolve('@atelier/backend-ort'));
+    out['onnxruntime'] = (backend('onnxruntime-common/package.json') as { version: string }).version;
+  } catch {
+    out['onnxruntime'] = 'unknown';
+  }
+  return out;
+}

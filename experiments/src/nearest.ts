@@ -1,0 +1,32 @@
+/** Number of insertions, deletions, replacements and swaps of neighbours that turn `a` into `b` (optimal string alignment). */
+export function editDistance(a: string, b: string): number {
+  const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, j) => j)];
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const replace = rows[i - 1]![j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      row[j] = Math.min(replace, rows[i - 1]![j]! + 1, row[j - 1]! + 1);
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      if (swapped) row[j] = Math.min(row[j]!, rows[i - 2]![j - 2]! + 1);
+    }
+    rows.push(row);
+  }
+  return rows[a.length]![b.length]!;
+}
+
+/** The candidate nearest to `word`; of a dotted path the last name alone may be meant (`width` for `model.width`). Undefined without candidates. */
+export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  const distance = (candidate: string): number =>
+    Math.min(editDistance(word, candidate), editDistance(word, candidate.split('.').at(-1)!) + 0.5);
+  let best: string | undefined;
+  for (const candidate of candidates) if (best === undefined || distance(candidate) < distance(best)) best = candidate;
+  return best;
+}
+
+/** `unknown preset 'ful': wanted one of smoke, full, paper; the nearest is 'full'` */
+export function unknown(kind: string, word: string, candidates: readonly string[]): string {
+  const best = nearest(word, candidates);
+  if (best === undefined) return `unknown ${kind} '${word}': there is none`;
+  const shown = candidates.length > 12 ? `${candidates.slice(0, 12).join(', ')}, …` : candidates.join(', ');
+  return `unknown ${kind} '${word}': the nearest is '${best}' (there are ${shown})`;
+}

@@ -1,0 +1,178 @@
+import * as Plot from '@observablehq/plot';
+import { parseHTML } from 'linkedom';
+import type { Picture } from '../experiment.ts';
+import { drawSvg, round, style, svgDocument, text, textWidth } from './style.ts';
+
+export interface ChartSeries {
+  readonly name: string;
+  /** Pairs [x, y], in the order of x. */
+  readonly points: readonly (readonly [number, number])[];
+  /** Index into the colours; the place in the list by default. */
+  readonly color?: number;
+  readonly dashed?: boolean;
+}
+
+export interface LineChartOptions {
+  readonly title?: string;
+  readonly x?: string;
+  readonly y?: string;
+  readonly logX?: boolean;
+  readonly logY?: boolean;
+  /** Marks every point: for few points that were measured one by one. */
+  readonly dots?: boolean;
+  readonly width?: number;
+  readonly height?: number;
+}
+
+const MOST_POINTS = 600;
+
+/**
+ * Curves over a common axis, with a legend above. Long curves are thinned to the mean of equal parts.
+ *
+ * @throws Error if there is no point, a number is not finite, or a logarithmic axis meets a number that is not positive.
+ */
+export function lineChart(series: readonly ChartSeries[], options: LineChartOptions = {}): Picture {
+  const { title, logX = false, logY = false, dots = false, width = 560, height = 300 } = options;
+  check(series, logX, logY);
+  const rows = series.map((one, i) => ({
+    ...one,
+    stroke: style.series[(one.color ?? i) % style.series.length]!,
+    points: thin(one.points),
+  }));
+  const { document } = parseHTML('<!doctype html><html><body></body></html>');
+  const axis = { stroke: style.line, tickSize: 4, fill: style.soft } as const;
+  const xs = series.flatMap(({ points }) => points.map(([x]) => x));
+  const ys = series.flatMap(({ points }) => points.map(([, y]) => y));
+  const xTicks = logX ? logTicks(xs) : 6;
+  const yTicks = logY ? decades(ys) : 6;
+  const chart = Plot.plot({
+    document: document as unknown as Document,
+    width,
+    height,
+    marginLeft: 58,
+    marginRight: 20,
+    marginTop: 22,
+    marginBottom: 42,
+    x: { type: logX ? 'log' : 'linear' },
+    y: logY ? { type: 'log', domain: [decades(ys)[0]!, decades(ys).at(-1)!] } : { type: 'linear', nice: true },
+    marks: [
+      Plot.gridY({ stroke: style.faint, strokeOpacity: 1, ticks: yTicks }),
+      Plot.axisX({
+        ...axis,
+        ticks: xTicks,
+        fontSize: style.small,
+        label: options.x ?? null,
+        labelArrow: 'none',
+        labelAnchor: 'center',
+        labelOffset: 36,
+        tickFormat: tickText,
+      }),
+      Plot.axisY({
+        ...axis,
+        ticks: yTicks,
+        fontSize: style.small,
+        label: options.y ?? null,
+        labelArrow: 'none',
+        labelAnchor: 'top',
+        labelOffset: 50,
+        tickSize: 0,
+        tickFormat: tickText,
+      }),
+      ...rows.map(({ points, stroke, dashed }) =>
+        Plot.line(points, {
+          x: '0',
+          y: '1',
+          stroke,
+          strokeWidth: 1.8,
+          strokeLinejoin: 'round',
+          strokeDasharray: dashed ? '5 4' : undefined,
+        }),
+      ),
+      ...(dots ? rows.map(({ points, stroke }) => Plot.dot(points, { x: '0', y: '1', fill: stroke, r: 3.2 })) : []),
+    ],
+  });
+  const plain = plainSvg(chart as unknown as Element, width, height);
+
+  const { margin } = style;
+  const top = margin + (title ? 24 : 0);
+  const legend = series.length > 1 ? drawLegend(rows, margin, top + 4, width) : { svg: '', height: 0 };
+  const chartTop = top + legend.height;
+  const total = { width: width + margin, height: chartTop + height + 4 };
+  const body =
+    (title ? text(margin, margin + 12, title, { size: style.title, bold: true }) : '') +
+    legend.svg +
+    `<g transform="translate(${margin / 2} ${chartTop})">${plain}</g>`;
+  return drawSvg(svgDocument(total.width, total.height, body), total.width, total.height);
+}
+
+/** The chart as a plain group: style sheets and classes, which only browsers read, become attributes. */
+function plainSvg(chart: Element, width: number, height: number): string {
+  for (const sheet of [...chart.querySelectorAll('style')]) sheet.remove();
+  for (const element of [...chart.querySelectorAll('*')]) {
+    element.removeAttribute('class');
+    if (element.getAttribute('fill') === 'currentColor') element.setAttribute('fill', style.soft);
+    if (element.getAttribute('stroke') === 'currentColor') element.setAttribute('stroke', style.line);
+  }
+  return `<svg x="0" y="0" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" text-anchor="middle">${chart.innerHTML}</svg>`;
+}
+
+function drawLegend(
+  rows: readonly { name: string; stroke: string; dashed?: boolean }[],
+  left: number,
+  top: number,
+  width: number,
+): { svg: string; height: number } {
+  let [x, y, svg] = [left, top, ''];
+  for (const { name, stroke, dashed } of rows) {
+    const needed = 22 + 6 + textWidth(name, style.label) + 20;
+    if (x > left && x + needed > left + width) [x, y] = [left, y + 18];
+    svg += `<path d="M${round(x)} ${y + 6}h22" stroke="${stroke}" stroke-width="2.4"${dashed ? ' stroke-dasharray="5 4"' : ''}/>`;
+    svg += text(x + 28, y + 10, name);
+    x += needed;
+  }
+  return { svg, height: y - top + 24 };
+}
+
+/** At most `MOST_POINTS` points, each the mean of an equal share of the curve. */
+function thin(points: ChartSeries['points']): [number, number][] {
+  const share = Math.ceil(points.length / MOST_POINTS);
+  const out: [number, number][] = [];
+  for (let i = 0; i < points.length; i += share) {
+    const part = points.slice(i, i + share);
+    out.push([part.reduce((sum, [x]) => sum + x, 0) / part.length, part.reduce((sum, [, y]) => sum + y, 0) / part.length]);
+  }
+  return out;
+}
+
+/** The measured places themselves where they are few, else powers of ten. */
+function logTicks(values: readonly number[]): number[] {
+  const distinct = [...new Set(values)];
+  return distinct.length <= 10 ? distinct : decades(values);
+}
+
+/** The powers of ten from just below the least value to just above the greatest. */
+function decades(values: readonly number[]): number[] {
+  const low = Math.floor(Math.log10(values.reduce((a, b) => Math.min(a, b))));
+  const high = Math.max(low + 1, Math.ceil(Math.log10(values.reduce((a, b) => Math.max(a, b)))));
+  return Array.from({ length: high - low + 1 }, (_, i) => Number(`1e${low + i}`));
+}
+
+/** Short numbers for axes: `0.25`, `1500`, `20k`, `3e-4`. */
+function tickText(value: unknown): string {
+  const number = Number(value);
+  const size = Math.abs(number);
+  if (number !== 0 && size < 1e-3) return number.toExponential(0);
+  if (size >= 1e6) return `${Number((number / 1e6).toPrecision(3))}M`;
+  return size >= 1e4 ? `${Number((number / 1e3).toPrecision(3))}k` : String(Number(number.toPrecision(4)));
+}
+
+function check(series: readonly ChartSeries[], logX: boolean, logY: boolean): void {
+  if (!series.some(({ points }) => points.length > 0)) throw new Error('lineChart: wanted at least one point, got none');
+  for (const { name, points } of series) {
+    for (const [x, y] of points) {
+      if (!Number.isFinite(x) || !Number.isFinite(y)) throw new Error(`lineChart: '${name}': wanted finite numbers, got [${x}, ${y}]`);
+      if ((logX && x <= 0) || (logY && y <= 0))
+        throw new Error(`lineChart: '${name}': wanted positive numbers on a logarithmic axis, got [${x}, ${y}]`);
+    }
+  }
+}

@@ -1,0 +1,170 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import { z } from 'zod';
+import { configHash, parseConfig } from './config.ts';
+import { onDisk, StopError } from './errors.ts';
+import { unknown } from './nearest.ts';
+import { writeFile } from './write-file.ts';
+
+/** `run.json`: what a run is, how far it came, and all that is needed to repeat it. */
+export const runRecordSchema = z.strictObject({
+  id: z.string(),
+  experiment: z.string(),
+  preset: z.string(),
+  /** The `key=value` words laid over the preset. */
+  words: z.array(z.string()),
+  config: z.record(z.string(), z.json()),
+  configHash: z.string(),
+  seed: z.number(),
+  engine: z.strictObject({ name: z.string(), device: z.string().optional(), threads: z.number().optional() }),
+  commit: z.string(),
+  machine: z.string(),
+  versions: z.record(z.string(), z.string()),
+  status: z.enum(['running', 'finished', 'interrupted', 'failed']),
+  /** Why it failed, in one sentence. */
+  reason: z.string().optional(),
+  started: z.iso.datetime(),
+  ended: z.iso.datetime().optional(),
+  /** How often it was resumed. */
+  resumed: z.number().int().min(0),
+});
+export type RunRecord = z.infer<typeof runRecordSchema>;
+
+/** A folder below `runs/`: run.json, metrics.jsonl, claims.json, samples/, figures/, checkpoints/, report.html. */
+export class RunFolder {
+  readonly path: string;
+  #record: RunRecord;
+
+  private constructor(path: string, record: RunRecord) {
+    this.path = path;
+    this.#record = record;
+  }
+
+  get record(): RunRecord {
+    return this.#record;
+  }
+
+  /** A new folder `<experiment>-<preset>-<time>`; nothing is left if it cannot be begun. */
+  static async create(runs: string, record: Omit<RunRecord, 'id'>): Promise<RunFolder> {
+    onDisk(runs, () => mkdirSync(runs, { recursive: true }));
+    const stem = `${record.experiment}-${record.preset}-${record.started.slice(0, 19).replace(/[-:]/g, '').replace('T', '-')}`;
+    let id = stem;
+    for (let n = 2; existsSync(join(runs, id)); n++) id = `${stem}-${n}`;
+    const path = join(runs, id);
+    onDisk(path, () => mkdirSync(path));
+    try {
+      const folder = new RunFolder(path, { id, ...record });
+      await folder.update({});
+      return folder;
+    } catch (error) {
+      rmSync(path, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  /** The run called `name` (an id, the only id that begins so, or a path). @throws StopError if there is none or its run.json is damaged. */
+  static open(runs: string, name: string): RunFolder {
+    const asPath = resolve(name);
+    if (/[\\/]/.test(name) && existsSync(join(asPath, 'run.json'))) return RunFolder.at(asPath);
+    const ids = runIds(runs);
+    const wanted = basename(name);
+    const found = ids.includes(wanted) ? [wanted] : ids.filter((id) => wanted !== '' && id.startsWith(wanted));
+    if (found.length === 0) throw new StopError(unknown(`run in ${runs}`, name, ids));
+    if (found.length > 1) throw new StopError(`'${name}' fits ${found.length} runs: ${found.slice(0, 5).join(', ')}; say which one`);
+    return RunFolder.at(join(runs, found[0]!));
+  }
+
+  /** The run in this very folder. @throws StopError if its run.json is missing or damaged. */
+  static at(path: string): RunFolder {
+    return new RunFolder(path, readRecord(path));
+  }
+
+  async update(change: Partial<RunRecord>): Promise<void> {
+    this.#record = { ...this.#record, ...change };
+    await writeFile(join(this.path, 'run.json'), `${JSON.stringify(this.#record, null, 2)}\n`);
+  }
+
+  /** Makes this process the only one that writes here. @throws StopError if another one that is alive does. */
+  lock(): void {
+    const path = join(this.path, 'lock');
+    const mine = JSON.stringify({ pid: process.pid, began: processBegan(process.pid) });
+    onDisk(path, () => {
+      if (existsSync(path)) {
+        const { pid, began } = readLock(path);
+        if (pid !== process.pid && isAlive(pid) && processBegan(pid) === began) {
+          throw new StopError(`${this.record.id}: is being run by process ${pid}; wait for it or stop it first`);
+        }
+        rmSync(path);
+      }
+      writeFileSync(path, mine, { flag: 'wx' });
+    });
+  }
+
+  unlock(): void {
+    rmSync(join(this.path, 'lock'), { force: true });
+  }
+
+  /** Removes the temporary files of writes that a kill cut off. */
+  sweep(): void {
+    for (const entry of readdirSync(this.path, { recursive: true, encoding: 'utf8' })) {
+      if (entry.endsWith('.tmp')) rmSync(join(this.path, entry), { force: true });
+    }
+  }
+}
+
+/** The ids of the runs in a folder, oldest first. */
+export function runIds(runs: string): string[] {
+  if (!existsSync(runs)) return [];
+  const ids = onDisk(runs, () => readdirSync(runs)).filter((id) => existsSync(join(runs, id, 'run.json')));
+  const age = new Map(ids.map((id) => [id, statSync(join(runs, id)).birthtimeMs]));
+  return ids.sort((a, b) => stamp(a).localeCompare(stamp(b)) || age.get(a)! - age.get(b)!);
+}
+
+function readRecord(path: string): RunRecord {
+  const file = join(path, 'run.json');
+  const text = onDisk(file, () => readFileSync(file, 'utf8'));
+  let plain: unknown;
+  try {
+    plain = JSON.parse(text);
+  } catch {
+    throw new StopError(`${file}: wanted JSON, got ${text === '' ? 'an empty file' : `'${text.slice(0, 40)}'`}`);
+  }
+  const record = parseConfig(file, runRecordSchema, plain);
+  const hash = configHash(record.config);
+  if (hash !== record.configHash)
+    throw new StopError(`${file}: 'config' was changed: wanted hash ${record.configHash.slice(0, 12)}, got ${hash.slice(0, 12)}`);
+  return record;
+}
+
+function readLock(path: string): { pid: number; began: string } {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as { pid: number; began: string };
+  } catch {
+    // A lock that was cut off while it was written belongs to a process that is gone.
+    return { pid: -1, began: '' };
+  }
+}
+
+function isAlive(pid: number): boolean {
+  if (!Number.isInteger(pid) || pid <= 0) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** When a process began, where the system tells (Linux): numbers of processes are used again, soon so in a container. */
+function processBegan(pid: number): string {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The second field is the command in brackets, which may hold blanks; the start time is the 22nd.
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  } catch {
+    return '';
+  }
+}
+
+/** The time in an id, to sort by. */
+const stamp = (id: string): string => /\d{8}-\d{6}(-\d+)?$/.exec(id)?.[0] ?? id;
