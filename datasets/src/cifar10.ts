@@ -1,5 +1,5 @@
 import { mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fetchPinned, readIfThere, resolvePlaces, type Places } from './download.ts';
 import { decompress, type NamedBytes } from './gzip.ts';
 import { imageSet, type ImageSet } from './image-set.ts';
@@ -81,7 +81,7 @@ async function find(split: Split, options: Cifar10Options): Promise<NamedBytes[]
     if (files.length > 0) return files;
   }
   const folder = join(cacheDir, FOLDER);
-  if (!(await isThere(folder))) await unpack(options.url ?? ARCHIVE_URL, cacheDir, folder);
+  if (!(await isThere(folder))) await download(options.url ?? ARCHIVE_URL, cacheDir, folder);
   const files = await readThose(folder, FILES[split]);
   if (files.length !== FILES[split].length)
     throw new Error(`${folder}: wanted ${FILES[split].join(', ')}, got ${files.length} of them; remove the folder to unpack it again`);
@@ -100,10 +100,20 @@ async function isThere(path: string): Promise<boolean> {
   );
 }
 
-/** Downloads the archive and unpacks its batches to `folder`, which appears whole or not at all. */
-async function unpack(url: string, cacheDir: string, folder: string): Promise<void> {
-  const archive = untar(decompress(await fetchPinned(url, MD5, join(cacheDir, ARCHIVE)), ARCHIVE_LIMIT));
-  await mkdir(cacheDir, { recursive: true });
+/** Downloads the archive, unpacks its batches to `folder` and removes it. */
+async function download(url: string, cacheDir: string, folder: string): Promise<void> {
+  const path = join(cacheDir, ARCHIVE);
+  await unpackBatches(untar(decompress(await fetchPinned(url, MD5, path), ARCHIVE_LIMIT)), folder);
+  await rm(path, { force: true });
+}
+
+/**
+ * Writes the six batches of an unpacked archive to `folder`, which appears whole or not at all.
+ *
+ * @throws Error naming the entry if the archive lacks a batch.
+ */
+export async function unpackBatches(archive: ReadonlyMap<string, Uint8Array>, folder: string): Promise<void> {
+  await mkdir(dirname(folder), { recursive: true });
   const part = await mkdtemp(`${folder}.part-`);
   try {
     for (const name of [...FILES.train, ...FILES.test]) {
@@ -112,7 +122,6 @@ async function unpack(url: string, cacheDir: string, folder: string): Promise<vo
       await writeFile(join(part, name), bytes);
     }
     await rename(part, folder);
-    await rm(join(cacheDir, ARCHIVE), { force: true });
   } catch (error) {
     await rm(part, { recursive: true, force: true });
     // Another process may have finished first: what it unpacked is the same.
