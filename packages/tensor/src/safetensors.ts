@@ -19,9 +19,11 @@ const PREFIX_BYTES = 8;
  * @throws Error with one sentence naming the file and the tensor: cut or damaged header, repeated name, unknown dtype, sizes or offsets that
  *   contradict each other, bytes that belong to no tensor, values that float32 or int32 can't hold.
  */
-export function parseSafetensors(bytes: Uint8Array, where: string): Safetensors {
-  if (!(bytes instanceof Uint8Array))
-    throw new Error(`${where}: wanted the bytes of a safetensors file, got ${bytes === null ? 'null' : typeof bytes}`);
+export function parseSafetensors(file: Uint8Array, where: string): Safetensors {
+  if (!(file instanceof Uint8Array))
+    throw new Error(`${where}: wanted the bytes of a safetensors file, got ${file === null ? 'null' : typeof file}`);
+  // Node's Buffer is a Uint8Array whose `slice` copies nothing.
+  const bytes = new Uint8Array(file.buffer, file.byteOffset, file.length);
   const headerBytes = headerLength(bytes, where);
   const header = parseHeader(bytes.subarray(PREFIX_BYTES, PREFIX_BYTES + headerBytes), where);
   const metadata = Object.hasOwn(header, '__metadata__') ? parseMetadata(header['__metadata__'], where) : {};

@@ -157,6 +157,10 @@ describe('safetensors element types', () => {
     const { tensors } = parseSafetensors(bytes, 'f');
     bytes.fill(0);
     expect(tensors['x']!.data[0]).toBe(3);
+    const buffer = Buffer.from(file({ x: entry('F32', [1], 0, 4), y: entry('F16', [1], 4, 6) }, [...bytesOf(Float32Array.of(3)), 0, 0x3c]));
+    const read = parseSafetensors(buffer, 'f').tensors;
+    buffer.fill(0);
+    expect([[...read['x']!.data], [...read['y']!.data]]).toEqual([[3], [1]]);
   });
 });
 
