@@ -35,8 +35,7 @@ export function expectClose(actual: Values, expected: Values, tolerance: Toleran
     const allowed = floor + rel * (Number.isFinite(b[i]!) ? Math.abs(b[i]!) : 0);
     if (difference <= allowed) continue;
     violations++;
-    // How often the bound fits into the difference; with a bound of zero, the difference itself beyond every quotient.
-    const excess = allowed > 0 ? difference / allowed : Number.MAX_VALUE * Math.min(1, difference);
+    const excess = difference - allowed;
     if (excess > worstExcess) [worst, worstExcess] = [i, excess];
   }
   if (violations === 0) return;

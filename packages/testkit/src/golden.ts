@@ -36,12 +36,12 @@ export class Golden {
     if (paths.size === 0) throw new Error(`golden: wanted ${EXTENSION} files for '${slug}' in ${candidates.join(' or ')}, got none`);
     this.slug = slug;
     this.dir = existing[0]!;
-    this.#paths = paths;
+    this.#paths = new Map([...paths].sort(([a], [b]) => (a < b ? -1 : 1)));
   }
 
   /** Names without extension that begin with `prefix`, sorted. @throws Error if there is none. */
   files(prefix = ''): string[] {
-    const names = [...this.#paths.keys()].filter((name) => name.startsWith(prefix)).sort();
+    const names = [...this.#paths.keys()].filter((name) => name.startsWith(prefix));
     if (names.length === 0)
       throw new Error(`golden '${this.slug}': wanted files that begin with '${prefix}', got none among ${list(this.#paths.keys())}`);
     return names;
