@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { Rng, tf, type RngState } from '../src/index.ts';
+import { Rng, useEngine, type RngState } from '../src/index.ts';
 import { childKey, keySchedule, threefry, threefryBlocks } from '../src/threefry.ts';
 
 beforeAll(async () => {
-  await tf.setBackend('cpu');
+  await useEngine();
 });
 
 /** Largest distance between the empirical distribution and `cdf`, times √n: above 1.95 with probability 0.001 if the sample is from it. */
