@@ -1,9 +1,9 @@
-import { tf, type HostTensor } from '@atelier/tensor';
+import { tf, useEngine, type HostTensor } from '@atelier/tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { expectClose, relativeError } from '../src/index.ts';
 
 beforeAll(async () => {
-  await tf.setBackend('cpu');
+  await useEngine();
 });
 
 const host = (values: number[], shape: number[] = [values.length]): HostTensor => ({

@@ -1,4 +1,4 @@
-import { tf, type Tensor } from '@atelier/tensor';
+import { tf, useEngine, type Tensor } from '@atelier/tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   centralDifference,
@@ -10,7 +10,7 @@ import {
 } from '../src/index.ts';
 
 beforeAll(async () => {
-  await tf.setBackend('cpu');
+  await useEngine();
 });
 
 describe('centralDifference (float64)', () => {

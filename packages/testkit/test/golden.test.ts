@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { encodeSafetensors, tf } from '@atelier/tensor';
+import { encodeSafetensors, useEngine } from '@atelier/tensor';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { golden } from '../src/index.ts';
 import { parseSetting, parseSettings } from '../src/settings.ts';
@@ -12,7 +12,7 @@ let top: string;
 let own: string;
 
 beforeAll(async () => {
-  await tf.setBackend('cpu');
+  await useEngine();
 });
 // A checkout with one package, and the whole set beside it.
 beforeEach(() => {

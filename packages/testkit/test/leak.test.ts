@@ -1,9 +1,9 @@
-import { tf, type Tensor } from '@atelier/tensor';
+import { tf, useEngine, type Tensor } from '@atelier/tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { expectNoLeak } from '../src/index.ts';
 
 beforeAll(async () => {
-  await tf.setBackend('cpu');
+  await useEngine();
 });
 
 describe('expectNoLeak', () => {
