@@ -5,6 +5,8 @@ import { countSamples, type Samples } from './samples.ts';
 const DIRECT_DIM = 8;
 /** Rows of the Gram matrix that are held at once. */
 const BLOCK_ROWS = 256;
+/** Below this part of |a|² + |b|² the difference to 2·a·b has lost its digits, and the pair is measured directly; a sample and its copy are at 0. */
+const CANCELLED = 1e-3;
 
 /**
  * Energy distance of two sample sets: 2·E|a - b| - E|a - a'| - E|b - b'|, with Euclidean norms and means over all pairs of the two empirical
@@ -58,14 +60,19 @@ function distancesFrom(a: Float64Array, i: number, b: Float64Array, j: number, d
     return sum;
   }
   for (; j < b.length; j += dim) {
-    let square = 0;
-    for (let k = 0; k < dim; k++) {
-      const d = a[i + k]! - b[j + k]!;
-      square += d * d;
-    }
-    sum += Math.sqrt(square);
+    sum += Math.sqrt(squaredDistance(a, i, b, j, dim));
   }
   return sum;
+}
+
+/** |a_i - b_j|² of the samples at offsets i and j. */
+function squaredDistance(a: Samples, i: number, b: Samples, j: number, dim: number): number {
+  let square = 0;
+  for (let k = 0; k < dim; k++) {
+    const d = a[i + k]! - b[j + k]!;
+    square += d * d;
+  }
+  return square;
 }
 
 /** Both sets less their common mean, which shortens the vectors and with them the rounding of |a|² + |b|² - 2·a·b. */
@@ -91,9 +98,9 @@ async function gramSum(a: Float32Array, b: Float32Array, dim: number): Promise<n
       product.dispose();
       for (let i = 0; i < rows; i++) {
         for (let j = 0; j < m; j++) {
-          // A sample's distance from itself is 0, which rounding of the Gram matrix would miss by a square root.
-          if (a === b && j === first + i) continue;
-          sum += Math.sqrt(Math.max(0, normsA[first + i]! + normsB[j]! - 2 * gram[i * m + j]!));
+          const norms = normsA[first + i]! + normsB[j]!;
+          const square = norms - 2 * gram[i * m + j]!;
+          sum += Math.sqrt(square > CANCELLED * norms ? square : squaredDistance(a, (first + i) * dim, b, j * dim, dim));
         }
       }
     }

@@ -39,12 +39,7 @@ export function frechetDistanceOfGaussians(a: GaussianMoments, b: GaussianMoment
   const dim = a.mean.length;
   const s1 = covarianceMatrix('a', a, dim);
   const s2 = covarianceMatrix('b', b, dim);
-  const { values, vectors } = spectrum('a', s1);
-  spectrum('b', s2);
-  // S₁^½ = V·diag(√λ)·Vᵀ
-  const root = Matrix.mul(vectors, 1).mulRowVector(values.map(Math.sqrt)).mmul(vectors.transpose());
-  const inner = root.mmul(s2).mmul(root);
-  const rootTrace = spectrum('S1^1/2 S2 S1^1/2', symmetrised(inner)).values.reduce((sum, value) => sum + Math.sqrt(value), 0);
+  const rootTrace = traceOfRoot(s1, s2);
   const shift = a.mean.reduce((sum, value, i) => sum + (value - b.mean[i]!) ** 2, 0);
   // Equal Gaussians can miss 0 by rounding on either side; a distance below 0 would mislead.
   return Math.max(0, shift + s1.trace() + s2.trace() - 2 * rootTrace);
@@ -84,14 +79,44 @@ function symmetrised(matrix: Matrix): Matrix {
   return Matrix.add(matrix, matrix.transpose()).mul(0.5);
 }
 
-/** Eigenvalues, with those that are 0 up to rounding set to 0, and eigenvectors (columns) of a symmetric matrix. */
-function spectrum(name: string, matrix: Matrix): { values: number[]; vectors: Matrix } {
-  const { realEigenvalues, eigenvectorMatrix } = new EigenvalueDecomposition(matrix, { assumeSymmetric: true });
-  const largest = realEigenvalues.reduce((top, value) => Math.max(top, Math.abs(value)), 0);
-  const least = realEigenvalues.reduce((low, value) => Math.min(low, value), Infinity);
-  if (least < -1e-6 * largest)
-    throw new Error(`frechetDistanceOfGaussians: wanted ${name} positive semidefinite, got the eigenvalue ${least} beside ${largest}`);
+/** tr (S₁S₂)^½ of two covariances. */
+function traceOfRoot(s1: Matrix, s2: Matrix): number {
+  const [a, b] = [spectrum('a', s1), spectrum('b', s2)];
+  if (a.scale === 0 || b.scale === 0) return 0;
+  // With S = scale·U: U₁^½ = V·diag(√λ)·Vᵀ
+  const root = a.vectors.clone().mulRowVector(a.values.map(Math.sqrt)).mmul(a.vectors.transpose());
+  const inner = symmetrised(root.mmul(b.unit).mmul(root));
+  const noise = s1.rows * Number.EPSILON * Math.max(...a.values) * Math.max(...b.values);
+  const sum = eigen(inner).values.reduce((total, value) => total + (value > noise ? Math.sqrt(value) : 0), 0);
+  return Math.sqrt(a.scale) * Math.sqrt(b.scale) * sum;
+}
+
+/** A covariance as scale·unit, and the eigenvalues (those that are 0 up to rounding set to 0) and eigenvectors (columns) of unit. */
+type Spectrum = { scale: number; unit: Matrix; values: number[]; vectors: Matrix };
+
+function spectrum(name: string, covariance: Matrix): Spectrum {
+  const scale = Math.max(covariance.max(), -covariance.min());
+  const unit = scale === 0 ? covariance : Matrix.div(covariance, scale);
+  const { values, vectors } = eigen(unit);
+  const largest = values.reduce((top, value) => Math.max(top, Math.abs(value)), 0);
+  const least = values.reduce((low, value) => Math.min(low, value), Infinity);
+  if (least < -1e-6 * largest) {
+    throw new Error(
+      `frechetDistanceOfGaussians: wanted ${name} with a positive semidefinite covariance, got the eigenvalue ${least * scale} beside ${largest * scale}`,
+    );
+  }
   // The square root of a rounding error of 1e-16 would be 1e-8.
-  const noise = matrix.rows * Number.EPSILON * largest;
-  return { values: realEigenvalues.map((value) => (value > noise ? value : 0)), vectors: eigenvectorMatrix };
+  const noise = unit.rows * Number.EPSILON * largest;
+  return { scale, unit, values: values.map((value) => (value > noise ? value : 0)), vectors };
+}
+
+/** Eigenvalues and eigenvectors of a symmetric matrix of entries up to about 1. */
+function eigen(matrix: Matrix): { values: number[]; vectors: Matrix } {
+  // Entries that no eigenvalue can feel: their squares are subnormal, and the decomposition would divide by 0.
+  const clean = matrix.clone();
+  clean.apply((i, j) => {
+    if (Math.abs(clean.get(i, j)) < Number.EPSILON ** 2) clean.set(i, j, 0);
+  });
+  const { realEigenvalues, eigenvectorMatrix } = new EigenvalueDecomposition(clean, { assumeSymmetric: true });
+  return { values: realEigenvalues, vectors: eigenvectorMatrix };
 }
