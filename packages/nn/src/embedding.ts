@@ -47,7 +47,7 @@ export function embedTimestep(
   return linear(p.mlp[2], silu(linear(p.mlp[0], features)));
 }
 
-/** Rows of a class table: y [B] int32 in [0, rows), weight [rows, D] -> [B, D]. A label outside the table makes the engine throw. */
+/** Rows of a class table: y [B] int32 in [0, rows), weight [rows, D] -> [B, D]. Labels are not looked at here: the engine throws at one past the table. */
 export function embedClass(p: { weight: Tensor }, y: Tensor): Tensor {
   dims(p.weight, 'rows D', 'embedClass: weight');
   dims(y, 'B', 'embedClass: y');
