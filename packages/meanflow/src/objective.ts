@@ -86,9 +86,44 @@ export function weightedError(
 }
 
 /**
- * u and its total derivative D = (d/dt) u along a direction, for all rows or, with `movingRows`, D for those rows only (0 elsewhere).
+ * Total derivative D = (d/dt) u of a network along a direction, without gradient: its JVP at (z, t, h) along (ż, ṫ, ḣ) = (z·tangent, t, t - r)
+ * of the direction, (v, 1, 1) unless told. With `movingRows` for those rows only, and 0 elsewhere.
  *
- * The rows are cut before the network runs, so that on a lazy engine the moving rows' forward pass is shared between u and the JVP.
+ * @param network the function (z, t, h) of the rows [from, to) of the batch
+ * @param at z and tangent [B, …], t and r [B]
+ */
+export function totalDerivative(
+  network: (z: Tensor, t: Tensor, h: Tensor, from: number, to: number) => Tensor,
+  at: { z: Tensor; t: Tensor; r: Tensor; tangent: Tensor },
+  options: Pick<MeanFlowOptions, 'movingRows' | 'direction'> = {},
+): Tensor {
+  const where = 'totalDerivative';
+  checkPair(at.z, at.tangent, where);
+  const batch = at.z.shape[0]!;
+  for (const name of ['t', 'r'] as const) dims(at[name], 'B', `${where}: ${name}`, { B: batch });
+  const [start, end] = checkRows(options.movingRows, batch, where);
+  const direction = options.direction ?? correctTangent;
+  if (start === end) return tf.zerosLike(at.z);
+  return tf.tidy(() => {
+    // Under the tape of the caller z and h descend from t; cut, so that the partial derivatives are taken and not these paths too.
+    const point = [at.z, at.t, tf.sub(at.t, at.r)].map((x) => stopGradient(rows(x, start, end)));
+    const along = (value: number): Tensor | null => (value === 0 ? null : tf.fill([end - start], value));
+    const velocity = direction.z === 0 ? null : stopGradient(tf.mul(rows(at.tangent, start, end), direction.z));
+    const f = (...[z, t, h]: Tensor[]): Tensor => {
+      const u = network(z!, t!, h!, start, end);
+      // TensorFlow.js refuses to differentiate along an input without influence, and a network is free to ignore t or h.
+      return tf.add(u, tf.mul(perSample(tf.add(t!, h!), u), 0));
+    };
+    const { tangent } = jvp(f, point, [velocity, along(direction.t), along(direction.t - direction.r)]);
+    const still = (count: number): Tensor[] => (count > 0 ? [tf.zeros([count, ...at.z.shape.slice(1)])] : []);
+    return joined([...still(start), stopGradient(tangent), ...still(batch - end)]);
+  });
+}
+
+/**
+ * u with gradient and its total derivative D without.
+ *
+ * With `movingRows` the rows are cut before the network runs, so that on a lazy engine the moving rows' forward pass is shared between u and D.
  */
 export function averageVelocityAndDerivative(
   network: AverageVelocity,
@@ -99,37 +134,24 @@ export function averageVelocityAndDerivative(
   checkPair(at.z, at.tangent, where);
   const batch = at.z.shape[0]!;
   for (const name of ['t', 'r'] as const) dims(at[name], 'B', `${where}: ${name}`, { B: batch });
-  const [start, end] = options.movingRows ?? [0, batch];
-  if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || end > batch || start > end)
-    throw new Error(`${where}: movingRows: wanted whole numbers 0 <= start <= end <= ${batch}, got [${start}, ${end}]`);
-  const direction = options.direction ?? correctTangent;
+  const [start, end] = checkRows(options.movingRows, batch, where);
+  const labels = (from: number, to: number): Tensor | undefined => at.y && rows(at.y, from, to);
   return tf.tidy(() => {
     const h = tf.sub(at.t, at.r);
     const forward = (from: number, to: number): Tensor => {
-      const u = network(rows(at.z, from, to), rows(at.t, from, to), rows(h, from, to), at.y && rows(at.y, from, to));
-      checkLike(u, rows(at.z, from, to), `${where}: output of the network`);
+      const z = rows(at.z, from, to);
+      const u = network(z, rows(at.t, from, to), rows(h, from, to), labels(from, to));
+      checkLike(u, z, `${where}: output of the network`);
       return u;
     };
-    const derivative = (): Tensor => {
-      const y = at.y && rows(at.y, start, end);
-      const f = (...[zi, ti, hi]: Tensor[]): Tensor => network(zi!, ti!, hi!, y);
-      // Under the tape of the caller z and h descend from t; cut, so that the partial derivatives are taken and not these paths too.
-      const point = [at.z, at.t, h].map((x) => stopGradient(rows(x, start, end)));
-      const along = (value: number): Tensor | null => (value === 0 ? null : tf.fill([end - start], value));
-      const velocity = direction.z === 0 ? null : stopGradient(tf.mul(rows(at.tangent, start, end), direction.z));
-      return stopGradient(jvp(f, point, [velocity, along(direction.t), along(direction.t - direction.r)]).tangent);
-    };
-    const still = (from: number, to: number): Tensor[] => (from < to ? [tf.zeros([to - from, ...at.z.shape.slice(1)])] : []);
-    const pieces = (
-      [
-        [0, start],
-        [start, end],
-        [end, batch],
-      ] as const
-    ).filter(([from, to]) => from < to);
+    const pieces = [
+      [0, start],
+      [start, end],
+      [end, batch],
+    ] as const;
     return {
-      u: joined(pieces.map(([from, to]) => forward(from, to))),
-      dudt: joined([...still(0, start), ...(start < end ? [derivative()] : []), ...still(end, batch)]),
+      u: joined(pieces.filter(([from, to]) => from < to).map(([from, to]) => forward(from, to))),
+      dudt: totalDerivative((z, t, hi, from, to) => network(z, t, hi, labels(from, to)), at, options),
     };
   });
 }
@@ -178,6 +200,13 @@ function checkBatch(batch: MeanFlowBatch, where: string): void {
   if (batch.velocity !== undefined) checkLike(batch.velocity, batch.x, `${where}: velocity`);
   if (batch.tangent !== undefined) checkLike(batch.tangent, batch.x, `${where}: tangent`);
   if (batch.y !== undefined) dims(batch.y, 'B', `${where}: y`, { B });
+}
+
+function checkRows(movingRows: MeanFlowOptions['movingRows'], batch: number, where: string): readonly [start: number, end: number] {
+  const [start, end] = movingRows ?? [0, batch];
+  if (!Number.isInteger(start) || !Number.isInteger(end) || start < 0 || end > batch || start > end)
+    throw new Error(`${where}: movingRows: wanted whole numbers 0 <= start <= end <= ${batch}, got [${start}, ${end}]`);
+  return [start, end];
 }
 
 /** Rows [from, to) of a batch; the batch itself when they are all of its rows, so that equal calls stay one node of a lazy graph. */

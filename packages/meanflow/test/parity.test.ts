@@ -3,6 +3,7 @@ import { golden, type Golden, type GoldenFile } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { ditForward, ditSample, ditWeights } from './parity/dit.ts';
 import { cfgTarget, condDrop, ditLoss, ditLossGradients } from './parity/dit-losses.ts';
+import { imfLosses, imfLossGradients, imfScales, imfWeights } from './parity/imf.ts';
 import { adaptiveWeights, lossOfTanhMlp } from './parity/losses.ts';
 import { timeSamplersJax, timeSamplersPyTorch } from './parity/time-samplers.ts';
 import { edmAugment, ema } from './parity/training-data.ts';
@@ -25,6 +26,10 @@ const checks: Record<string, Check> = {
   'dit-loss': ditLoss,
   'dit-loss-grads': ditLossGradients,
   'dit-sample': ditSample,
+  'imf-cfg-scale': imfScales,
+  'imf-weights': imfWeights,
+  'imf-loss': imfLosses,
+  'imf-loss-grads': imfLossGradients,
 };
 
 /** Files of the CIFAR-10 U-Net, which this package does not have yet. */
