@@ -16,13 +16,14 @@ export function dims<Name extends string = string>(
   const tokens = pattern.trim() === '' ? [] : pattern.trim().split(/\s+/);
   if (!isTensor(x)) throw new Error(`${where}: wanted a tensor [${tokens.join(', ')}], got ${x === null ? 'null' : typeof x}`);
   const sizes: Record<string, number> = { ...known };
-  const wanted = (): string => `[${tokens.map((t) => (t in sizes && !/^\d+$/.test(t) ? `${t}=${sizes[t]}` : t)).join(', ')}]`;
+  const wanted = (): string => `[${tokens.map((t) => (Object.hasOwn(sizes, t) ? `${t}=${sizes[t]}` : t)).join(', ')}]`;
   if (x.shape.length !== tokens.length) throw new Error(`${where}: wanted shape ${wanted()}, got [${x.shape.join(', ')}]`);
   tokens.forEach((token, axis) => {
     const size = x.shape[axis]!;
-    const bound = /^\d+$/.test(token) ? Number(token) : sizes[token];
+    const isNumber = /^\d+$/.test(token);
+    const bound = isNumber ? Number(token) : Object.hasOwn(sizes, token) ? sizes[token] : undefined;
     if (bound !== undefined && bound !== size) throw new Error(`${where}: wanted shape ${wanted()}, got [${x.shape.join(', ')}]`);
-    sizes[token] = size;
+    if (!isNumber) sizes[token] = size;
   });
   return sizes as Record<Name, number>;
 }

@@ -7,7 +7,11 @@ export function isTensor(value: unknown): value is Tensor {
   return value instanceof tf.Tensor;
 }
 
-/** Applies `f` to every leaf; `rest` are trees of the same structure whose leaves are passed along. Paths are joined by dots. */
+/**
+ * Applies `f` to every leaf and gives a tree of the same structure. Paths are joined by dots (`blocks.0.weight`); the path of a tree that is a
+ * single tensor is empty. `rest` are trees with the same paths, whose leaves at the same path are passed along.
+ * @throws Error naming the path if something is neither tensor, list nor plain record, or if the paths of the trees differ.
+ */
 export function treeMap<T extends Tree>(f: (leaf: Tensor, path: string, ...rest: Tensor[]) => Tensor, tree: T, ...rest: Tree[]): T {
   const visit = (node: Tree, others: Tree[], path: string): Tree => {
     if (isTensor(node)) {
@@ -15,29 +19,13 @@ export function treeMap<T extends Tree>(f: (leaf: Tensor, path: string, ...rest:
         if (!isTensor(other)) throw new Error(`treeMap: at '${path}' wanted a tensor in every tree, got ${describe(other)}`);
       return f(node, path, ...(others as Tensor[]));
     }
-    if (node === null || typeof node !== 'object')
-      throw new Error(`treeMap: at '${path}' wanted a tensor, list or record, got ${describe(node)}`);
-    const child = (other: Tree, key: string): Tree => {
-      const value = other === undefined || other === null ? undefined : (other as Record<string, Tree>)[key];
-      if (value === undefined) throw new Error(`treeMap: '${join(path, key)}' is missing in one of the trees`);
-      return value;
-    };
-    if (Array.isArray(node))
-      return node.map((item: Tree, i) =>
-        visit(
-          item,
-          others.map((o) => child(o, String(i))),
-          join(path, String(i)),
-        ),
-      );
-    const out: Record<string, Tree> = {};
-    for (const key of Object.keys(node))
-      out[key] = visit(
-        (node as Record<string, Tree>)[key]!,
-        others.map((o) => child(o, key)),
-        join(path, key),
-      );
-    return out;
+    if (!isGroup(node)) throw new Error(`treeMap: at '${path}' wanted a tensor, list or plain record, got ${describe(node)}`);
+    for (const other of others) checkSameKeys(node, other, path);
+    const children = Object.keys(node).map((key): [string, Tree] => {
+      const at = (group: Tree): Tree => (group as Record<string, Tree>)[key]!;
+      return [key, visit(at(node), others.map(at), join(path, key))];
+    });
+    return Array.isArray(node) ? children.map(([, child]) => child) : Object.fromEntries(children);
   };
   return visit(tree, rest, '') as T;
 }
@@ -47,28 +35,40 @@ export function treeLeaves(tree: Tree): Tensor[] {
   return Object.values(flattenTree(tree));
 }
 
-/** Leaves by dotted path (`blocks.0.attn.qkv.weight`), in the order of `treeMap`. */
+/** Leaves by dotted path, in the order of `treeMap`. @throws Error if two leaves have the same path, as in `{ 'a.b': x, a: { b: y } }`. */
 export function flattenTree(tree: Tree): Record<string, Tensor> {
-  const out: Record<string, Tensor> = {};
-  treeMap((leaf, path) => (out[path] = leaf), tree);
-  return out;
+  const out = new Map<string, Tensor>();
+  treeMap((leaf, path) => {
+    if (out.has(path)) throw new Error(`flattenTree: wanted every path once, got '${path}' twice`);
+    out.set(path, leaf);
+    return leaf;
+  }, tree);
+  return Object.fromEntries(out);
 }
 
-/** The inverse of `flattenTree`: dotted names to nested records; a record whose keys are 0 … n-1 becomes a list. */
-export function unflattenTree(leaves: Record<string, Tensor>): Tree {
+/**
+ * The inverse of `flattenTree` for trees without empty groups and without dots in their keys: dotted names to nested records; a record whose keys
+ * are 0 … n-1 becomes a list, and the empty name alone the tensor itself.
+ * @throws Error if a name is both a tensor and a group, or has an empty part.
+ */
+export function unflattenTree(leaves: Readonly<Record<string, Tensor>>): Tree {
   type Draft = Map<string, Draft | Tensor>;
+  const entries = Object.entries(leaves);
+  if (entries.length === 1 && entries[0]![0] === '') return entries[0]![1];
   const root: Draft = new Map();
-  for (const [path, leaf] of Object.entries(leaves)) {
+  for (const [path, leaf] of entries) {
     const keys = path.split('.');
+    if (keys.includes('')) throw new Error(`unflattenTree: wanted names like 'a.b' without empty parts, got '${path}'`);
+    if (!isTensor(leaf)) throw new Error(`unflattenTree: wanted a tensor as '${path}', got ${describe(leaf)}`);
     let node = root;
-    for (const key of keys.slice(0, -1)) {
+    keys.slice(0, -1).forEach((key, depth) => {
       const next = node.get(key) ?? new Map<string, Draft | Tensor>();
-      if (isTensor(next)) throw new Error(`unflattenTree: '${path}' lies below '${key}', which is itself a tensor`);
+      if (isTensor(next)) throw new Error(`unflattenTree: wanted '${keys.slice(0, depth + 1).join('.')}' as tensor or as group, got both`);
       node.set(key, next);
       node = next;
-    }
+    });
     const last = keys.at(-1)!;
-    if (node.has(last)) throw new Error(`unflattenTree: '${path}' names both a tensor and a group`);
+    if (node.has(last)) throw new Error(`unflattenTree: wanted '${path}' as tensor or as group, got both`);
     node.set(last, leaf);
   }
   const build = (node: Draft | Tensor): Tree => {
@@ -86,4 +86,30 @@ export function disposeTree(tree: Tree): void {
 }
 
 const join = (path: string, key: string): string => (path === '' ? key : `${path}.${key}`);
-const describe = (value: unknown): string => (value === null ? 'null' : Array.isArray(value) ? `a list of ${value.length}` : typeof value);
+
+/** A list or a plain record; anything with a class of its own, a tensor too, would lose what is not enumerable. */
+function isGroup(value: unknown): value is Exclude<Tree, Tensor> {
+  if (value === null || typeof value !== 'object') return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return Array.isArray(value) || prototype === Object.prototype || prototype === null;
+}
+
+function checkSameKeys(node: Exclude<Tree, Tensor>, other: Tree, path: string): void {
+  if (!isGroup(other)) {
+    throw new Error(`treeMap: at '${path}' wanted ${describe(node)} in every tree, got ${describe(other)}`);
+  }
+  for (const [all, some] of [
+    [node, other],
+    [other, node],
+  ] as const) {
+    const missing = Object.keys(all).find((key) => !Object.hasOwn(some, key));
+    if (missing !== undefined) throw new Error(`treeMap: '${join(path, missing)}' is missing in one of the trees`);
+  }
+}
+
+function describe(value: unknown): string {
+  if (value === null || typeof value !== 'object') return value === null ? 'null' : typeof value;
+  if (Array.isArray(value)) return `a list of ${value.length}`;
+  if (isTensor(value)) return `a tensor [${value.shape.join(', ')}]`;
+  return isGroup(value) ? 'a record' : (value.constructor?.name ?? 'an object');
+}
