@@ -35,7 +35,7 @@ export type AdamWOptions = {
  * AdamW (Loshchilov & Hutter, arXiv 1711.05101) as PyTorch computes it: θ ← θ(1 - ηλ) - η·m̂ / (√v̂ + ε), ε outside the root.
  *
  * Plain sums take the place of the moving averages, m̂ = Σβ₁ᵏg / Σβ₁ᵏ, and what remains of the bias corrections is folded into two scalars
- * a step: η·m̂/(√v̂ + ε) = (η√w₂/w₁)·s₁ / (√s₂ + ε√w₂). That is ten operations a parameter instead of fourteen, and w = Σβᵏ, unlike
+ * a step: η·m̂/(√v̂ + ε) = (η√w₂/w₁)·s₁ / (√s₂ + ε√w₂). That is ten operations a parameter instead of thirteen, and w = Σβᵏ, unlike
  * 1 - βᵗ, loses no digits in float32.
  */
 export function adamW({ b1 = 0.9, b2 = 0.999, eps = 1e-8, weightDecay = 0, mask }: AdamWOptions = {}): Optimizer<AdamState> {
