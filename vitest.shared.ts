@@ -1,4 +1,8 @@
+import { basename, join } from 'node:path';
 import { defineConfig } from 'vitest/config';
+
+/** Where `npm test` wants the report that it counts; one file a package. */
+const results = process.env.ATELIER_TEST_RESULTS;
 
 /**
  * The one vitest configuration of the workspace. Packages resolve to their sources; the native engine needs processes, not threads, and
@@ -9,6 +13,8 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['@atelier/source'], externalConditions: ['@atelier/source'] } },
   test: {
     include: ['test/**/*.test.ts'],
+    reporters:
+      results === undefined ? ['default'] : ['default', ['json', { outputFile: join(results, `${basename(process.cwd())}.json`) }]],
     pool: 'forks',
     maxWorkers: 1,
     isolate: true,

@@ -35,7 +35,7 @@ export class CheckpointFolder implements Checkpoints {
     const text = plainJson(name, state);
     this.#beforeSave();
     try {
-      await writeSafetensors(path, tensors, { format: FORMAT, state: text, sha256: checksum(tensors, text) });
+      await writeSafetensors(path, tensors, { format: FORMAT, name, state: text, sha256: checksum(name, tensors, text) });
     } catch (error) {
       throw diskError(path, error);
     }
@@ -54,9 +54,10 @@ export class CheckpointFolder implements Checkpoints {
     if (metadata['format'] !== FORMAT)
       throw new StopError(`${path}: wanted a checkpoint of format '${FORMAT}', got '${metadata['format'] ?? 'none'}'`);
     const text = metadata['state'] ?? '';
-    const actual = checksum(tensors, text);
+    const actual = checksum(metadata['name'] ?? '', tensors, text);
     if (metadata['sha256'] !== actual)
       throw new StopError(`${path}: the file is damaged: wanted checksum ${metadata['sha256']}, got ${actual}`);
+    if (metadata['name'] !== name) throw new StopError(`${path}: wanted a checkpoint of '${name}', got one of '${metadata['name']}'`);
     return { state: JSON.parse(text) as Json, tensors, tree: (tree, like) => restore(path, tensors, tree, like) };
   }
 }
@@ -106,11 +107,11 @@ function plainJson(name: string, value: Json): string {
   return JSON.stringify(value);
 }
 
-function checksum(tensors: Readonly<Record<string, HostTensor>>, state: string): string {
-  const hash = createHash('sha256').update(state);
-  for (const name of Object.keys(tensors).sort()) {
-    const { dtype, shape, data } = tensors[name]!;
-    hash.update(`\n${name} ${dtype} [${shape.join()}]\n`);
+function checksum(name: string, tensors: Readonly<Record<string, HostTensor>>, state: string): string {
+  const hash = createHash('sha256').update(`${name}\n${state}`);
+  for (const path of Object.keys(tensors).sort()) {
+    const { dtype, shape, data } = tensors[path]!;
+    hash.update(`\n${path} ${dtype} [${shape.join()}]\n`);
     hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   }
   return hash.digest('hex');

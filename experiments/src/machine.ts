@@ -37,7 +37,7 @@ export function versions(): Record<string, string> {
   const out: Record<string, string> = { atelier: root.version, node: process.versions.node, tfjs: tf.version['tfjs-core'] ?? 'unknown' };
   try {
     const backend = createRequire(require.resolve('@atelier/backend-ort'));
-    out['onnxruntime'] = (backend('onnxruntime-common/package.json') as { version: string }).version;
+    out['onnxruntime'] = (backend('onnxruntime-node/package.json') as { version: string }).version;
   } catch {
     out['onnxruntime'] = 'unknown';
   }

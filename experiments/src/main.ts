@@ -1,5 +1,5 @@
 import { join, relative } from 'node:path';
-import { cac } from 'cac';
+import { cac, type CAC } from 'cac';
 import { boundText, numberText } from './claims.ts';
 import { configKeys, resolveConfig } from './config.ts';
 import { examine } from './doctor.ts';
@@ -102,9 +102,18 @@ export async function main(argv: readonly string[], experiments: readonly Experi
     return code;
   } catch (error) {
     if (process.env['ATELIER_DEBUG']) err.write(`${error instanceof Error ? error.stack : String(error)}\n`);
-    else err.write(`${sentence(error)}\n`);
+    else err.write(`${commandLineSentence(error, cli)}\n`);
     return error instanceof Interrupted ? 130 : 1;
   }
+}
+
+/** The parser's own errors lack the nearest option. */
+function commandLineSentence(error: unknown, cli: CAC): string {
+  const words = sentence(error);
+  const option = /^Unknown option `(--?[\w-]+)`/.exec(words)?.[1];
+  if (option === undefined) return words;
+  const known = [...(cli.matchedCommand?.options ?? []), ...cli.globalCommand.options].map(({ name }) => `--${name}`);
+  return unknown('option', option, known);
 }
 
 function listAll(experiments: readonly Experiment[]): string[] {

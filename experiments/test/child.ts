@@ -1,0 +1,92 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { readSafetensors } from '@atelier/tensor/node';
+import { afterAll } from 'vitest';
+import { main } from '../src/main.ts';
+import { readMetrics } from '../src/metrics-file.ts';
+import { runIds } from '../src/run-folder.ts';
+import { linearRegression } from './linear-regression.ts';
+
+/** An empty folder that is gone after the tests of the file. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'atelier-test-'));
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** The command line in a process of its own; `watch` gets the process and its output so far whenever there is more. */
+export function inChild(
+  words: readonly string[],
+  runs: string,
+  watch: (child: ChildProcess, out: string) => void = () => {},
+): Promise<Ended> {
+  const script = join(dirname(fileURLToPath(import.meta.url)), 'linear-regression-cli.ts');
+  const child = spawn(process.execPath, ['--import', 'tsx', '--conditions=@atelier/source', script, ...words, '--runs', runs], {
+    stdio: 'pipe',
+  });
+  let [out, err] = ['', ''];
+  child.stdout.on('data', (chunk: Buffer) => watch(child, (out += chunk.toString())));
+  child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
+  return new Promise((done, failed) => {
+    child.on('error', failed);
+    child.on('close', (code, signal) => done({ code, signal, out, err }));
+  });
+}
+
+/** For `watch`: calls `act` when `words` have appeared. */
+export function once(words: string, act: (child: ChildProcess) => void): (child: ChildProcess, out: string) => void {
+  let done = false;
+  return (child, out) => {
+    if (done || !out.includes(words)) return;
+    done = true;
+    act(child);
+  };
+}
+
+/** The command line in this process. */
+export async function here(words: readonly string[], runs: string, signal: AbortSignal = new AbortController().signal): Promise<Ended> {
+  let [out, err] = ['', ''];
+  const code = await main([...words, '--runs', runs], [linearRegression], {
+    out: { write: (text) => void (out += text) },
+    err: { write: (text) => void (err += text) },
+    signal,
+  });
+  return { code, signal: null, out, err };
+}
+
+/** The folder of the only run. */
+export function onlyRun(runs: string): string {
+  const ids = runIds(runs);
+  if (ids.length !== 1) throw new Error(`wanted one run in ${runs}, got ${ids.length}`);
+  return join(runs, ids[0]!);
+}
+
+/** All bytes that training produced: tensors and state of every checkpoint (but times), metrics (but times), pictures. */
+export async function outcome(run: string): Promise<Record<string, unknown>> {
+  const out: Record<string, unknown> = {};
+  for (const name of ['first', 'second', 'stage-evaluate']) {
+    const { tensors, metadata } = await readSafetensors(join(run, 'checkpoints', `${name}.safetensors`));
+    const { lineMs, ...state } = JSON.parse(metadata['state']!) as Record<string, unknown>;
+    out[name] = { state, lines: (lineMs as number[] | undefined)?.length };
+    for (const [path, { dtype, shape, data }] of Object.entries(tensors)) {
+      out[`${name}.${path}`] = [dtype, shape.join(), Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('hex')];
+    }
+  }
+  out['metrics'] = readMetrics(join(run, 'metrics.jsonl')).map(({ ms, ...line }) => ({ ...line, timed: typeof ms === 'number' }));
+  for (const picture of ['samples/first-step-000020.png', 'samples/second-step-000040.png', 'figures/weights.png']) {
+    out[picture] = readFileSync(join(run, picture)).toString('base64');
+  }
+  return out;
+}
+
+export const readJson = (path: string): Record<string, unknown> => JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
