@@ -4,7 +4,7 @@ import { expectClose, type Tolerance } from './close.ts';
 /** A function of flat float64 arrays on the host. */
 export type HostFunction = (...xs: Float64Array[]) => number | ArrayLike<number>;
 export type DifferenceOptions = {
-  /** Distance between the points of evaluation. Default 2⁻¹⁰ in float64, 2⁻⁵ in float32. */
+  /** Distance between the points of evaluation. Default 2⁻¹⁰ in float64, 2⁻⁶ in float32. */
   step?: number;
 };
 export type GradientOptions = DifferenceOptions & {
@@ -14,7 +14,7 @@ export type GradientOptions = DifferenceOptions & {
 
 /** Powers of two, so that the points are exact; truncation (step⁴) and rounding (ε / step) errors are then alike for functions of scale one. */
 const STEP_64 = 2 ** -10;
-const STEP_32 = 2 ** -5;
+const STEP_32 = 2 ** -6;
 
 /**
  * Gradients of ⟨cotangent, f⟩ with respect to each of `xs`, by the central difference of five points,
@@ -50,7 +50,7 @@ export function directionalDifference(
   return Float64Array.from(a, (_, i) => (a[i]! - 8 * b[i]! + 8 * c[i]! - d[i]!) / (12 * step));
 }
 
-/** `centralDifference` of a function of float32 tensors, evaluated by the current engine: one gradient a tensor in `xs`. Good to about 1e-5. */
+/** `centralDifference` of a function of float32 tensors, evaluated by the current engine: one gradient a tensor in `xs`. Good to about 5e-5. */
 export function tensorDifference(f: (...xs: Tensor[]) => Tensor, xs: readonly Tensor[], options: GradientOptions = {}): HostTensor[] {
   const gradients = centralDifference(onHost(f, xs), xs.map(toFloat64), { ...options, step: options.step ?? STEP_32 });
   return gradients.map((gradient, k) => ({ dtype: 'float32', shape: [...xs[k]!.shape], data: Float32Array.from(gradient) }));
