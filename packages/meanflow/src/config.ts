@@ -21,7 +21,7 @@ export const timeSamplerConfig = z.discriminatedUnion('rule', [
 ]);
 export type TimeSamplerConfig = z.infer<typeof timeSamplerConfig>;
 
-const logitNormal = (mean: number, std: number): TimeDistribution => ({ kind: 'logit-normal', mean, std });
+const logitNormal = (mean: number, std: number) => ({ kind: 'logit-normal' as const, mean, std });
 
 /** The three published samplers. */
 export const timeSamplers = {

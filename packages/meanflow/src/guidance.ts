@@ -26,7 +26,7 @@ export function guidedVelocity(
   const where = 'guidedVelocity';
   const { nullLabel, ...rest } = options;
   const { omega, kappa, interval } = parseConfig(guidanceConfig, rest, where);
-  checkPair(at.z, at.velocity, where);
+  checkPair(at.z, at.velocity, where, ['z', 'velocity']);
   const B = at.z.shape[0]!;
   dims(at.t, 'B', `${where}: t`, { B });
   dims(at.y, 'B', `${where}: y`, { B });
@@ -64,7 +64,7 @@ export function dropClasses(
   const where = 'dropClasses';
   const { nullLabel, ...rest } = options;
   const { probability, rule } = parseConfig(classDropConfig, rest, where);
-  checkPair(batch.guided, batch.conditionalVelocity, where);
+  checkPair(batch.guided, batch.conditionalVelocity, where, ['guided', 'conditionalVelocity']);
   const B = batch.guided.shape[0]!;
   dims(batch.y, 'B', `${where}: y`, { B });
   dims(batch.uniform, 'B', `${where}: uniform`, { B });

@@ -76,7 +76,7 @@ export function weightedError(
   target: Tensor,
   options: WeightConfig,
 ): Pick<LossParts, 'loss' | 'lossPerSample' | 'squaredError' | 'weight'> {
-  checkPair(u, target, 'weightedError');
+  checkPair(u, target, 'weightedError', ['u', 'target']);
   return tf.tidy(() => {
     const squaredError = squaredNorm(tf.sub(u, stopGradient(target))); // [B, …] -> [B]
     const weight = adaptiveWeight(squaredError, options);
@@ -98,7 +98,7 @@ export function totalDerivative(
   options: Pick<MeanFlowOptions, 'movingRows' | 'direction'> = {},
 ): Tensor {
   const where = 'totalDerivative';
-  checkPair(at.z, at.tangent, where);
+  checkPair(at.z, at.tangent, where, ['z', 'tangent']);
   const batch = at.z.shape[0]!;
   for (const name of ['t', 'r'] as const) dims(at[name], 'B', `${where}: ${name}`, { B: batch });
   const [start, end] = checkRows(options.movingRows, batch, where);
@@ -131,7 +131,7 @@ export function averageVelocityAndDerivative(
   options: Pick<MeanFlowOptions, 'movingRows' | 'direction'> = {},
 ): { u: Tensor; dudt: Tensor } {
   const where = 'averageVelocityAndDerivative';
-  checkPair(at.z, at.tangent, where);
+  checkPair(at.z, at.tangent, where, ['z', 'tangent']);
   const batch = at.z.shape[0]!;
   for (const name of ['t', 'r'] as const) dims(at[name], 'B', `${where}: ${name}`, { B: batch });
   const [start, end] = checkRows(options.movingRows, batch, where);

@@ -33,10 +33,16 @@ export function squaredNorm(x: Tensor): Tensor {
   return tf.tidy(() => tf.sum(tf.square(tf.reshape(x, [x.shape[0]!, -1])), 1)); // [B, …] -> [B, d] -> [B]
 }
 
-/** Throws unless `x` and `e` are batches [B, …] of one shape with at least one axis beside the batch. */
-export function checkPair(x: Tensor, e: Tensor, where: string): void {
-  if (!(x instanceof tf.Tensor) || x.rank < 2) throw new Error(`${where}: x: wanted a batch [B, …] of rank 2 or more, got ${describe(x)}`);
-  checkLike(e, x, `${where}: e`);
+/** Throws unless the two tensors, named `first` and `second` in the message, are batches [B, …] of one shape with an axis beside the batch. */
+export function checkPair(
+  first: Tensor,
+  second: Tensor,
+  where: string,
+  names: readonly [first: string, second: string] = ['x', 'e'],
+): void {
+  if (!(first instanceof tf.Tensor) || first.rank < 2)
+    throw new Error(`${where}: ${names[0]}: wanted a batch [B, …] of rank 2 or more, got ${describe(first)}`);
+  checkLike(second, first, `${where}: ${names[1]}`);
 }
 
 /** Throws unless `value` has the shape of `like`. */

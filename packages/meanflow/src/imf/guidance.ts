@@ -54,7 +54,7 @@ export function imfGuidedVelocity(
   nullLabel: number,
 ): { velocity: Tensor; tangent: Tensor } {
   const where = 'imfGuidedVelocity';
-  checkPair(at.z, at.velocity, where);
+  checkPair(at.z, at.velocity, where, ['z', 'velocity']);
   const B = at.z.shape[0]!;
   for (const [name, value] of Object.entries({ t: at.t, r: at.r, ...at.condition })) dims(value, 'B', `${where}: ${name}`, { B });
   checkNumber(`${where}: nullLabel`, nullLabel, { integer: true, min: 0 });
