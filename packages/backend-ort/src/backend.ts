@@ -50,6 +50,9 @@ export class OrtBackend extends tf.KernelBackend {
     const type = onnxType(dtype, 'write');
     const size = sizeOf(shape);
     if (values !== null && values.length !== size) throw new Error(`ort write: wanted ${size} values for [${shape}], got ${values.length}`);
+    // `tf.zeros` and `tf.ones` come as arrays; as a spread scalar they simplify what they are multiplied with and added to.
+    const repeated = values === null ? 0 : repeatedValue(values as ArrayLike<number>);
+    if (size > 1 && (repeated === 0 || repeated === 1)) return this.register(this.graph.fill(repeated, shape, type));
     // A copy: the caller may change its array before the lazy graph reads it.
     const data = emptyArray(type, size);
     if (values !== null) (data as Float32Array).set(values as unknown as Float32Array);
@@ -257,6 +260,14 @@ class BufferPool {
     else list.push(data);
     this.bytes += data.byteLength;
   }
+}
+
+/** The value that all elements share, or null. -0 is not 0. */
+function repeatedValue(values: ArrayLike<number>): number | null {
+  const first = values[0];
+  if (first === undefined) return null;
+  for (let i = 0; i < values.length; i++) if (!Object.is(values[i], first)) return null;
+  return Object.is(first, -0) ? null : first;
 }
 
 export function onnxType(dtype: string, where: string): OnnxType {

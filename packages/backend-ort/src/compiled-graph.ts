@@ -79,9 +79,15 @@ export class CompiledGraph {
     const tensors = outputs.map(({ dataId, shape, dtype }) =>
       tf.engine().makeTensorFromDataId(dataId, shape, dtype as 'float32', this.backend),
     );
-    const spent = inputs.filter((_, i) => donated[i]).map((x) => ({ x, node: this.backend.storedNode(x.dataId) }));
-    for (const { x } of spent) x.dispose();
-    for (const { node } of spent) this.backend.recycle(node);
+    // Equal tensors share one node, whose memory must come back once.
+    const spent = new Set<Node>();
+    inputs.forEach((x, i) => {
+      if (donated[i]) spent.add(this.backend.storedNode(x.dataId));
+    });
+    inputs.forEach((x, i) => {
+      if (donated[i]) x.dispose();
+    });
+    for (const node of spent) this.backend.recycle(node);
     return tensors;
   }
 

@@ -4,4 +4,4 @@ import * as tfModule from '@tensorflow/tfjs';
 export const tf: typeof tfModule = (tfModule as unknown as { default?: typeof tfModule }).default ?? tfModule;
 
 // It advertises tfjs-node on stderr at its first use in Node; this package is what that advice would buy.
-tf.env().set('IS_TEST', true);
+tf.env().set('PROD', true);

@@ -8,7 +8,7 @@ import * as tfModule from '@tensorflow/tfjs';
 export const tf: typeof tfModule = (tfModule as unknown as { default?: typeof tfModule }).default ?? tfModule;
 
 // TensorFlow.js advertises tfjs-node on stderr at its first use in Node; the engine is chosen by `useEngine` instead.
-tf.env().set('IS_TEST', true);
+tf.env().set('PROD', true);
 
 export type Tensor = tfModule.Tensor;
 export type DataType = tfModule.DataType;

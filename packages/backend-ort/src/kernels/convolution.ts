@@ -9,8 +9,8 @@ interface Geometry {
   filter: [number, number];
   strides: [number, number];
   dilations: [number, number];
-  /** top, left, bottom, right */
-  pads: [number, number, number, number];
+  /** top, left */
+  pads: [number, number];
   output: [number, number];
   input: [number, number];
 }
@@ -27,12 +27,12 @@ function geometryOf(k: KernelCall, xShape: readonly number[], filterShape: reado
     false,
     nchw ? 'channelsFirst' : 'channelsLast',
   );
-  const { top, left, bottom, right } = info.padInfo;
+  const { top, left } = info.padInfo;
   return {
     filter: [info.filterHeight, info.filterWidth],
     strides: [info.strideHeight, info.strideWidth],
     dilations: [info.dilationHeight, info.dilationWidth],
-    pads: [top, left, bottom, right],
+    pads: [top, left],
     output: [info.outHeight, info.outWidth],
     input: [info.inHeight, info.inWidth],
   };
@@ -42,41 +42,47 @@ const channelsFirst = (k: KernelCall, x: Node): Node =>
   k.attribute<string>('dataFormat') === 'NCHW' ? x : k.graph.transpose(x, [0, 3, 1, 2]);
 const backFrom = (k: KernelCall, x: Node): Node => (k.attribute<string>('dataFormat') === 'NCHW' ? x : k.graph.transpose(x, [0, 2, 3, 1]));
 
+/**
+ * Pads at the end that bring a convolution to exactly the wanted output, and how much of the input it reaches then. TensorFlow.js's own
+ * count of output columns takes the filter's height for its width under explicit padding, so its word on the output is taken, not on pads.
+ */
+function reach({ filter, strides, dilations, pads, output, input }: Geometry): { end: number[]; kept: number[] } {
+  const over = [0, 1].map((i) => (output[i]! - 1) * strides[i]! + (filter[i]! - 1) * dilations[i]! + 1 - input[i]! - pads[i]!);
+  return { end: over.map((x) => Math.max(0, x)), kept: [0, 1].map((i) => input[i]! + Math.min(0, over[i]!)) };
+}
+
 function forward(k: KernelCall): Node {
   const g = k.graph;
   const [x, filter] = [g.cast(k.node('x'), 'float32'), g.cast(k.node('filter'), 'float32')];
   const geometry = geometryOf(k, x.shape, filter.shape);
   const image = channelsFirst(k, x);
-  const groups = image.shape[1]! / filter.shape[2]!;
   const { strides, dilations, pads, output } = geometry;
-  const attributes = { strides, dilations, pads, kernel_shape: geometry.filter, group: groups };
-  const shape = [image.shape[0]!, filter.shape[3]!, ...output];
-  return backFrom(k, g.add('Conv', [image, g.transpose(filter, [3, 2, 0, 1])], attributes, shape, 'float32'));
+  const { end, kept } = reach(geometry);
+  const [batch, channels] = image.shape as [number, number];
+  const attributes = {
+    strides,
+    dilations,
+    pads: [pads[0], pads[1], ...end],
+    kernel_shape: geometry.filter,
+    group: channels / filter.shape[2]!,
+  };
+  const cut = g.slice(image, [0, 0, 0, 0], [batch, channels, ...kept]);
+  return backFrom(k, g.add('Conv', [cut, g.transpose(filter, [3, 2, 0, 1])], attributes, [batch, filter.shape[3]!, ...output], 'float32'));
 }
 
 /** dL/dx: the transposed convolution of dL/dy with the same filter. */
 function backwardInput(k: KernelCall): Node {
   const g = k.graph;
   const [dy, filter] = [k.node('dy'), k.node('filter')];
-  const inputShape = k.attribute<number[]>('inputShape');
-  const { strides, dilations, pads, input, output, filter: size } = geometryOf(k, inputShape, filter.shape);
-  // Pads of the forward pass that its stride never reached come back as extra rows at the end.
-  const extra = [0, 1].map(
-    (i) => input[i]! - ((output[i]! - 1) * strides[i]! + (size[i]! - 1) * dilations[i]! + 1 - pads[i]! - pads[i + 2]!),
-  );
-  const end = [0, 1].map((i) => Math.max(0, pads[i + 2]! - Math.max(0, extra[i]!)));
-  const missing = [0, 1].map((i) => input[i]! - ((output[i]! - 1) * strides[i]! + (size[i]! - 1) * dilations[i]! + 1 - pads[i]! - end[i]!));
-  const whole = [0, 1].map((i) => input[i]! - Math.max(0, missing[i]!));
-  const attributes = { strides, dilations, pads: [pads[0], pads[1], end[0]!, end[1]!], kernel_shape: size };
+  const geometry = geometryOf(k, k.attribute<number[]>('inputShape'), filter.shape);
+  const { strides, dilations, pads, input, output } = geometry;
+  const { end, kept } = reach(geometry);
   const given = channelsFirst(k, dy);
   const back = g.slice(given, [0, 0, 0, 0], [given.shape[0]!, given.shape[1]!, ...output]);
-  const shape = [
-    back.shape[0]!,
-    filter.shape[2]!,
-    ...[0, 1].map((i) => (output[i]! - 1) * strides[i]! + (size[i]! - 1) * dilations[i]! + 1 - pads[i]! - end[i]!),
-  ];
+  const attributes = { strides, dilations, pads: [pads[0], pads[1], ...end], kernel_shape: geometry.filter };
+  const shape = [back.shape[0]!, filter.shape[2]!, ...kept];
   const image = g.add('ConvTranspose', [back, g.transpose(filter, [3, 2, 0, 1])], attributes, shape, 'float32');
-  return backFrom(k, padTo(g, g.slice(image, [0, 0, 0, 0], [shape[0]!, shape[1]!, ...whole]), input));
+  return backFrom(k, padTo(g, image, input));
 }
 
 /** Zero rows and columns at the end, up to a size. */
@@ -100,18 +106,16 @@ function backwardFilter(k: KernelCall): Node {
   const g = k.graph;
   const [x, dy] = [k.node('x'), k.node('dy')];
   const filterShape = k.attribute<number[]>('filterShape');
-  const { strides, dilations, pads, input, output, filter } = geometryOf(k, x.shape, filterShape);
-  const needed = [0, 1].map((i) => (filter[i]! - 1) * dilations[i]! + (output[i]! - 1) * strides[i]! + 1);
-  const end = [0, 1].map((i) => needed[i]! - input[i]! - pads[i]!);
-  // Rows that no filter position reaches are cut off; ONNX takes no negative pads.
-  const kept = [0, 1].map((i) => input[i]! + Math.min(0, end[i]!));
+  const geometry = geometryOf(k, x.shape, filterShape);
+  const { strides, dilations, pads, output, filter } = geometry;
+  const { end, kept } = reach(geometry);
   const image = g.transpose(channelsFirst(k, x), [1, 0, 2, 3]);
   const cut = g.slice(image, [0, 0, 0, 0], [image.shape[0]!, image.shape[1]!, ...kept]);
   const filters = g.transpose(channelsFirst(k, dy), [1, 0, 2, 3]);
   const attributes = {
     strides: dilations,
     dilations: strides,
-    pads: [pads[0], pads[1], Math.max(0, end[0]!), Math.max(0, end[1]!)],
+    pads: [pads[0], pads[1], ...end],
     kernel_shape: output,
   };
   const gradient = g.add('Conv', [cut, filters], attributes, [filterShape[2]!, filterShape[3]!, ...filter], 'float32');
