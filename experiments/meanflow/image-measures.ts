@@ -1,0 +1,69 @@
+import { gather, imageSize, slice, type ImageSet } from '@atelier/datasets';
+import { classShare, CONV_FEATURES, convFeatures, frechetDistanceOfGaussians, gaussianMoments, initConvFeatures } from '@atelier/metrics';
+import type { GaussianMoments } from '@atelier/metrics';
+import type { Rng } from '@atelier/tensor';
+import { CLASSIFIER_FEATURES, type Judge } from './classifier.ts';
+import type { ImageData } from './image-data.ts';
+
+/** Distances of a set of samples from the true images, and the share of samples that the classifier puts into the class they were asked for. */
+export type ImageScores = {
+  /** Fréchet distance of pixels; left out above `MOST_PIXELS` values an image, where its covariance would be too large to measure well. */
+  pixels?: number;
+  /** Fréchet distance of the 96 fixed random features. */
+  features: number;
+  /** Fréchet distance in the last hidden layer of the classifier. */
+  classifier: number;
+  share: number;
+};
+
+const MOST_PIXELS = 256;
+
+export interface ImageMeasure {
+  /** @param images [N, H, W, C] flattened, made for the classes `labels` [N] */
+  score(images: Float32Array, labels: Int32Array): Promise<ImageScores>;
+}
+
+type Moments = { pixels?: GaussianMoments; features: GaussianMoments; classifier: GaussianMoments };
+
+/** Compares sets of samples with the reference set. Everything random comes from `rng` and is the same for all sets. */
+export async function imageMeasure(reference: ImageSet, judge: Judge, rng: Rng): Promise<ImageMeasure> {
+  const { height, width, channels } = reference;
+  const size = imageSize(reference);
+  const random = initConvFeatures(rng.child('convolution features'), channels);
+  const describe = async (images: Float32Array): Promise<Moments & { classes: Int32Array }> => {
+    const looked = await judge.look(images);
+    return {
+      ...(size <= MOST_PIXELS && { pixels: gaussianMoments(images, size) }),
+      features: gaussianMoments(await convFeatures(random, images, height, width), CONV_FEATURES),
+      classifier: gaussianMoments(looked.features, CLASSIFIER_FEATURES),
+      classes: looked.classes,
+    };
+  };
+  const wanted = await describe(imagesOf(reference).x);
+  return {
+    async score(images, labels) {
+      const got = await describe(images);
+      return {
+        ...(wanted.pixels && got.pixels && { pixels: frechetDistanceOfGaussians(got.pixels, wanted.pixels) }),
+        features: frechetDistanceOfGaussians(got.features, wanted.features),
+        classifier: frechetDistanceOfGaussians(got.classifier, wanted.classifier),
+        share: classShare(got.classes, labels),
+      };
+    },
+  };
+}
+
+/** The scores of true images: what a perfect model would reach. */
+export async function floorScores(measure: ImageMeasure, { second }: ImageData): Promise<ImageScores> {
+  const { x, y } = imagesOf(second);
+  return measure.score(x, y);
+}
+
+/** All images of a set, or the first `count`. */
+export function imagesOf(set: ImageSet, count = set.count): { x: Float32Array; y: Int32Array } {
+  const part = count === set.count ? set : slice(set, 0, count);
+  return gather(
+    part,
+    Int32Array.from({ length: part.count }, (_, i) => i),
+  );
+}
