@@ -22,9 +22,6 @@ interface Entry {
 const MAX_PENDING_NODES = 20_000;
 const MAX_PENDING_BYTES = 2 ** 30;
 
-/** Captured constants up to this size take part in the graph's simplifications. */
-const SMALL_CONSTANT = 16;
-
 /**
  * TensorFlow.js backend on ONNX Runtime. Kernels compute nothing: they make nodes. Reading a value evaluates every node that a live
  * tensor still holds, in one ONNX graph; nodes whose tensors were disposed never reach it.
@@ -56,7 +53,7 @@ export class OrtBackend extends tf.KernelBackend {
     // A copy: the caller may change its array before the lazy graph reads it.
     const data = emptyArray(type, size);
     if (values !== null) (data as Float32Array).set(values as unknown as Float32Array);
-    const node = this.tracing > 0 && size <= SMALL_CONSTANT ? this.graph.constant(data, shape, type) : this.graph.leaf(data, shape, type);
+    const node = this.tracing > 0 ? this.graph.constant(data, shape, type) : this.graph.leaf(data, shape, type);
     return this.register(node);
   }
 

@@ -2,6 +2,7 @@ import type { OrtBackend, TensorInfo } from './backend.ts';
 import { sizeOf, type Node } from './graph.ts';
 import { lower, nameOf, topological, workOf } from './lower.ts';
 import type { OnnxType } from './onnx.ts';
+import { profileModel, type OperatorTime } from './profile.ts';
 import { createSession, type HostValue, type Session } from './runtime.ts';
 import { threadsFor } from './session-cache.ts';
 import { tf } from './tf.ts';
@@ -19,6 +20,7 @@ export class CompiledGraph {
   private readonly backend: OrtBackend;
   private readonly session: Session | null;
   private readonly model: Uint8Array | null;
+  private readonly threads: number;
   /** Feed name of each argument, or null for one that the function does not use. */
   private readonly feedNames: (string | null)[];
   private readonly sources: Source[];
@@ -39,8 +41,8 @@ export class CompiledGraph {
       return { kind: 'computed', node, name: nameOf(position.get(node)!) };
     });
     this.model = computed.length === 0 ? null : lower(order, computed, name, true);
-    const threads = threadsFor(workOf(order), backend.options.threads);
-    this.session = this.model === null ? null : createSession(this.model, { ...backend.options, threads, optimize: 'all' });
+    this.threads = threadsFor(workOf(order), backend.options.threads);
+    this.session = this.model === null ? null : createSession(this.model, { ...backend.options, threads: this.threads, optimize: 'all' });
   }
 
   /** The bytes of an `.onnx` file, which any ONNX Runtime runs. */
@@ -49,18 +51,32 @@ export class CompiledGraph {
     return this.model;
   }
 
-  /** Runs the graph. Arguments marked as donated are disposed, and their memory serves later results. */
-  run(inputs: readonly Tensor[], donated: readonly boolean[]): Tensor[] {
+  /** Where the time of a run goes, by operator type. */
+  profile(inputs: readonly Tensor[], runs?: number): OperatorTime[] {
+    return profileModel(this.onnx(), { ...this.backend.options, threads: this.threads }, this.feeds(inputs), this.fetches(), runs);
+  }
+
+  private feeds(inputs: readonly Tensor[]): Record<string, HostValue> {
     const feeds: Record<string, HostValue> = {};
     inputs.forEach((x, i) => {
       const name = this.feedNames[i]!;
       if (name !== null) feeds[name] = { type: x.dtype as OnnxType, dims: x.shape, data: this.backend.hostData(x.dataId) };
     });
+    return feeds;
+  }
+
+  private fetches(): Record<string, HostValue> {
     const fetches: Record<string, HostValue> = {};
     for (const { node, name } of this.computed) {
       fetches[name] = { type: node.dtype, dims: node.shape, data: this.backend.takeBuffer(node.dtype, sizeOf(node.shape)) };
     }
-    this.session?.run(feeds, fetches);
+    return fetches;
+  }
+
+  /** Runs the graph. Arguments marked as donated are disposed, and their memory serves later results. */
+  run(inputs: readonly Tensor[], donated: readonly boolean[]): Tensor[] {
+    const fetches = this.fetches();
+    this.session?.run(this.feeds(inputs), fetches);
     const leaves = new Map<Node, Node>();
     const outputs = this.sources.map((source): TensorInfo => {
       if (source.kind === 'argument') {

@@ -76,8 +76,10 @@ export class Graph {
   }
 
   constant(data: HostArray, shape: readonly number[], dtype: OnnxType): Node {
-    const key = `Constant|${dtype}|${shape}|${data.length <= 64 ? bitsOf(data) : `#${this.nextId}`}`;
-    return this.intern(key, () => ({ op: 'Constant', domain: '', inputs: [], attributes: {}, shape, dtype, data }));
+    const key = `Constant|${dtype}|${shape}|${data.length <= 64 ? bitsOf(data).join() : hashOf(data)}`;
+    const node = this.intern(key, () => ({ op: 'Constant', domain: '', inputs: [], attributes: {}, shape, dtype, data }));
+    if (node.data === data || data.length <= 64 || sameBits(node.data!, data)) return node;
+    return this.intern(`${key}|${this.nextId}`, () => ({ op: 'Constant', domain: '', inputs: [], attributes: {}, shape, dtype, data }));
   }
 
   scalar(value: number, dtype: OnnxType = 'float32'): Node {
@@ -179,14 +181,12 @@ export class Graph {
     const shape = broadcastShape(a.shape, b.shape, op);
     const x = unspread(a, b.shape, shape);
     const y = unspread(b, x.shape, shape);
-    if (op === 'Mul') {
-      if (isScalar(y, 1)) return this.expand(a, shape);
-      if (isScalar(x, 1)) return this.expand(b, shape);
-    }
-    if ((op === 'Div' || op === 'Pow') && isScalar(y, 1)) return this.expand(a, shape);
-    if (op === 'Add' && isScalar(y, 0)) return this.expand(a, shape);
-    if (op === 'Add' && isScalar(x, 0)) return this.expand(b, shape);
-    if (op === 'Sub' && isScalar(y, 0)) return this.expand(a, shape);
+    const [left, right] = [repeated(a), repeated(b)];
+    if (op === 'Mul' && right === 1) return this.expand(a, shape);
+    if (op === 'Mul' && left === 1) return this.expand(b, shape);
+    if ((op === 'Div' || op === 'Pow') && right === 1) return this.expand(a, shape);
+    if ((op === 'Add' || op === 'Sub') && right === 0) return this.expand(a, shape);
+    if (op === 'Add' && left === 0) return this.expand(b, shape);
     return this.add(op, [x, y], attributes, shape, dtype);
   }
 
@@ -227,8 +227,11 @@ export class Graph {
 /** A constant scalar spread to a shape. */
 export const isFill = (x: Node): boolean => x.op === 'Expand' && x.inputs[0]!.op === 'Constant' && x.inputs[0]!.data!.length === 1;
 
-const isScalar = (x: Node, value: number): boolean =>
-  x.op === 'Constant' && x.data!.length === 1 && x.dtype !== 'int64' && x.data![0] === value;
+/** The value of a constant scalar, spread out or not; NaN for anything else. */
+function repeated(x: Node): number {
+  const inner = x.op === 'Expand' ? x.inputs[0]! : x;
+  return inner.op === 'Constant' && inner.data!.length === 1 ? Number(inner.data![0]) : NaN;
+}
 
 /** The unspread form of an operand, where the other operand brings the result to its shape all the same. */
 function unspread(x: Node, other: readonly number[], shape: readonly number[]): Node {
@@ -237,8 +240,19 @@ function unspread(x: Node, other: readonly number[], shape: readonly number[]): 
   return sameShape(broadcastShape(inner.shape, other, 'Expand'), shape) ? inner : x;
 }
 
-/** Tells apart +0 and -0, and every NaN. */
-function bitsOf(data: HostArray): string {
-  const view = data instanceof Float32Array ? new Int32Array(data.buffer, data.byteOffset, data.length) : data;
-  return (view as Int32Array).join();
+/** As whole numbers, which tell apart +0 and -0, and every NaN. */
+function bitsOf(data: HostArray): Int32Array | Uint8Array | BigInt64Array {
+  return data instanceof Float32Array ? new Int32Array(data.buffer, data.byteOffset, data.length) : data;
+}
+
+function hashOf(data: HostArray): string {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
+  return `${data.length}#${hash}`;
+}
+
+function sameBits(a: HostArray, b: HostArray): boolean {
+  const [x, y] = [bitsOf(a), bitsOf(b)];
+  return x.length === y.length && (x as Int32Array).every((value, i) => value === (y as Int32Array)[i]);
 }

@@ -1,4 +1,5 @@
 export { OrtBackend } from './backend.ts';
 export { CompiledGraph, traceGraph } from './compiled-graph.ts';
+export type { OperatorTime } from './profile.ts';
 export { registerOrt } from './register.ts';
 export { bundledDevices, type Device, type RuntimeOptions } from './runtime.ts';

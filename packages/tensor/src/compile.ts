@@ -1,4 +1,4 @@
-import { OrtBackend, traceGraph, type CompiledGraph } from '@atelier/backend-ort';
+import { OrtBackend, traceGraph, type CompiledGraph, type OperatorTime } from '@atelier/backend-ort';
 import { tf, type Tensor } from './tf.ts';
 import { isTensor, treeMap, type Tree } from './tree.ts';
 
@@ -13,6 +13,8 @@ export interface CompileOptions {
 export type Compiled<A extends Tree[], R extends Tree> = ((...args: A) => R) & {
   /** The bytes of an `.onnx` file for arguments like these. @throws Error on an engine without a graph */
   onnx(...args: A): Uint8Array;
+  /** Where the time of a call like this goes, by operator type, longest first. @throws Error on an engine without a graph */
+  profile(...args: A): OperatorTime[];
   /** Graphs made so far: one for each set of shapes and types that was seen. */
   readonly graphs: number;
   /** Frees the sessions. */
@@ -86,11 +88,17 @@ export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R,
     return rebuild(graph.run(leaves, donated)) as R;
   };
 
+  const graphBackend = (what: string): OrtBackend => {
+    const backend = tf.backend();
+    if (!(backend instanceof OrtBackend)) throw new Error(`compile ${name}: ${what} needs the engine 'ort', got '${tf.getBackend()}'`);
+    return backend;
+  };
+
   const compiled = Object.assign(call, {
-    onnx: (...args: A): Uint8Array => {
-      const backend = tf.backend();
-      if (!(backend instanceof OrtBackend)) throw new Error(`compile ${name}: onnx needs the engine 'ort', got '${tf.getBackend()}'`);
-      return traceFor(backend, args, args.flatMap(leavesOf)).graph.onnx();
+    onnx: (...args: A): Uint8Array => traceFor(graphBackend('onnx'), args, args.flatMap(leavesOf)).graph.onnx(),
+    profile: (...args: A): OperatorTime[] => {
+      const leaves = args.flatMap(leavesOf);
+      return traceFor(graphBackend('profile'), args, leaves).graph.profile(leaves);
     },
     dispose: () => {
       for (const { graph } of traces) graph.dispose();
