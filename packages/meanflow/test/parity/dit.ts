@@ -29,6 +29,7 @@ const close = { abs: 2e-5 };
 /** Settings and parameters of the network of a file, from its own `config` and the file that its `weights` names. */
 export function loadDiT(file: GoldenFile, all: Golden): { params: DiTParams; config: DiTConfig; network: AverageVelocity } {
   const settings = file.settings('config');
+  const weights = all.load(file.metadata['weights'] ?? file.name);
   const config = parseConfig(
     ditConfig,
     {
@@ -37,13 +38,19 @@ export function loadDiT(file: GoldenFile, all: Golden): { params: DiTParams; con
       width: number(settings, 'hidden_size'),
       depth: number(settings, 'depth'),
       heads: number(settings, 'num_heads'),
-      numClasses: number(settings, 'num_classes'),
+      numClasses: weights.hasAny('net/y_embedder/') ? number(settings, 'num_classes') : 0,
       interval: true,
     },
     file.name,
   );
-  const params = ditFromFlax(tensorsOf(all.load(file.metadata['weights'] ?? file.name)), config);
+  const params = ditFromFlax(tensorsOf(weights), config);
   return { params, config, network: meanFlowDiT(params, config) };
+}
+
+/** The labels of a file; the null label where it has none, nothing for a network without classes. */
+export function labelsOf(file: GoldenFile, key: string, batch: number, { numClasses }: DiTConfig): Tensor | undefined {
+  if (file.has(key)) return file.tensor(key);
+  return numClasses > 0 ? tf.fill([batch], numClasses, 'int32') : undefined;
 }
 
 /** Every parameter is known by name and shape, and the way back to Flax gives the file again. */
@@ -59,9 +66,9 @@ export function ditWeights(file: GoldenFile, all: Golden): number {
 export function ditForward(file: GoldenFile, all: Golden): number {
   const { params, config } = loadDiT(file, all);
   const [x, t, h] = [file.tensor('x'), file.tensor('t'), file.tensor('h')];
-  const y = file.has('y') ? file.tensor('y') : undefined;
-  const inputs = { t, h, ...(y && { y }) };
   const [batch, H, W] = x.shape as [number, number, number];
+  const y = labelsOf(file, 'y', batch, config);
+  const inputs = { t, h, ...(y && { y }) };
   const grid = [H / config.patchSize, W / config.patchSize] as const;
   const condition = silu(ditCondition(params, inputs, config, batch));
   const positions = sinCosPositions(...grid, config.width);
@@ -101,9 +108,9 @@ export function ditForward(file: GoldenFile, all: Golden): number {
 
 /** Samples along every grid of the file; a case without a grid is the official default grid [1, 0] run for two steps. */
 export function ditSample(file: GoldenFile, all: Golden): number {
-  const { network } = loadDiT(file, all);
+  const { network, config } = loadDiT(file, all);
   const e = file.tensor('z1');
-  const y = file.has('labels') ? file.tensor('labels') : undefined;
+  const y = labelsOf(file, 'labels', e.shape[0]!, config);
   const cases = casesWith(file, 'out');
   for (const name of cases) {
     const out = tf.tidy(() => {
