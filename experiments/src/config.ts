@@ -34,16 +34,16 @@ export function resolveConfig<Config extends BaseConfig>(experiment: Experiment<
 export function parseConfig<T>(where: string, schema: z.ZodType<T>, plain: unknown): T {
   const result = schema.safeParse(plain);
   if (result.success) return result.data;
-  throw new StopError(`${where}: ${issueSentence(result.error.issues[0]!, plain)}`);
+  throw new StopError(`${where}: ${issueSentence(result.error.issues[0]!, plain, schema)}`);
 }
 
-/** `'model.width': wanted a number >= 1, got -3` */
-export function issueSentence(issue: z.core.$ZodIssue, plain: unknown): string {
+/** `'model.width': wanted a whole number >= 1, got -3` */
+function issueSentence(issue: z.core.$ZodIssue, plain: unknown, schema: z.ZodType): string {
   const path = issue.path.map(String).join('.');
   const place = path === '' ? '' : `'${path}': `;
   let got: unknown = plain;
   for (const key of issue.path) got = (got as Plain | undefined)?.[key as string];
-  const wanted = describeIssue(issue);
+  const wanted = describeIssue(issue, configKeys(schema).get(path) === 'integer');
   return wanted === undefined ? `${place}${issue.message}, got ${show(got)}` : `${place}wanted ${wanted}, got ${show(got)}`;
 }
 
@@ -113,14 +113,14 @@ function overlay(below: unknown, above: unknown): unknown {
   return out;
 }
 
-function describeIssue(issue: z.core.$ZodIssue): string | undefined {
+function describeIssue(issue: z.core.$ZodIssue, whole: boolean): string | undefined {
   switch (issue.code) {
     case 'invalid_type':
-      return TYPE_WORDS[issue.expected] ?? issue.expected;
+      return whole ? TYPE_WORDS['int'] : (TYPE_WORDS[issue.expected] ?? issue.expected);
     case 'too_small':
-      return bound(issue.origin, issue.minimum, issue.inclusive === false ? '>' : '>=', 'at least');
+      return bound(whole ? 'int' : issue.origin, issue.minimum, issue.inclusive === false ? '>' : '>=', 'at least');
     case 'too_big':
-      return bound(issue.origin, issue.maximum, issue.inclusive === false ? '<' : '<=', 'at most');
+      return bound(whole ? 'int' : issue.origin, issue.maximum, issue.inclusive === false ? '<' : '<=', 'at most');
     case 'invalid_value':
       return issue.values.length === 1 ? show(issue.values[0]) : `one of ${issue.values.map(show).join(', ')}`;
     case 'not_multiple_of':
@@ -147,5 +147,7 @@ function bound(origin: string, limit: number | bigint, sign: string, words: stri
   return `a ${origin === 'int' ? 'whole number' : 'number'} ${sign} ${limit}`;
 }
 
-const show = (value: unknown): string =>
-  typeof value === 'string' ? `'${value}'` : value === undefined ? 'nothing' : JSON.stringify(value);
+function show(value: unknown): string {
+  if (typeof value === 'string') return `'${value}'`;
+  return value === undefined ? 'nothing' : typeof value === 'number' ? String(value) : JSON.stringify(value);
+}

@@ -16,6 +16,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EPERM: 'permission denied',
   ENOENT: 'no such file or folder',
   ENOTDIR: 'a part of the path is a file, not a folder',
+  EEXIST: 'a part of the path is a file, not a folder',
   EISDIR: 'wanted a file, got a folder',
   EMFILE: 'too many open files',
   EIO: 'the disk reports an input/output error',

@@ -89,11 +89,12 @@ export async function main(argv: readonly string[], experiments: readonly Experi
     cli.parse(['node', 'atelier', ...argv], { run: false });
     if (cli.options['help']) return 0;
     if (cli.matchedCommand === undefined) {
-      if (argv.length === 0) return (cli.outputHelp(), 0);
+      const [word] = cli.args;
+      if (word === undefined) return (cli.outputHelp(), 0);
       throw new StopError(
         unknown(
           'command',
-          String(argv[0]),
+          word,
           cli.commands.map((command) => command.name),
         ),
       );

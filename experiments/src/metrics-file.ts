@@ -1,4 +1,4 @@
-import { appendFileSync, closeSync, existsSync, fsyncSync, openSync, readFileSync } from 'node:fs';
+import { appendFileSync, closeSync, existsSync, fsyncSync, openSync, readFileSync, statSync } from 'node:fs';
 import { onDisk, StopError } from './errors.ts';
 import { writeFile } from './write-file.ts';
 
@@ -68,6 +68,8 @@ export class MetricsFile {
 
 /** The whole lines of a `metrics.jsonl`; a last line without its end is left out. @throws StopError for a line that is not such a record. */
 export function readMetrics(path: string): MetricsLine[] {
+  // Reading a device or a pipe might never end.
+  if (!onDisk(path, () => statSync(path)).isFile()) throw new StopError(`${path}: wanted a file, got something else`);
   const texts = onDisk(path, () => readFileSync(path, 'utf8')).split('\n');
   texts.pop();
   return texts.map((text, i) => {

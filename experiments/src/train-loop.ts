@@ -95,7 +95,7 @@ export async function trainLoop<State extends Tree, Batch extends Tree>(loop: Tr
     try {
       await checkpoints.save(name, { state }, { ...saved, cursor: loop.cursor?.state() ?? null });
     } catch (error) {
-      throw error instanceof StopError ? new StopError(`${error.message} ${advice(name, lastGood)}`, { cause: error }) : error;
+      throw error instanceof StopError ? new StopError(`${error.message}; ${advice(name, lastGood)}`, { cause: error }) : error;
     }
     lastGood = saved.step;
     savedAt = performance.now();
