@@ -4,14 +4,14 @@ import { classDropConfig, guidanceConfig, type ClassDropConfig, type GuidanceOpt
 import { meanFlowLoss, type AverageVelocity, type MeanFlowBatch, type MeanFlowLoss, type MeanFlowOptions } from './objective.ts';
 import { checkLike, checkPair, conditionalVelocity, interpolate, perSample } from './path.ts';
 
-/** Effective guidance scale ω' = ω/(1 - κ) (Eq. 21, appendix B of arXiv 2505.13447); ω = 1 with κ = 0.5 is a scale of 2, not "no guidance". */
+/** Effective guidance scale ω' = ω/(1 - κ) (arXiv 2505.13447); ω = 1 with κ = 0.5 is a scale of 2, not "no guidance". */
 export function effectiveScale(options: { omega: number; kappa: number }): number {
   const { omega, kappa } = parseConfig(guidanceConfig, options, 'effectiveScale');
   return omega / (1 - kappa);
 }
 
 /**
- * The guided velocity ṽ = ω·v + κ·N(z; t, 0; y) + (1 - ω - κ)·N(z; t, 0; ∅) (appendix B, arXiv 2505.13447), without gradient.
+ * The guided velocity ṽ = ω·v + κ·N(z; t, 0; y) + (1 - ω - κ)·N(z; t, 0; ∅) (arXiv 2505.13447; Gsunshine/meanflow meanflow.py:176), without gradient.
  *
  * Rows whose t lies outside the interval get ṽ = v. κ = 0 needs one evaluation of the network, ω = 1 with κ = 0 none.
  * @param at z and velocity v = e - x [B, …], t [B], labels y [B]
@@ -84,7 +84,7 @@ export function dropClasses(
 export type GuidedOptions = MeanFlowOptions & { guidance: GuidanceOptions; classDrop: ClassDropConfig; nullLabel: number };
 
 /**
- * The class-conditional training loss (appendix B, arXiv 2505.13447). One network evaluation without gradient more than `meanFlowLoss` for κ = 0,
+ * The class-conditional training loss (arXiv 2505.13447; Gsunshine/meanflow meanflow.py). One network evaluation without gradient more than `meanFlowLoss` for κ = 0,
  * two otherwise.
  *
  * @param batch as for `meanFlowLoss`, with labels y [B] and `dropUniform` [B], uniforms in [0, 1) for the class dropout

@@ -3,7 +3,7 @@ import type { Rng, Tensor } from '@atelier/tensor';
 import { fromFlax, toFlax, type FlaxName } from './flax.ts';
 import type { AverageVelocity } from './objective.ts';
 
-/** Networks of table 4 of the paper (and S/2, which its code names too): size, patch. */
+/** The networks of the paper, and S/2, which its code names too: size, patch. */
 export type MeanFlowSize = 'S/2' | 'B/4' | 'B/2' | 'M/2' | 'L/2' | 'XL/2';
 
 /**

@@ -17,8 +17,8 @@ export function fromTimePair(network: (z: Tensor, t: Tensor, r: Tensor, y?: Tens
 }
 
 /**
- * Direction of the total derivative in (z, r, t): ż = z·velocity, ṙ = r, ṫ = t. The identity of section 4 of the paper needs (v, 0, 1); the
- * others of the paper's table 1b, and (0, 0, 1), are there to show that they fail.
+ * Direction of the total derivative in (z, r, t): ż = z·velocity, ṙ = r, ṫ = t. The MeanFlow identity needs (v, 0, 1); the
+ * others, three of the paper's ablation and (0, 0, 1), are there to show that they fail.
  */
 export type TangentDirection = { readonly z: number; readonly r: number; readonly t: number };
 export const correctTangent: TangentDirection = { z: 1, r: 0, t: 1 };
@@ -59,7 +59,7 @@ export type LossParts = {
 };
 export type MeanFlowLoss = LossParts & { dudt: Tensor };
 
-/** Adaptive weight w = 1/(S + c)^p of summed squared errors S [B], without gradient (section 4.3 of arXiv 2505.13447). */
+/** Adaptive weight w = 1/(S + c)^p of summed squared errors S [B], without gradient (arXiv 2505.13447; meanflow.py:239 of Gsunshine/meanflow). */
 export function adaptiveWeight(squaredError: Tensor, options: WeightConfig): Tensor {
   dims(squaredError, 'B', 'adaptiveWeight: squaredError');
   const { p, c } = parseConfig(weightConfig, { p: options.p, c: options.c }, 'adaptiveWeight');
@@ -157,7 +157,7 @@ export function averageVelocityAndDerivative(
 }
 
 /**
- * The MeanFlow loss (Eq. 9 to 11, arXiv 2505.13447): with z = (1 - t)·x + t·e, v = e - x and u = N_θ(z; t, t - r),
+ * The MeanFlow loss (arXiv 2505.13447; the same in Gsunshine/meanflow meanflow.py:231 and Gsunshine/py-meanflow models/meanflow.py:60): with z = (1 - t)·x + t·e, v = e - x and u = N_θ(z; t, t - r),
  * target = stopgrad(v - (t - r)·D), D = JVP of N_θ at (z, t, h) along (v, 1, 1), loss = (1/B)·Σ_i w_i·Σ (u - target)².
  *
  * Call inside `tf.tidy`, `valueAndGrad`, `tf.variableGrads` or a compiled step; what is returned belongs to the caller.

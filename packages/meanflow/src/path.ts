@@ -6,7 +6,7 @@ export function perSample(a: Tensor, like: Tensor): Tensor {
 }
 
 /**
- * The straight path between data and noise: z_t = (1 - t)·x + t·e (section 2 of arXiv 2505.13447).
+ * The straight path between data and noise: z_t = (1 - t)·x + t·e (arXiv 2505.13447).
  *
  * @param x data [B, …] at t = 0
  * @param e noise [B, …] at t = 1

@@ -9,7 +9,7 @@ export function uniformGrid(steps: number): number[] {
 }
 
 /**
- * One MeanFlow jump from time `from` to time `to`: z - (from - to)·N(z; from, from - to) (Eq. 12, arXiv 2505.13447). `from = to` moves nothing.
+ * One MeanFlow jump from time `from` to time `to`: z - (from - to)·N(z; from, from - to) (arXiv 2505.13447). `from = to` moves nothing.
  *
  * @param z points at time `from` [B, …]
  * @param y labels [B], if the network takes them

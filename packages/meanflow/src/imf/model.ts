@@ -60,7 +60,7 @@ export function initImf(rng: Rng, settings: ImfSettings): ImfParams {
 }
 
 /**
- * The transformer of improved MeanFlow as its two heads (section 4, arXiv 2512.02012): u, the average velocity, and v, the instantaneous one.
+ * The transformer of improved MeanFlow as its two heads (arXiv 2512.02012; Lyy-iiis/imeanflow models/imfDiT.py): u, the average velocity, and v, the instantaneous one.
  *
  * The conditions are tokens before the image's: class, ω as 1 - 1/ω, both ends of the guidance interval, and h. The time t itself is not
  * embedded. On a lazy engine the blocks that both heads share are computed once.
