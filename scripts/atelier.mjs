@@ -39,7 +39,7 @@ async function install() {
 
 /** The main job: MeanFlow beside flow matching, small enough for two cores. Further words go to `atelier run`. */
 async function start() {
-  const job = words.length > 0 ? words : ['meanflow', 'smoke'];
+  const job = words.length > 0 ? words : ['meanflow', 'start'];
   const began = Date.now();
   const code = await run(process.execPath, [
     '--import',

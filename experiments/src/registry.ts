@@ -2,4 +2,4 @@ import { meanflow } from '../meanflow/index.ts';
 import type { Experiment } from './experiment.ts';
 
 /** All experiments, in the order of `atelier list`. */
-export const experiments: readonly Experiment[] = [meanflow as unknown as Experiment];
+export const experiments: readonly Experiment[] = [meanflow];

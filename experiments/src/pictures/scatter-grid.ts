@@ -25,7 +25,7 @@ export interface ScatterGridOptions {
 const [PANEL, GAP] = [190, 14];
 
 /**
- * Clouds of points in the plane side by side on the same axes. Points outside of the axes are not drawn; their share stands in the corner.
+ * Clouds of points in the plane side by side on the same axes. Points outside of the axes are not drawn; their share stands in the corner where it reaches 0.1 %.
  *
  * @throws Error for no panel, another shape, or numbers that are not finite.
  */
@@ -79,7 +79,7 @@ function drawPanel(
     `<rect width="${PANEL}" height="${PANEL}" fill="${style.paper}" stroke="${style.line}"/>` +
     `<path d="M0 ${middle}H${PANEL}M${middle} 0V${PANEL}" stroke="${style.faint}" fill="none"/>` +
     `<path d="${path}" stroke="${style.series[color % style.series.length]}" stroke-width="1.7" stroke-linecap="round" stroke-opacity="0.6" fill="none"/>` +
-    (outside === 0
+    (outside / total < 0.001
       ? ''
       : text(PANEL - 6, PANEL - 7, `${percent(outside / total)} outside`, {
           size: style.small,
@@ -104,4 +104,4 @@ function checkPoints(title: string, { dtype, shape, data }: HostTensor): void {
   if (bad >= 0) throw new Error(`scatterGrid: '${title}': wanted finite numbers, got ${data[bad]} at position ${bad}`);
 }
 
-const percent = (share: number): string => (share < 0.001 ? '< 0.1 %' : `${(100 * share).toFixed(1)} %`);
+const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
