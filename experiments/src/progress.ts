@@ -13,10 +13,10 @@ export function makeProgress(screen: NodeJS.WriteStream | Screen, seconds = 5): 
   return screen.isTTY ? new BarProgress(screen as NodeJS.WriteStream) : new PlainProgress(screen, seconds);
 }
 
+/** What is shown is put into words only when it is drawn: a step may take less time than its line. */
 class BarProgress implements Progress {
   readonly #screen: NodeJS.WriteStream;
-  #bar: cliProgress.SingleBar | undefined;
-  #clock: Clock | undefined;
+  #now: { bar: cliProgress.SingleBar; total: number; clock: Clock; drawnAt: number } | undefined;
 
   constructor(screen: NodeJS.WriteStream) {
     this.#screen = screen;
@@ -24,32 +24,33 @@ class BarProgress implements Progress {
 
   start(label: string, total: number, done = 0): void {
     this.stop();
-    const options = {
-      stream: this.#screen,
-      format: '{label}  {bar}  {value}/{total}  {facts}',
-      fps: 8,
-      hideCursor: true,
-      stopOnComplete: false,
-    };
-    this.#bar = new cliProgress.SingleBar(options, cliProgress.Presets.rect);
-    this.#clock = new Clock(total, done);
-    this.#bar.start(total, done, { label, facts: '' });
+    const format = '{label}  {bar}  {value}/{total}  {facts}';
+    const bar = new cliProgress.SingleBar({ stream: this.#screen, format, fps: 10, hideCursor: true }, cliProgress.Presets.rect);
+    this.#now = { bar, total, clock: new Clock(total, done), drawnAt: 0 };
+    bar.start(total, done, { label, facts: '' });
   }
 
   update(done: number, metrics: Readonly<Record<string, number>> = {}): void {
-    this.#bar?.update(done, { facts: [metricText(metrics), this.#clock!.text(done)].filter((part) => part !== '').join('  ') });
+    const now = this.#now;
+    if (now === undefined) return;
+    now.clock.tick(done);
+    if (done < now.total && performance.now() - now.drawnAt < 100) return;
+    now.drawnAt = performance.now();
+    now.bar.update(done, { facts: words(metricText(metrics), now.clock.text()) });
   }
 
   stop(): void {
-    this.#bar?.stop();
-    this.#bar = undefined;
+    this.#now?.bar.stop();
+    this.#now = undefined;
   }
 }
 
 class PlainProgress implements Progress {
   readonly #screen: Screen;
   readonly #seconds: number;
-  #now: { label: string; total: number; clock: Clock; printedAt: number; last: string } | undefined;
+  #now:
+    | { label: string; total: number; clock: Clock; printedAt: number; waiting: [number, Readonly<Record<string, number>>] | undefined }
+    | undefined;
 
   constructor(screen: Screen, seconds: number) {
     this.#screen = screen;
@@ -58,26 +59,29 @@ class PlainProgress implements Progress {
 
   start(label: string, total: number, done = 0): void {
     this.stop();
-    this.#now = { label, total, clock: new Clock(total, done), printedAt: performance.now(), last: '' };
+    this.#now = { label, total, clock: new Clock(total, done), printedAt: performance.now(), waiting: undefined };
     this.#screen.write(done === 0 ? `${label}: ${total} steps\n` : `${label}: goes on after step ${done} of ${total}\n`);
   }
 
   update(done: number, metrics: Readonly<Record<string, number>> = {}): void {
     const now = this.#now;
     if (now === undefined) return;
-    now.last = [`${now.label}: ${done}/${now.total}`, metricText(metrics), now.clock.text(done)].filter((part) => part !== '').join('  ');
-    if (done < now.total && performance.now() - now.printedAt < 1000 * this.#seconds) return;
-    this.#print(now);
+    now.clock.tick(done);
+    now.waiting = [done, metrics];
+    if (done === now.total || performance.now() - now.printedAt >= 1000 * this.#seconds) this.#print();
   }
 
   stop(): void {
-    if (this.#now !== undefined && this.#now.last !== '') this.#print(this.#now);
+    this.#print();
     this.#now = undefined;
   }
 
-  #print(now: { last: string; printedAt: number }): void {
-    this.#screen.write(`${now.last}\n`);
-    now.last = '';
+  #print(): void {
+    const now = this.#now;
+    if (now?.waiting === undefined) return;
+    const [done, metrics] = now.waiting;
+    this.#screen.write(`${words(`${now.label}: ${done}/${now.total}`, metricText(metrics), now.clock.text())}\n`);
+    now.waiting = undefined;
     now.printedAt = performance.now();
   }
 }
@@ -94,15 +98,17 @@ class Clock {
     this.#done = done;
   }
 
-  text(done: number): string {
+  tick(done: number): void {
+    if (done <= this.#done) return;
     const now = performance.now();
-    if (done > this.#done) {
-      const ms = (now - this.#at) / (done - this.#done);
-      this.#ms = this.#ms === undefined ? ms : 0.95 * this.#ms + 0.05 * ms;
-      [this.#done, this.#at] = [done, now];
-    }
+    const ms = (now - this.#at) / (done - this.#done);
+    this.#ms = this.#ms === undefined ? ms : 0.95 * this.#ms + 0.05 * ms;
+    [this.#done, this.#at] = [done, now];
+  }
+
+  text(): string {
     if (this.#ms === undefined) return '';
-    const left = done < this.#total ? `  ${timeText((this.#ms * (this.#total - done)) / 1000)} left` : '';
+    const left = this.#done < this.#total ? `  ${timeText((this.#ms * (this.#total - this.#done)) / 1000)} left` : '';
     return `${this.#ms < 10 ? this.#ms.toFixed(1) : Math.round(this.#ms)} ms/step${left}`;
   }
 }
@@ -120,3 +126,5 @@ const metricText = (metrics: Readonly<Record<string, number>>): string =>
     .slice(0, 3)
     .map(([name, value]) => `${name} ${numberText(value)}`)
     .join('  ');
+
+const words = (...parts: string[]): string => parts.filter((part) => part !== '').join('  ');

@@ -114,10 +114,10 @@ async function seeThrough(experiment: Experiment, folder: RunFolder, audience: A
       .update({ status: stopped ? 'interrupted' : 'failed', reason: sentence(error), ended: new Date().toISOString() })
       .then(() => writeReport(experiment, folder.path))
       .catch(() => undefined);
-    if (stopped)
-      throw error instanceof Interrupted
-        ? error
-        : new Interrupted('stopped between two stages; what was finished is kept', { cause: error });
+    if (stopped) {
+      const place = error instanceof Interrupted ? error.message : 'stopped between two stages; what was finished is kept';
+      throw new Interrupted(`${place}; go on with: atelier resume ${folder.record.id}`, { cause: error });
+    }
     throw error;
   } finally {
     audience.progress.stop();

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { compile, disposeTree, Rng, treeLeaves, type RngState, type Tensor, type Tree } from '@atelier/tensor';
+import { compile, disposeTree, Rng, type RngState, type Tensor, type Tree } from '@atelier/tensor';
 import { Interrupted, StopError } from './errors.ts';
 import type { BaseConfig, Json, Resumable, RunContext } from './experiment.ts';
 
@@ -115,8 +115,7 @@ export async function trainLoop<State extends Tree, Batch extends Tree>(loop: Tr
       const result = compiled(state, batch);
       const values = await readScalars(name, result.metrics);
       const elapsed = (performance.now() - began) / 1000;
-      const kept = new Set([...treeLeaves(result.state)]);
-      for (const leaf of [...treeLeaves(state), ...treeLeaves(batch), ...treeLeaves(result.metrics)]) if (!kept.has(leaf)) leaf.dispose();
+      disposeTree(result.metrics);
       state = result.state;
       saved.step += 1;
       for (const [metric, value] of Object.entries(values)) {

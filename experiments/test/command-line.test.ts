@@ -159,6 +159,23 @@ describe('what commands print', () => {
   });
 });
 
+describe('doctor', () => {
+  it('tries the engines and the folder, and fails only over what runs need', async () => {
+    const good = await here(['doctor'], join(temporaryFolder(), 'runs'));
+    expect(good.code, good.out).toBe(0);
+    expect(good.out).toMatch(/^ok +engine ort +starts and multiplies$/m);
+    expect(good.out).toMatch(/^ok +engine cpu +starts and multiplies$/m);
+    const file = join(temporaryFolder(), 'file');
+    writeFileSync(file, '');
+    vi.stubEnv('ATELIER_DATA', '/no/such/folder');
+    const bad = await here(['doctor'], join(file, 'runs'));
+    vi.unstubAllEnvs();
+    expect(bad.code).toBe(1);
+    expect(bad.out).toContain(`BAD     runs               ${join(file, 'runs')}: a part of the path is a file, not a folder`);
+    expect(bad.out).toContain('BAD     ATELIER_DATA       /no/such/folder: no such folder');
+  });
+});
+
 describe('report', () => {
   it('writes the ledger over all runs: newest of each preset, changed configurations left out, unmeasured claims listed', async () => {
     const runs = temporaryFolder();
