@@ -3,6 +3,7 @@ import { sizeOf, type Node } from './graph.ts';
 import { lower, nameOf, topological, workOf } from './lower.ts';
 import type { OnnxType } from './onnx.ts';
 import { profileModel, type OperatorTime } from './profile.ts';
+import { rewrite } from './rewrite.ts';
 import { createSession, type HostValue, type Session } from './runtime.ts';
 import { threadsFor } from './session-cache.ts';
 import { tf } from './tf.ts';
@@ -28,7 +29,10 @@ export class CompiledGraph {
 
   constructor(backend: OrtBackend, argumentNodes: Node[], results: { node: Node; shape: number[] }[], name: string) {
     this.backend = backend;
-    const nodes = results.map(({ node, shape }) => backend.graph.reshape(node, shape));
+    const nodes = rewrite(
+      backend.graph,
+      results.map(({ node, shape }) => backend.graph.reshape(node, shape)),
+    );
     const computed = [...new Set(nodes.filter((node) => node.data === undefined && node.op !== 'Input'))];
     const order = topological(computed);
     const position = new Map(order.map((node, i) => [node, i]));

@@ -22,7 +22,8 @@ export function silu(x: Tensor): Tensor {
     (input) => tf.mul(input, tf.sigmoid(input)),
     (dy, input) => {
       const gate = tf.sigmoid(input);
-      return tf.mul(dy, gateDerivative(tf.mul(input, gate), gate, null));
+      const y = tf.mul(input, gate);
+      return tf.mul(dy, tf.add(gate, tf.sub(y, tf.mul(y, gate))));
     },
   );
 }
@@ -39,27 +40,29 @@ export function softmax(logits: Tensor): Tensor {
   );
 }
 
-// With ½(1 + tanh z) = σ(2z): one sigmoid instead of a tanh, a sum and a product, each a pass over the widest tensor of a network.
-// 2z = a(x + bx³) = x·slope with slope = a(1 + bx²).
+// ½(1 + tanh z) = σ(2z), and with u = λx, λ³ = ab, the argument 2z = a(x + bx³) is w = u(u² + a/λ) without a factor. What factors remain stand
+// before and after the nonlinearity, where the engine folds them into the linear layers around it. Each operation here is a pass over the
+// widest tensor of a network.
 const a = 2 * Math.sqrt(2 / Math.PI);
 const b = 0.044715;
-const slopeOf = (x: Tensor): Tensor => tf.add(tf.mul(tf.square(x), a * b), a);
+const lambda = Math.cbrt(a * b);
+
+function geluGate(x: Tensor): { u: Tensor; square: Tensor; gate: Tensor } {
+  const u = tf.mul(x, lambda);
+  const square = tf.square(u);
+  return { u, square, gate: tf.sigmoid(tf.mul(u, tf.add(square, a / lambda))) };
+}
 
 function geluTanh(x: Tensor): Tensor {
-  return tf.mul(x, tf.sigmoid(tf.mul(x, slopeOf(x))));
+  const { u, gate } = geluGate(x);
+  return tf.mul(tf.mul(u, gate), 1 / lambda);
 }
 
+// d/dx xσ(w) = σ + xw′σ(1 - σ) with xw′ = 3e, e = u(u² + a/3λ): 3σ(1/3 + (1 - σ)e).
 function geluTanhPullback(dy: Tensor, x: Tensor): Tensor {
-  const slope = slopeOf(x);
-  const gate = tf.sigmoid(tf.mul(x, slope));
-  // (2z)′ = a(1 + 3bx²) = 3·slope - 2a
-  return tf.mul(dy, gateDerivative(tf.mul(x, gate), gate, tf.sub(tf.mul(slope, 3), 2 * a)));
-}
-
-/** d/dx of y = x·σ(f(x)): σ + y(1 - σ)·f′, where a missing f′ is 1. */
-function gateDerivative(y: Tensor, gate: Tensor, inner: Tensor | null): Tensor {
-  const bent = tf.sub(y, tf.mul(y, gate));
-  return tf.add(gate, inner === null ? bent : tf.mul(bent, inner));
+  const { u, square, gate } = geluGate(x);
+  const bent = tf.mul(tf.sub(1, gate), tf.mul(u, tf.add(square, a / (3 * lambda))));
+  return tf.mul(tf.mul(dy, tf.mul(gate, tf.add(bent, 1 / 3))), 3);
 }
 
 const normalCdf = (x: Tensor): Tensor => tf.add(tf.mul(tf.erf(tf.mul(x, Math.SQRT1_2)), 0.5), 0.5);

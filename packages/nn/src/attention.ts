@@ -1,6 +1,7 @@
 import { dims, tf, type Tensor } from '@atelier/tensor';
 import { softmax } from './activation.ts';
 import { checkNumber } from './check.ts';
+import { sumLast } from './derivative.ts';
 import { linear, type LinearParams } from './linear.ts';
 
 export type AttentionOptions = {
@@ -19,10 +20,33 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, { mask, scale }: Atte
   const { S } = dims<'S'>(k, 'B K S d', 'attention: k', { B, K, d });
   dims(v, 'B K S e', 'attention: v', { B, K, S });
   if (scale !== undefined) checkNumber('attention: scale', scale);
-  // The queries are smaller than the logits, so the scale goes there.
-  const logits = tf.matMul(tf.mul(q, scale ?? d ** -0.5), k, false, true); // -> [B, K, T, S]
-  const masked = mask === undefined ? logits : tf.add(logits, logitBias(mask, [B, K, T, S]));
-  return tf.matMul(softmax(masked), v); // -> [B, K, T, e]
+  const factor = scale ?? d ** -0.5;
+  const bias = mask === undefined ? null : logitBias(mask, [B, K, T, S]);
+  if (bias === null) return maskless(q, k, v, factor);
+  const logits = tf.mul(tf.matMul(q, k, false, true), factor); // -> [B, K, T, S]
+  return tf.matMul(softmax(tf.add(logits, bias)), v); // -> [B, K, T, e]
+}
+
+/**
+ * With P = softmax(s·QKᵀ) and O = PV, given dO: dV = PᵀdO, dS = P∘(dO·Vᵀ - δ), δ = rowsum(dO∘O), dQ = s·dS·K, dK = s·dSᵀQ. The row sums of the
+ * softmax's own derivative, Σ P∘(dO·Vᵀ), are those of dO∘O, a smaller tensor.
+ */
+function maskless(q: Tensor, k: Tensor, v: Tensor, scale: number): Tensor {
+  const weights = (queries: Tensor, keys: Tensor): Tensor => tf.softmax(tf.mul(tf.matMul(queries, keys, false, true), scale));
+  const custom = tf.customGrad((...args) => {
+    const [queries, keys, values, save] = args as unknown as [Tensor, Tensor, Tensor, (tensors: Tensor[]) => void];
+    save([queries, keys, values]);
+    return {
+      value: tf.matMul(weights(queries, keys), values),
+      gradFunc: ((dO: Tensor, [Q, K, V]: [Tensor, Tensor, Tensor]) => {
+        const P = weights(Q, K);
+        const delta = sumLast(tf.mul(dO, tf.matMul(P, V)));
+        const dS = tf.mul(P, tf.sub(tf.matMul(dO, V, false, true), delta));
+        return [tf.mul(tf.matMul(dS, K), scale), tf.mul(tf.matMul(dS, Q, true, false), scale), tf.matMul(P, dO, true, false)];
+      }) as never,
+    };
+  });
+  return custom(q, k, v);
 }
 
 /** Weights of self-attention: the rows of qkv are q, k and v, each head by head. */
@@ -30,11 +54,13 @@ export type SelfAttentionParams = { qkv: LinearParams; proj: LinearParams };
 
 /** Self-attention of x [B, T, D] with `heads` heads; qkv.weight [3D, D], proj.weight [D, D] -> [B, T, D]. */
 export function multiHeadSelfAttention(p: SelfAttentionParams, x: Tensor, heads: number, options: AttentionOptions = {}): Tensor {
-  const { B, T, D } = dims<'B' | 'T' | 'D'>(x, 'B T D', 'multiHeadSelfAttention: x');
+  const { D } = dims<'D'>(x, 'B T D', 'multiHeadSelfAttention: x');
   checkHeads('multiHeadSelfAttention', D, heads);
   dims(p.qkv.weight, 'rows D', 'multiHeadSelfAttention: qkv.weight', { rows: 3 * D, D });
-  const stacked = tf.transpose(tf.reshape(linear(p.qkv, x), [B, T, 3, heads, D / heads]), [2, 0, 3, 1, 4]); // -> [3, B, K, T, D/K]
-  const [q, k, v] = tf.unstack(stacked);
+  // Cutting the weight in three costs less than cutting the wide product.
+  const weights = tf.split(p.qkv.weight, 3, 0);
+  const biases = tf.split(p.qkv.bias, 3, 0);
+  const [q, k, v] = weights.map((weight, i) => splitHeads(linear({ weight, bias: biases[i]! }, x), heads)); // -> [B, K, T, D/K]
   return linear(p.proj, mergeHeads(attention(q!, k!, v!, options)));
 }
 

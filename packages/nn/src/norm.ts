@@ -1,4 +1,4 @@
-import { dims, tf, type Tensor } from '@atelier/tensor';
+import { dims, runFused, tf, type Tensor } from '@atelier/tensor';
 import { checkNumber } from './check.ts';
 import { closedForm, sumLast } from './derivative.ts';
 
@@ -30,6 +30,8 @@ function normalize(x: Tensor, { eps }: NormOptions, centered: boolean, where: st
   checkNumber(`${where}: eps`, eps, { min: 0 });
   if (x.rank === 0) throw new Error(`${where}: wanted a tensor with a last axis to normalize, got a scalar`);
   const standardize = (input: Tensor): { normal: Tensor; inverse: Tensor } => {
+    const fused = centered ? runFused('Standardize', { x: input }, { eps }) : null;
+    if (fused !== null) return { normal: fused[0]!, inverse: fused[1]! };
     const centre = centered ? tf.sub(input, tf.mean(input, -1, true)) : input;
     const inverse = tf.rsqrt(tf.add(tf.mean(tf.square(centre), -1, true), eps));
     return { normal: tf.mul(centre, inverse), inverse };

@@ -10,7 +10,7 @@ export function vjp(f: (...xs: Tensor[]) => Tensor, xs: Tensor[], cotangent: Ten
  * Value of `f` at `xs` and its directional derivative J·ẋ, by transposing w ↦ Jᵀw, which is linear in w.
  *
  * Only the path through the cotangent is differentiated twice, so faulty second derivatives of TensorFlow.js with respect to inputs are
- * not touched. A `null` tangent means zero. Neither result carries a gradient to parameters that `f` closes over.
+ * not touched. A `null` tangent means zero, and the derivative along an input that `f` does not depend on is zero. Neither result carries a gradient to parameters that `f` closes over.
  */
 export function jvp(f: (...xs: Tensor[]) => Tensor, xs: Tensor[], tangents: (Tensor | null)[]): { value: Tensor; tangent: Tensor } {
   if (xs.length !== tangents.length) throw new Error(`jvp: wanted ${xs.length} tangents, one for each input, got ${tangents.length}`);
@@ -21,20 +21,20 @@ export function jvp(f: (...xs: Tensor[]) => Tensor, xs: Tensor[], tangents: (Ten
     if (tangent.shape.join() !== xs[i]!.shape.join())
       throw new Error(`jvp: tangent ${i}: wanted shape [${xs[i]!.shape}], got [${tangent.shape}]`);
   }
+  // Under the caller's tape one input may descend from another; cut, each is a variable of its own.
+  const inputs = xs.map(stopGradient);
+  const movingInputs = moving.map((i) => inputs[i]!);
   let value: Tensor | undefined;
-  const movingInputs = moving.map((i) => xs[i]!);
-  const along = (...inputs: Tensor[]): Tensor => {
-    const all = [...xs];
-    moving.forEach((i, k) => (all[i] = inputs[k]!));
-    return f(...all);
-  };
   const pairing = (w: Tensor): Tensor => {
-    const { value: y, grads } = tf.valueAndGrads(along)(movingInputs, w);
+    const { value: y, grads } = tf.engine().gradients(() => f(...inputs), movingInputs, w, true);
     value = hold(y);
-    return moving.map((i, k) => tf.sum(tf.mul(grads[k]!, tangents[i]!))).reduce((a, b) => tf.add(a, b));
+    // The last term keeps w in the result when f depends on no moving input.
+    return grads
+      .flatMap((grad, k) => (grad === null || grad === undefined ? [] : [tf.sum(tf.mul(grad, tangents[moving[k]!]!))]))
+      .reduce((a, b) => tf.add(a, b), tf.mul(tf.sum(w), 0));
   };
   // The pairing is linear in w, so any w gives the same gradient; the shape of f's output is not known before it has run.
-  const probe = tf.tidy(() => along(...movingInputs).shape);
+  const probe = tf.tidy(() => f(...inputs).shape);
   const tangent = tf.grad(pairing)(tf.zeros(probe));
   return { value: release(value!), tangent };
 }

@@ -1,5 +1,5 @@
 import { registerOrt, type Device } from '@atelier/backend-ort';
-import { tf } from './tf.ts';
+import { tf, type Tensor } from './tf.ts';
 
 /** `ort` is this workspace's own engine; the others are TensorFlow.js's. */
 export type EngineName = 'ort' | 'cpu' | 'wasm' | 'tensorflow';
@@ -38,6 +38,20 @@ export async function useEngine(name: string = process.env.ATELIER_ENGINE ?? 'or
 
 /** The engine in use. */
 export const engineName = (): string => tf.getBackend();
+
+/**
+ * One operator of the engine in place of a chain of TensorFlow.js's, or null where the engine has none of that name and the caller runs the
+ * chain. It carries no gradient: use it inside `tf.customGrad`.
+ */
+export function runFused(
+  kernel: string,
+  inputs: Record<string, Tensor>,
+  attributes: Record<string, number | boolean> = {},
+): Tensor[] | null {
+  if (tf.getBackend() !== 'ort' || tf.getKernel(kernel, 'ort') === undefined) return null;
+  const result = tf.engine().runKernel(kernel, inputs, attributes) as Tensor | Tensor[];
+  return Array.isArray(result) ? result : [result];
+}
 
 async function load(module: string, name: string): Promise<void> {
   try {

@@ -1,0 +1,46 @@
+import type { KernelTable } from '../kernel.ts';
+import { tf } from '../tf.ts';
+
+/**
+ * Kernels that TensorFlow.js does not name: one ONNX Runtime operator for a chain of ops. Layers look for them by name and fall back to the
+ * chain on other engines.
+ */
+export const fused: KernelTable = {
+  /** x standardized over its last axis, and 1/√(var + eps): [..., D] -> [..., D], [..., 1]. */
+  Standardize: (k) => {
+    const g = k.graph;
+    const x = k.node('x');
+    const reduced = [...x.shape.slice(0, -1), 1];
+    const ones = g.constant(new Float32Array(x.shape.at(-1)!).fill(1), [x.shape.at(-1)!], 'float32');
+    const [normal, , inverse] = g.addMany('LayerNormalization', [x, ones], { axis: -1, epsilon: { float: k.attribute<number>('eps') } }, [
+      { shape: x.shape, dtype: 'float32' },
+      { shape: reduced, dtype: 'float32' },
+      { shape: reduced, dtype: 'float32' },
+    ]);
+    return [normal!, inverse!];
+  },
+};
+
+type Tensor = ReturnType<typeof tf.zeros>;
+
+/**
+ * The derivative of `Standardize`, for those who differentiate twice. With n = (x - mean)·i, i = (var + eps)^-½ over N elements:
+ * dx = i·(dn - mean(dn) - n·mean(n·dn)) - di·i²·n/N.
+ */
+export function registerFusedGradients(): void {
+  tf.registerGradient({
+    kernelName: 'Standardize',
+    outputsToSave: [true, true],
+    gradFunc: (dy, saved) => {
+      const [dNormal, dInverse] = dy as unknown as [Tensor, Tensor];
+      const [normal, inverse] = saved as [Tensor, Tensor];
+      const mean = (v: Tensor): Tensor => tf.mean(v, -1, true);
+      const x = (): Tensor => {
+        const along = tf.mul(normal, mean(tf.mul(normal, dNormal)));
+        const fromNormal = tf.mul(inverse, tf.sub(tf.sub(dNormal, mean(dNormal)), along));
+        return tf.sub(fromNormal, tf.mul(normal, tf.mul(tf.div(dInverse, normal.shape.at(-1)!), tf.square(inverse))));
+      };
+      return { x };
+    },
+  });
+}
