@@ -1,0 +1,30 @@
+import { useEngine } from '@atelier/tensor';
+import { expect, it } from 'vitest';
+import { checkAgreement, type Work } from '../harness/work.ts';
+import { attentionForward, attentionGradient, blocksForward, blocksJvp, blocksStep, mlpStep, product } from '../workloads/engine.ts';
+import { meanFlowWork } from '../workloads/meanflow.ts';
+
+const size = [2, 6, 8, 2, 2] as const;
+const works: Record<string, () => Work> = {
+  'blocks, training step': () => blocksStep(size),
+  'blocks, forward': () => blocksForward(size),
+  'blocks, directional derivative': () => blocksJvp(size),
+  'MLP, training step': () => mlpStep(8),
+  'attention, forward': () => attentionForward([2, 2, 6, 4]),
+  'attention, gradients': () => attentionGradient([2, 2, 6, 4]),
+  'matrix product': () => product(16),
+  'MeanFlow step of the MLP': () => meanFlowWork('mlp'),
+};
+
+// A peer has to meet these figures, so they must not depend on who computes them, nor on how often they are asked for.
+it.each(Object.entries(works))('%s: the same figures on two engines and a second time', async (name, make) => {
+  await useEngine('cpu');
+  const expected = await make().check();
+  expect(expected.every((figure) => Number.isFinite(figure) && figure !== 0)).toBe(true);
+  await useEngine('ort');
+  const work = make();
+  const figures = await work.check();
+  checkAgreement(name, figures, expected);
+  await work.step();
+  checkAgreement(name, await work.check(), figures, 0);
+});
