@@ -1,18 +1,28 @@
-import { OrtBackend } from './backend.ts';
-import { registerKernels, type KernelTable } from './kernel.ts';
+import { OrtBackend, type TensorInfo } from './backend.ts';
+import { deliver, KernelCall, type KernelTable } from './kernel.ts';
 import { binary } from './kernels/binary.ts';
+import { blocks } from './kernels/blocks.ts';
+import { complexKernels, fromParts } from './kernels/complex.ts';
 import { convolution } from './kernels/convolution.ts';
 import { creation } from './kernels/creation.ts';
+import { dilations } from './kernels/dilation.ts';
+import { einsums } from './kernels/einsum.ts';
 import { elementwise } from './kernels/elementwise.ts';
 import { fused, registerFusedGradients } from './kernels/fused.ts';
+import { host, onHost } from './kernels/host.ts';
+import { images } from './kernels/images.ts';
 import { indexing } from './kernels/indexing.ts';
 import { matmul } from './kernels/matmul.ts';
+import { normalization } from './kernels/normalization.ts';
+import { pooling } from './kernels/pooling.ts';
 import { reduce } from './kernels/reduce.ts';
+import { resize } from './kernels/resize.ts';
+import { scatter } from './kernels/scatter.ts';
 import { shape } from './kernels/shape.ts';
-import type { RuntimeOptions } from './runtime.ts';
+import { runtimeOptions, type RuntimeOptions } from './runtime.ts';
 import { tf } from './tf.ts';
 
-/** Every kernel of the backend, by family. */
+/** Every kernel on numbers, by family. */
 export const kernels: KernelTable = {
   ...elementwise,
   ...binary,
@@ -22,15 +32,53 @@ export const kernels: KernelTable = {
   ...creation,
   ...matmul,
   ...convolution,
+  ...pooling,
+  ...resize,
+  ...normalization,
+  ...blocks,
+  ...einsums,
+  ...scatter,
+  ...images,
+  ...dilations,
   ...fused,
+  ...fromParts,
+  ...host,
 };
+
+const onComplex = complexKernels(kernels);
+/** Kernels that look at no element, so that strings take the same way as numbers. */
+const lookAtNothing = new Set(['Identity', 'Reshape', 'ExpandDims']);
+
+/** Registers every kernel under a backend's name; the call's dtypes choose between numbers, complex pairs and strings. */
+function registerKernels(backendName: string): void {
+  for (const kernelName of new Set([...Object.keys(kernels), ...Object.keys(onComplex)])) {
+    tf.registerKernel({
+      kernelName,
+      backendName,
+      kernelFunc: ({ inputs, backend, attrs }) => {
+        const ort = backend as OrtBackend;
+        const call = new KernelCall(kernelName, ort, inputs as unknown as Record<string, TensorInfo>, attrs ?? {});
+        const { kind } = call;
+        if (kind === 'string' && !lookAtNothing.has(kernelName)) return deliver(ort, onHost(call)) as never;
+        const kernel = (kind === 'complex64' ? onComplex : kernels)[kernelName];
+        if (kernel === undefined) {
+          throw call.refuse(
+            ...((kind === 'number' ? ['a complex64 tensor', 'numbers'] : ['float32, int32 or bool', kind]) as [string, string]),
+          );
+        }
+        return deliver(ort, kernel(call)) as never;
+      },
+    });
+  }
+}
 
 /** Makes `tf.setBackend('ort')` work; a second call with other options replaces the first. */
 export function registerOrt(options: Partial<RuntimeOptions> = {}, name = 'ort'): void {
+  const settled = runtimeOptions(options);
   if (tf.findBackendFactory(name) !== null) tf.removeBackend(name);
   else {
-    registerKernels(kernels, name);
+    registerKernels(name);
     registerFusedGradients();
   }
-  tf.registerBackend(name, () => new OrtBackend(options), 4);
+  tf.registerBackend(name, () => new OrtBackend(settled), 4);
 }

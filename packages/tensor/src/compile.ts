@@ -75,15 +75,17 @@ export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R,
   };
 
   const call = (...args: A): R => {
-    const backend = tf.backend();
-    if (!(backend instanceof OrtBackend)) return runEagerly(fn, args, donate);
-    if (backend.isTracing) return fn(...args);
     const leaves: Tensor[] = [];
     const donated: boolean[] = [];
     args.forEach((arg, i) => {
       collect(arg, leaves);
       while (donated.length < leaves.length) donated.push(donate.includes(i));
     });
+    for (const leaf of leaves)
+      if (leaf.isDisposed) throw new Error(`compile ${name}: an argument was disposed, or donated to a call, before this one`);
+    const backend = tf.backend();
+    if (!(backend instanceof OrtBackend)) return runEagerly(fn, args, donate);
+    if (backend.isTracing) return fn(...args);
     const { graph, rebuild } = traceFor(backend, args, leaves);
     return rebuild(graph.run(leaves, donated)) as R;
   };
