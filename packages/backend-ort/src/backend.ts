@@ -13,8 +13,11 @@ export interface TensorInfo {
 type tfDataType = 'float32' | 'int32' | 'bool' | 'complex64' | 'string';
 type BackendValues = Float32Array | Int32Array | Uint8Array | Uint8Array[];
 
+/** What a data id holds: one node, a second one for the imaginary part of a complex tensor, or strings, which never enter a graph. */
 interface Entry {
-  node: Node;
+  node: Node | null;
+  imag: Node | null;
+  strings: Uint8Array[] | null;
   refCount: number;
 }
 
@@ -31,6 +34,7 @@ export class OrtBackend extends tf.KernelBackend {
   readonly graph = new Graph();
   readonly sessions: SessionCache;
   private entries = new Map<DataId, Entry>();
+  private complexCount = 0;
   private pendingBytes = 0;
   private tracing = 0;
   private buffers = new BufferPool();
@@ -44,6 +48,7 @@ export class OrtBackend extends tf.KernelBackend {
   // --- what TensorFlow.js asks of a backend -------------------------------------------------------------------------------------
 
   override write(values: BackendValues | null, shape: number[], dtype: tfDataType): DataId {
+    if (dtype === 'string') return this.store({ node: null, imag: null, strings: [...((values ?? []) as Uint8Array[])], refCount: 1 });
     const type = onnxType(dtype, 'write');
     const size = sizeOf(shape);
     if (values !== null && values.length !== size) throw new Error(`ort write: wanted ${size} values for [${shape}], got ${values.length}`);
@@ -58,16 +63,28 @@ export class OrtBackend extends tf.KernelBackend {
   }
 
   override move(dataId: DataId, values: BackendValues, shape: number[], dtype: tfDataType, refCount: number): void {
-    const type = onnxType(dtype, 'move');
-    const data = emptyArray(type, sizeOf(shape));
-    (data as Float32Array).set(values as unknown as Float32Array);
-    const node = this.graph.leaf(data, shape, type);
-    node.owners++;
-    this.entries.set(dataId, { node, refCount });
+    const leaf = (type: OnnxType, from: BackendValues): Node => {
+      const data = emptyArray(type, sizeOf(shape));
+      (data as Float32Array).set(from as unknown as Float32Array);
+      return this.graph.leaf(data, shape, type);
+    };
+    const entry: Entry = { node: null, imag: null, strings: null, refCount };
+    if (dtype === 'string') entry.strings = [...(values as Uint8Array[])];
+    else if (dtype === 'complex64') {
+      const { real, imag } = tf.backend_util.splitRealAndImagArrays(values as Float32Array);
+      [entry.node, entry.imag] = [leaf('float32', real), leaf('float32', imag)];
+    } else entry.node = leaf(onnxType(dtype, 'move'), values);
+    this.store(entry, dataId);
   }
 
   override readSync(dataId: DataId): BackendValues {
-    const node = this.entry(dataId).node;
+    const { node, imag, strings } = this.entry(dataId);
+    if (strings !== null) return [...strings];
+    const values = this.valuesOf(node!);
+    return imag === null ? values : tf.backend_util.mergeRealAndImagArrays(values as Float32Array, this.valuesOf(imag) as Float32Array);
+  }
+
+  private valuesOf(node: Node): BackendValues {
     if (node.data === undefined) {
       if (this.tracing > 0) {
         throw new Error(
@@ -84,7 +101,8 @@ export class OrtBackend extends tf.KernelBackend {
   }
 
   override numDataIds(): number {
-    return this.entries.size;
+    // TensorFlow.js counts a complex tensor as three: itself and its two parts.
+    return this.entries.size + 2 * this.complexCount;
   }
 
   override refCount(dataId: DataId): number {
@@ -106,7 +124,11 @@ export class OrtBackend extends tf.KernelBackend {
     entry.refCount--;
     if (!force && entry.refCount > 0) return false;
     this.entries.delete(dataId);
-    entry.node.owners--;
+    if (entry.node !== null) entry.node.owners--;
+    if (entry.imag !== null) {
+      entry.imag.owners--;
+      this.complexCount--;
+    }
     return true;
   }
 
@@ -144,12 +166,20 @@ export class OrtBackend extends tf.KernelBackend {
 
   /** The node of a tensor, in the tensor's own shape (tensors of several shapes may share one data id). */
   node(info: { dataId: DataId; shape: number[]; dtype: string }): Node {
-    return this.graph.reshape(this.entry(info.dataId).node, info.shape);
+    return this.graph.reshape(this.storedNode(info.dataId), info.shape);
+  }
+
+  /** The nodes of a tensor's real and imaginary part. */
+  parts(info: { dataId: DataId; shape: number[]; dtype: string }): [Node, Node] {
+    const { node, imag } = this.entry(info.dataId);
+    if (imag === null) return [this.graph.cast(this.node(info), 'float32'), this.graph.fill(0, info.shape)];
+    return [this.graph.reshape(node!, info.shape), this.graph.reshape(imag, info.shape)];
   }
 
   /** A new tensor that holds `node`. */
-  output(node: Node, dtype: tfDataType = node.dtype as tfDataType): TensorInfo {
-    const dataId = this.register(node);
+  output(node: Node, imag: Node | null = null): TensorInfo {
+    const dataId = this.register(node, imag);
+    const dtype = imag === null ? (node.dtype as tfDataType) : 'complex64';
     this.pendingBytes += node.data === undefined ? 4 * sizeOf(node.shape) : 0;
     if (this.tracing === 0 && (this.graph.size > MAX_PENDING_NODES || this.pendingBytes > MAX_PENDING_BYTES)) this.flush();
     return { dataId, shape: [...node.shape], dtype };
@@ -163,7 +193,10 @@ export class OrtBackend extends tf.KernelBackend {
   /** Evaluates every pending node that a live tensor holds, in one graph. */
   flush(): void {
     const pending = new Set<Node>();
-    for (const { node } of this.entries.values()) if (node.data === undefined && node.op !== 'Input') pending.add(node);
+    for (const { node, imag } of this.entries.values()) {
+      if (node !== null && node.data === undefined && node.op !== 'Input') pending.add(node);
+      if (imag !== null && imag.data === undefined && imag.op !== 'Input') pending.add(imag);
+    }
     if (pending.size > 0) {
       const outputs = [...pending];
       const values = this.sessions.evaluate(outputs);
@@ -199,7 +232,7 @@ export class OrtBackend extends tf.KernelBackend {
 
   /** Host data of an argument of a compiled call. */
   hostData(dataId: DataId): HostArray {
-    const { node } = this.entry(dataId);
+    const node = this.storedNode(dataId);
     if (node.data === undefined) this.flush();
     return node.data!;
   }
@@ -216,13 +249,24 @@ export class OrtBackend extends tf.KernelBackend {
 
   /** The node as stored, without the tensor's own shape. */
   storedNode(dataId: DataId): Node {
-    return this.entry(dataId).node;
+    const { node, imag, strings } = this.entry(dataId);
+    if (node === null || imag !== null) {
+      throw new Error(`ort: wanted dtype float32, int32 or bool, got ${strings === null ? 'complex64' : 'string'}`);
+    }
+    return node;
   }
 
-  register(node: Node): DataId {
-    const dataId = {};
-    node.owners++;
-    this.entries.set(dataId, { node, refCount: 1 });
+  register(node: Node, imag: Node | null = null): DataId {
+    return this.store({ node, imag, strings: null, refCount: 1 });
+  }
+
+  private store(entry: Entry, dataId: DataId = {}): DataId {
+    if (entry.node !== null) entry.node.owners++;
+    if (entry.imag !== null) {
+      entry.imag.owners++;
+      this.complexCount++;
+    }
+    this.entries.set(dataId, entry);
     return dataId;
   }
 

@@ -1,6 +1,5 @@
 import type { Graph, Node } from './graph.ts';
 import type { OrtBackend, TensorInfo } from './backend.ts';
-import { tf } from './tf.ts';
 
 /** What a kernel sees of one call. */
 export class KernelCall {
@@ -9,18 +8,53 @@ export class KernelCall {
   readonly infos: Record<string, TensorInfo>;
   private readonly attributes: Record<string, unknown>;
   readonly name: string;
+  /** 0 or 1 where complex inputs stand for their real or imaginary part. */
+  private readonly half: 0 | 1 | null;
 
-  constructor(name: string, backend: OrtBackend, inputs: Record<string, TensorInfo>, attributes: Record<string, unknown>) {
+  constructor(
+    name: string,
+    backend: OrtBackend,
+    inputs: Record<string, TensorInfo>,
+    attributes: Record<string, unknown>,
+    half: 0 | 1 | null = null,
+  ) {
     this.name = name;
     this.backend = backend;
     this.graph = backend.graph;
     this.infos = inputs;
     this.attributes = attributes;
+    this.half = half;
   }
 
   /** An input's node. */
   node(input: string): Node {
-    return this.backend.node(this.infos[input]!);
+    return this.nodeOf(this.infos[input]!);
+  }
+
+  private nodeOf(info: TensorInfo): Node {
+    return this.half === null ? this.backend.node(info) : this.backend.parts(info)[this.half];
+  }
+
+  /** Real and imaginary part of an input. */
+  parts(input: string): [Node, Node] {
+    return this.backend.parts(this.infos[input]!);
+  }
+
+  /** The same call with the real (0) or imaginary (1) parts of complex inputs. */
+  part(half: 0 | 1): KernelCall {
+    return new KernelCall(this.name, this.backend, this.infos, this.attributes, half);
+  }
+
+  /** What the call is about: a string or complex tensor among the inputs or asked for as the result, else numbers. */
+  get kind(): 'number' | 'complex64' | 'string' {
+    let complex = this.attributes.dtype === 'complex64';
+    if (this.attributes.dtype === 'string') return 'string';
+    for (const name in this.infos) {
+      const dtype = (this.infos[name] as TensorInfo | null | undefined)?.dtype;
+      if (dtype === 'string') return 'string';
+      if (dtype === 'complex64') complex = true;
+    }
+    return complex ? 'complex64' : 'number';
   }
 
   has(input: string): boolean {
@@ -29,7 +63,12 @@ export class KernelCall {
 
   /** Every input of a kernel that takes a list. */
   list(): Node[] {
-    return Object.values(this.infos).map((info) => this.backend.node(info));
+    return Object.values(this.infos).map((info) => this.nodeOf(info));
+  }
+
+  /** Every attribute, as TensorFlow.js gave it. */
+  get allAttributes(): Record<string, unknown> {
+    return this.attributes;
   }
 
   attribute<T>(name: string): T {
@@ -42,27 +81,25 @@ export class KernelCall {
   }
 }
 
-/** A kernel's result: a node, several, or an input's data under another shape. */
-export type KernelResult = Node | Node[] | { share: TensorInfo; shape: readonly number[]; dtype?: TensorInfo['dtype'] };
+/** A complex tensor of two nodes. */
+export interface Parts {
+  real: Node;
+  imag: Node;
+}
+
+/** A kernel's result: a node, a complex pair, several of these, an input's data under another shape, or tensors that are already stored. */
+export type KernelResult =
+  Node | Parts | (Node | Parts)[] | { share: TensorInfo; shape: readonly number[] } | { stored: TensorInfo | TensorInfo[] };
 export type Kernel = (call: KernelCall) => KernelResult;
 export type KernelTable = Readonly<Record<string, Kernel>>;
 
-/** Registers a table of kernels with TensorFlow.js. */
-export function registerKernels(table: KernelTable, backendName: string): void {
-  for (const [kernelName, kernel] of Object.entries(table)) {
-    tf.registerKernel({
-      kernelName,
-      backendName,
-      kernelFunc: ({ inputs, backend, attrs }) => {
-        const ort = backend as OrtBackend;
-        const result = kernel(new KernelCall(kernelName, ort, inputs as unknown as Record<string, TensorInfo>, attrs ?? {}));
-        if (Array.isArray(result)) return result.map((node) => ort.output(node)) as never;
-        if ('share' in result) {
-          ort.incRef(result.share.dataId);
-          return { dataId: result.share.dataId, shape: [...result.shape], dtype: result.dtype ?? result.share.dtype } as never;
-        }
-        return ort.output(result) as never;
-      },
-    });
+/** Stores a kernel's result. */
+export function deliver(backend: OrtBackend, result: KernelResult): TensorInfo | TensorInfo[] {
+  if (Array.isArray(result)) return result.map((one) => deliver(backend, one) as TensorInfo);
+  if ('share' in result) {
+    backend.incRef(result.share.dataId);
+    return { dataId: result.share.dataId, shape: [...result.shape], dtype: result.share.dtype };
   }
+  if ('stored' in result) return result.stored;
+  return 'real' in result ? backend.output(result.real, result.imag) : backend.output(result);
 }

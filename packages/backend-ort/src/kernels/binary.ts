@@ -91,6 +91,7 @@ export const binary: KernelTable = {
   GreaterEqual: comparison('GreaterOrEqual'),
   Less: comparison('Less'),
   LessEqual: comparison('LessOrEqual'),
+  BitwiseAnd: (k) => k.graph.binary('BitwiseAnd', k.graph.cast(k.node('a'), 'int32'), k.graph.cast(k.node('b'), 'int32')),
   LogicalAnd: logical('And'),
   LogicalOr: logical('Or'),
   LogicalXor: logical('Xor'),

@@ -1,139 +1,111 @@
-import type { Graph, Node } from '../graph.ts';
+import { sizeOf, type Graph, type Node } from '../graph.ts';
 import type { KernelCall, KernelTable } from '../kernel.ts';
-import { tf } from '../tf.ts';
 import { activate } from './matmul.ts';
-
-/** 2-D convolutions. TensorFlow.js keeps channels last and filters [H, W, I, O]; ONNX wants NCHW and [O, I, H, W]. */
-
-interface Geometry {
-  filter: [number, number];
-  strides: [number, number];
-  dilations: [number, number];
-  /** top, left */
-  pads: [number, number];
-  output: [number, number];
-  input: [number, number];
-}
-
-function geometryOf(k: KernelCall, xShape: readonly number[], filterShape: readonly number[]): Geometry {
-  const nchw = k.attribute<string>('dataFormat') === 'NCHW';
-  const info = tf.backend_util.computeConv2DInfo(
-    xShape as [number, number, number, number],
-    filterShape as [number, number, number, number],
-    k.attribute<number | [number, number]>('strides'),
-    k.attribute<number | [number, number] | undefined>('dilations') ?? 1,
-    k.attribute<'valid' | 'same' | number>('pad'),
-    k.attribute<'floor' | undefined>('dimRoundingMode'),
-    false,
-    nchw ? 'channelsFirst' : 'channelsLast',
-  );
-  const { top, left } = info.padInfo;
-  return {
-    filter: [info.filterHeight, info.filterWidth],
-    strides: [info.strideHeight, info.strideWidth],
-    dilations: [info.dilationHeight, info.dilationWidth],
-    pads: [top, left],
-    output: [info.outHeight, info.outWidth],
-    input: [info.inHeight, info.inWidth],
-  };
-}
-
-const channelsFirst = (k: KernelCall, x: Node): Node =>
-  k.attribute<string>('dataFormat') === 'NCHW' ? x : k.graph.transpose(x, [0, 3, 1, 2]);
-const backFrom = (k: KernelCall, x: Node): Node => (k.attribute<string>('dataFormat') === 'NCHW' ? x : k.graph.transpose(x, [0, 2, 3, 1]));
+import { channelsFirst, channelsLast, convolutionWindows, cutSpatial, isChannelsFirst, padSpatial, reach, type Windows } from './window.ts';
 
 /**
- * Pads at the end that bring a convolution to exactly the wanted output, and how much of the input it reaches then. TensorFlow.js's own
- * count of output columns takes the filter's height for its width under explicit padding, so its word on the output is taken, not on pads.
+ * Convolutions over two and three spatial axes, plain and depthwise, with both gradients. TensorFlow.js keeps channels last and filters
+ * […, I, O] (depthwise […, C, M], channel c giving outputs c M … c M + M - 1); ONNX wants [B, C, …] and [O, I / groups, …].
  */
-function reach({ filter, strides, dilations, pads, output, input }: Geometry): { end: number[]; kept: number[] } {
-  const over = [0, 1].map((i) => (output[i]! - 1) * strides[i]! + (filter[i]! - 1) * dilations[i]! + 1 - input[i]! - pads[i]!);
-  return { end: over.map((x) => Math.max(0, x)), kept: [0, 1].map((i) => input[i]! + Math.min(0, over[i]!)) };
+
+const float = (k: KernelCall, name: string): Node => k.graph.cast(k.node(name), 'float32');
+const given = (k: KernelCall, x: Node): Node => (isChannelsFirst(k) ? x : channelsFirst(k.graph, x));
+const wanted = (k: KernelCall, x: Node): Node => (isChannelsFirst(k) ? x : channelsLast(k.graph, x));
+
+/** Moves the first axes of a filter behind its last two. */
+const filterToOnnx = (g: Graph, x: Node, depthwise: boolean): Node => {
+  const n = x.shape.length - 2;
+  const spatial = Array.from({ length: n }, (_, i) => i);
+  if (!depthwise) return g.transpose(x, [n + 1, n, ...spatial]);
+  return g.reshape(g.transpose(x, [n, n + 1, ...spatial]), [x.shape[n]! * x.shape[n + 1]!, 1, ...x.shape.slice(0, n)]);
+};
+
+/** x [B, I, …], weights [O, I / groups, …] -> [B, O, …] */
+function convolve(g: Graph, x: Node, weights: Node, windows: Windows, group: number): Node {
+  const { end, kept } = reach(windows);
+  const { strides, dilations, pads, size, output } = windows;
+  const attributes = { strides, dilations, pads: [...pads, ...end], kernel_shape: size, group };
+  return g.add('Conv', [cutSpatial(g, x, kept), weights], attributes, [x.shape[0]!, weights.shape[0]!, ...output], 'float32');
 }
 
-function forward(k: KernelCall): Node {
-  const g = k.graph;
-  const [x, filter] = [g.cast(k.node('x'), 'float32'), g.cast(k.node('filter'), 'float32')];
-  const geometry = geometryOf(k, x.shape, filter.shape);
-  const image = channelsFirst(k, x);
-  const { strides, dilations, pads, output } = geometry;
-  const { end, kept } = reach(geometry);
-  const [batch, channels] = image.shape as [number, number];
-  const attributes = {
-    strides,
-    dilations,
-    pads: [pads[0], pads[1], ...end],
-    kernel_shape: geometry.filter,
-    group: channels / filter.shape[2]!,
-  };
-  const cut = g.slice(image, [0, 0, 0, 0], [batch, channels, ...kept]);
-  return backFrom(k, g.add('Conv', [cut, g.transpose(filter, [3, 2, 0, 1])], attributes, [batch, filter.shape[3]!, ...output], 'float32'));
+function forward(k: KernelCall, depthwise: boolean): Node {
+  const [x, filter] = [float(k, 'x'), float(k, 'filter')];
+  const windows = convolutionWindows(k, x.shape, filter.shape, depthwise);
+  const image = given(k, x);
+  const channels = image.shape[1]!;
+  const group = depthwise ? channels : channels / filter.shape[filter.shape.length - 2]!;
+  return wanted(k, convolve(k.graph, image, filterToOnnx(k.graph, filter, depthwise), windows, group));
 }
 
 /** dL/dx: the transposed convolution of dL/dy with the same filter. */
-function backwardInput(k: KernelCall): Node {
+function backwardInput(k: KernelCall, depthwise: boolean): Node {
   const g = k.graph;
-  const [dy, filter] = [k.node('dy'), k.node('filter')];
-  const geometry = geometryOf(k, k.attribute<number[]>('inputShape'), filter.shape);
-  const { strides, dilations, pads, input, output } = geometry;
-  const { end, kept } = reach(geometry);
-  const given = channelsFirst(k, dy);
-  const back = g.slice(given, [0, 0, 0, 0], [given.shape[0]!, given.shape[1]!, ...output]);
-  const attributes = { strides, dilations, pads: [pads[0], pads[1], ...end], kernel_shape: geometry.filter };
-  const shape = [back.shape[0]!, filter.shape[2]!, ...kept];
-  const image = g.add('ConvTranspose', [back, g.transpose(filter, [3, 2, 0, 1])], attributes, shape, 'float32');
-  return backFrom(k, padTo(g, image, input));
-}
-
-/** Zero rows and columns at the end, up to a size. */
-function padTo(g: Graph, x: Node, [height, width]: readonly [number, number]): Node {
-  const [rows, columns] = [height - x.shape[2]!, width - x.shape[3]!];
-  if (rows === 0 && columns === 0) return x;
-  return g.add(
-    'Pad',
-    [x, g.int64([0, 0, 0, 0, 0, 0, rows, columns]), g.scalar(0)],
-    { mode: 'constant' },
-    [x.shape[0]!, x.shape[1]!, height, width],
-    'float32',
+  const [dy, filter] = [float(k, 'dy'), float(k, 'filter')];
+  const inputShape = k.attribute<number[]>('inputShape');
+  const windows = convolutionWindows(k, inputShape, filter.shape, depthwise);
+  const { strides, dilations, pads, size, input, output } = windows;
+  const { end, kept } = reach(windows);
+  const back = cutSpatial(g, given(k, dy), output);
+  const channels = filter.shape[filter.shape.length - 2]!;
+  const attributes = { strides, dilations, pads: [...pads, ...end], kernel_shape: size, group: depthwise ? channels : 1 };
+  const weights = filterToOnnx(g, filter, depthwise);
+  const image = g.add('ConvTranspose', [back, weights], attributes, [back.shape[0]!, channels, ...kept], 'float32');
+  const rest = input.map((n, i) => n - kept[i]!);
+  return wanted(
+    k,
+    padSpatial(
+      g,
+      image,
+      rest.map(() => 0),
+      rest,
+      0,
+    ),
   );
 }
 
 /**
- * dL/dfilter: x convolved with dL/dy, batch and channels exchanged, stride and dilation exchanged.
- * x [B, H, W, I] as [I, B, H, W], dy [B, h, w, O] as filters [O, B, h, w] -> [I, O, fh, fw].
+ * dL/dfilter: x convolved with dL/dy, batch and channels exchanged, stride and dilation exchanged. Plain: x as [I, B, …], dy as filters
+ * [O, B, …] -> [I, O, …]. Depthwise: x as [1, C B, …], dy as filters [C M, B, …] in C groups -> [1, C M, …].
  */
-function backwardFilter(k: KernelCall): Node {
+function backwardFilter(k: KernelCall, depthwise: boolean): Node {
   const g = k.graph;
-  const [x, dy] = [k.node('x'), k.node('dy')];
+  const [x, dy] = [float(k, 'x'), float(k, 'dy')];
   const filterShape = k.attribute<number[]>('filterShape');
-  const geometry = geometryOf(k, x.shape, filterShape);
-  const { strides, dilations, pads, output, filter } = geometry;
-  const { end, kept } = reach(geometry);
-  const image = g.transpose(channelsFirst(k, x), [1, 0, 2, 3]);
-  const cut = g.slice(image, [0, 0, 0, 0], [image.shape[0]!, image.shape[1]!, ...kept]);
-  const filters = g.transpose(channelsFirst(k, dy), [1, 0, 2, 3]);
-  const attributes = {
-    strides: dilations,
-    dilations: strides,
-    pads: [pads[0], pads[1], ...end],
-    kernel_shape: output,
+  if (sizeOf(x.shape) === 0) return g.fill(0, filterShape);
+  const windows = convolutionWindows(k, x.shape, filterShape, depthwise);
+  const spatial = windows.size.map((_, i) => i + 2);
+  const swap = (v: Node): Node => g.transpose(v, [1, 0, ...spatial]);
+  const image = swap(given(k, x));
+  const exchanged = { ...windows, strides: windows.dilations, dilations: windows.strides, size: windows.output, output: windows.size };
+  const [channels, batch] = image.shape as [number, number];
+  const front = depthwise ? g.reshape(image, [1, channels * batch, ...windows.input]) : image;
+  const filters = swap(cutSpatial(g, given(k, dy), windows.output));
+  const gradient = convolve(g, front, filters, exchanged, depthwise ? channels : 1);
+  const parted = g.reshape(gradient, [...filterShape.slice(-2), ...windows.size]);
+  return g.transpose(parted, [...spatial, 0, 1]);
+}
+
+/** Bias and activation behind a convolution. */
+function fused(k: KernelCall, raw: Node): Node {
+  // One number a channel, or the output's own layout.
+  const perChannel = (name: string): Node => {
+    const x = k.node(name);
+    return isChannelsFirst(k) && x.shape.length === 1 ? k.graph.reshape(x, [x.shape[0]!, 1, 1]) : x;
   };
-  const gradient = g.add('Conv', [cut, filters], attributes, [filterShape[2]!, filterShape[3]!, ...filter], 'float32');
-  return g.transpose(gradient, [2, 3, 0, 1]);
+  const biased = k.has('bias') ? k.graph.binary('Add', raw, perChannel('bias')) : raw;
+  return activate(k, biased, k.has('preluActivationWeights') ? perChannel('preluActivationWeights') : null);
 }
 
 export const convolution: KernelTable = {
-  Conv2D: forward,
-  FusedConv2D: (k) => {
-    const raw = forward(k);
-    // One number a channel, or the output's own layout.
-    const perChannel = (name: string): Node => {
-      const x = k.node(name);
-      return k.attribute<string>('dataFormat') === 'NCHW' && x.shape.length === 1 ? k.graph.reshape(x, [x.shape[0]!, 1, 1]) : x;
-    };
-    const biased = k.has('bias') ? k.graph.binary('Add', raw, perChannel('bias')) : raw;
-    return activate(k, biased, k.has('preluActivationWeights') ? perChannel('preluActivationWeights') : null);
-  },
-  Conv2DBackpropInput: backwardInput,
-  Conv2DBackpropFilter: backwardFilter,
+  Conv2D: (k) => forward(k, false),
+  FusedConv2D: (k) => fused(k, forward(k, false)),
+  Conv2DBackpropInput: (k) => backwardInput(k, false),
+  Conv2DBackpropFilter: (k) => backwardFilter(k, false),
+  Conv3D: (k) => forward(k, false),
+  Conv3DBackpropInputV2: (k) => backwardInput(k, false),
+  Conv3DBackpropFilterV2: (k) => backwardFilter(k, false),
+  DepthwiseConv2dNative: (k) => forward(k, true),
+  FusedDepthwiseConv2D: (k) => fused(k, forward(k, true)),
+  DepthwiseConv2dNativeBackpropInput: (k) => backwardInput(k, true),
+  DepthwiseConv2dNativeBackpropFilter: (k) => backwardFilter(k, true),
 };

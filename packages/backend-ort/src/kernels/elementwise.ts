@@ -47,7 +47,12 @@ export const elementwise: KernelTable = {
   Sin: unary('Sin'),
   Sinh: unary('Sinh'),
   Sqrt: unary('Sqrt'),
-  Tan: unary('Tan'),
+  // In float64: near its poles the result has more digits than a float32 argument of the sine and the cosine.
+  Tan: (k) => {
+    const g = k.graph;
+    const x = g.cast(float(k), 'float64');
+    return g.cast(g.binary('Div', g.unary('Sin', x), g.unary('Cos', x)), 'float32');
+  },
   Tanh: unary('Tanh'),
   Softplus: unary('Softplus'),
   Ceil: rounding('Ceil'),

@@ -1,22 +1,24 @@
-import { sizeOf, type Graph, type Node } from '../graph.ts';
+import { sizeOf, type Node } from '../graph.ts';
 import type { KernelCall, KernelTable } from '../kernel.ts';
 import { tf } from '../tf.ts';
+import { checkedIndices } from './bounds.ts';
 import { numberOf, where } from './elementwise.ts';
 
-/** Kernels that pick elements by index, and the ones that put them back. */
+/** Kernels that pick elements by index. */
 
 function gather(k: KernelCall): Node {
   const g = k.graph;
   const x = k.node('x');
-  const indices = g.cast(k.node('indices'), 'int32');
+  const given = g.cast(k.node('indices'), 'int32');
   const axis = tf.util.parseAxisParam(k.attribute<number>('axis'), [...x.shape])[0]!;
   const batchDims = k.attribute<number>('batchDims') ?? 0;
   tf.backend_util.segment_util.collectGatherOpShapeInfo(
     { shape: [...x.shape], rank: x.shape.length } as never,
-    { shape: [...indices.shape], rank: indices.shape.length } as never,
+    { shape: [...given.shape], rank: given.shape.length } as never,
     axis,
     batchDims,
   );
+  const indices = checkedIndices(k, given, x.shape[axis]!, batchDims > 0);
   const shape = [...x.shape.slice(0, axis), ...indices.shape.slice(batchDims), ...x.shape.slice(axis + 1)];
   if (batchDims === 0) return g.add('Gather', [x, indices], { axis }, shape, x.dtype);
   // Batched: the batch folded into the gathered axis, each row's indices moved to its own stretch.
@@ -40,60 +42,15 @@ function gather(k: KernelCall): Node {
 
 function gatherNd(k: KernelCall): Node {
   const g = k.graph;
-  const [x, indices] = [k.node('params'), k.node('indices')];
+  const [x, indices] = [k.node('params'), g.cast(k.node('indices'), 'int32')];
   tf.backend_util.prepareAndValidate(
     { shape: [...x.shape], rank: x.shape.length } as never,
     { shape: [...indices.shape], rank: indices.shape.length, dtype: indices.dtype } as never,
   );
   const depth = indices.shape[indices.shape.length - 1]!;
   const shape = [...indices.shape.slice(0, -1), ...x.shape.slice(depth)];
-  return g.add('GatherND', [x, g.cast(indices, 'int64')], {}, shape, x.dtype);
-}
-
-/**
- * Sums rows of `updates` into the rows of a zero tensor that `rows` names. Scattering by element runs on one thread, in order, so that
- * rows named twice add up the same way every time.
- */
-export function scatterRows(g: Graph, rows: Node, updates: Node, count: number): Node {
-  const [n, width] = updates.shape as [number, number];
-  const spread = g.expand(g.reshape(rows, [n, 1]), [n, width]);
-  const zeros = g.fill(0, [count, width], updates.dtype);
-  return g.add('ScatterElements', [zeros, spread, updates], { axis: 0, reduction: 'add' }, [count, width], updates.dtype);
-}
-
-function scatterNd(k: KernelCall): Node {
-  const g = k.graph;
-  const shape = k.attribute<number[]>('shape');
-  const indices = g.cast(k.node('indices'), 'int32');
-  const updates = numberOf(g, k.node('updates'));
-  if (sizeOf(shape) === 0 || sizeOf(updates.shape) === 0) return g.fill(0, shape, updates.dtype);
-  const depth = indices.shape.length < 2 ? 1 : indices.shape[indices.shape.length - 1]!;
-  const strides = shape.slice(0, depth).map((_, i) => sizeOf(shape.slice(i + 1, depth)));
-  const weighted = g.binary(
-    'Mul',
-    g.reshape(indices, [sizeOf(indices.shape) / depth, depth]),
-    g.constant(Int32Array.from(strides), [depth], 'int32'),
-  );
-  const rows = g.reduce('ReduceSum', weighted, [1], false);
-  const width = sizeOf(shape.slice(depth));
-  return g.reshape(scatterRows(g, rows, g.reshape(updates, [sizeOf(updates.shape) / width, width]), sizeOf(shape.slice(0, depth))), shape);
-}
-
-function unsortedSegmentSum(k: KernelCall): Node {
-  const g = k.graph;
-  const x = numberOf(g, k.node('x'));
-  const ids = g.cast(k.node('segmentIds'), 'int32');
-  const count = k.attribute<number>('numSegments');
-  const n = sizeOf(ids.shape);
-  const rest = x.shape.slice(ids.shape.length);
-  if (sizeOf(x.shape) === 0 || count === 0) return g.fill(0, [count, ...rest], x.dtype);
-  // Ids below 0 or past the end drop their row: it goes to one row more, which is cut off.
-  const low = g.binary('Less', ids, g.scalar(0, 'int32'), 'bool');
-  const high = g.binary('GreaterOrEqual', ids, g.scalar(count, 'int32'), 'bool');
-  const safe = where(g, g.binary('Or', low, high), g.scalar(count, 'int32'), ids);
-  const width = sizeOf(rest);
-  const sums = scatterRows(g, safe, g.reshape(x, [n, width]), count + 1);
-  return g.reshape(g.slice(sums, [0, 0], [count, width]), [count, ...rest]);
+  const checked = checkedIndices(k, indices, x.shape.slice(0, depth));
+  return g.add('GatherND', [x, g.cast(checked, 'int64')], {}, shape, x.dtype);
 }
 
 function oneHot(k: KernelCall): Node {
@@ -136,8 +93,6 @@ function topK(k: KernelCall): Node[] {
 export const indexing: KernelTable = {
   GatherV2: gather,
   GatherNd: gatherNd,
-  ScatterNd: scatterNd,
-  UnsortedSegmentSum: unsortedSegmentSum,
   OneHot: oneHot,
   Select: select,
   TopK: topK,

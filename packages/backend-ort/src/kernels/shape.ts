@@ -1,6 +1,7 @@
-import { sizeOf, type Graph, type Node } from '../graph.ts';
+import { sameShape, sizeOf, type Graph, type Node } from '../graph.ts';
 import type { KernelCall, KernelTable } from '../kernel.ts';
 import { tf } from '../tf.ts';
+import { numberOf, where } from './elementwise.ts';
 
 /** Kernels that move elements without computing on them. */
 
@@ -74,16 +75,12 @@ function slice(k: KernelCall): Node {
   return k.graph.slice(x, begin!, size!);
 }
 
-/** Constant padding; negative widths do not occur in TensorFlow.js. */
-function pad(k: KernelCall): Node {
-  const g = k.graph;
-  const x = k.node('x');
-  const widths = k.attribute<[number, number][]>('paddings');
-  const shape = x.shape.map((size, i) => size + widths[i]![0] + widths[i]![1]);
-  const value = k.attribute<number>('constantValue');
+/** Constant padding: so many elements before and after each axis. */
+export function padded(g: Graph, x: Node, widths: readonly (readonly number[])[], value: number): Node {
+  const shape = x.shape.map((size, i) => size + widths[i]![0]! + widths[i]![1]!);
   if (sizeOf(x.shape) === 0) return g.fill(value, shape, x.dtype);
   if (widths.every(([before, after]) => before === 0 && after === 0)) return x;
-  const pads = g.int64([...widths.map(([before]) => before), ...widths.map(([, after]) => after)]);
+  const pads = g.int64([...widths.map(([before]) => before!), ...widths.map(([, after]) => after!)]);
   const raw = x.dtype === 'bool' ? g.cast(x, 'int32') : x;
   return g.cast(g.add('Pad', [raw, pads, g.scalar(value, raw.dtype)], { mode: 'constant' }, shape, raw.dtype), x.dtype);
 }
@@ -110,13 +107,17 @@ export function take(g: Graph, x: Node, indices: readonly number[], axis: number
   return g.add('Gather', [x, g.int64(indices)], { axis }, shape, x.dtype);
 }
 
-function reverse(k: KernelCall): Node {
-  const g = k.graph;
-  const x = k.node('x');
-  const axes = tf.util.parseAxisParam(k.attribute<number | number[]>('dims'), [...x.shape]);
-  if (x.shape.length === 0 || axes.length === 0) return x;
+/** Back to front along some axes. */
+export function reversed(g: Graph, x: Node, axes: readonly number[]): Node {
+  if (axes.length === 0) return x;
   const all = (value: number): Node => g.int64(axes.map(() => value));
   return g.add('Slice', [x, all(-1), g.int64(axes.map((axis) => -x.shape[axis]! - 1)), g.int64(axes), all(-1)], {}, x.shape, x.dtype);
+}
+
+function reverse(k: KernelCall): Node {
+  const x = k.node('x');
+  if (x.shape.length === 0) return x;
+  return reversed(k.graph, x, tf.util.parseAxisParam(k.attribute<number | number[]>('dims'), [...x.shape]));
 }
 
 function concat(k: KernelCall): Node {
@@ -136,6 +137,11 @@ function concat(k: KernelCall): Node {
 function pack(k: KernelCall): Node {
   const g = k.graph;
   const xs = k.list();
+  for (const x of xs) {
+    if (!sameShape(x.shape, xs[0]!.shape) || x.dtype !== xs[0]!.dtype) {
+      throw k.refuse(`tensors like the first, ${xs[0]!.dtype} [${xs[0]!.shape}]`, `${x.dtype} [${x.shape}]`);
+    }
+  }
   const axis = axisOf(k.attribute<number>('axis'), xs[0]!.shape.length + 1);
   return g.concat(
     xs.map((x) => g.reshape(x, [...x.shape.slice(0, axis), 1, ...x.shape.slice(axis)])),
@@ -151,24 +157,23 @@ function tile(k: KernelCall): Node {
   return k.graph.add('Tile', [x, k.graph.int64(reps)], {}, shape, x.dtype);
 }
 
-/** [B, H, W, C r²] -> [B, H r, W r, C] and, for blocks and batches, the same idea: reshape, transpose, reshape. */
-function depthToSpace(k: KernelCall): Node {
-  const g = k.graph;
-  const format = k.attribute<string>('dataFormat');
-  if (format !== 'NHWC') throw k.refuse('dataFormat NHWC', format);
-  const x = k.node('x');
-  const r = k.attribute<number>('blockSize');
-  const [b, h, w, c] = x.shape as [number, number, number, number];
-  const split = g.reshape(x, [b, h, w, r, r, c / (r * r)]);
-  return g.reshape(g.transpose(split, [0, 1, 3, 2, 4, 5]), [b, h * r, w * r, c / (r * r)]);
-}
-
 function reshape(k: KernelCall) {
   const x = k.infos.x!;
   const size = sizeOf(x.shape);
   const shape = tf.util.inferFromImplicitShape(k.attribute<number[]>('shape'), size);
   if (sizeOf(shape) !== size) throw k.refuse(`${size} elements as in [${x.shape}]`, `shape [${shape}]`);
   return { share: x, shape };
+}
+
+/** x along the main diagonal of a tensor of twice its rank. */
+function diagonal(k: KernelCall): Node {
+  const g = k.graph;
+  const x = k.node('x');
+  const n = sizeOf(x.shape);
+  const range = Int32Array.from({ length: n }, (_, i) => i);
+  const onDiagonal = g.binary('Equal', g.constant(range, [n, 1], 'int32'), g.constant(range, [1, n], 'int32'), 'bool');
+  const raw = numberOf(g, x);
+  return g.cast(g.reshape(where(g, onDiagonal, g.reshape(raw, [1, n]), g.scalar(0, raw.dtype)), [...x.shape, ...x.shape]), x.dtype);
 }
 
 export const shape: KernelTable = {
@@ -189,9 +194,9 @@ export const shape: KernelTable = {
   SplitV: splits,
   Slice: slice,
   StridedSlice: stridedSlice,
-  PadV2: pad,
+  PadV2: (k) => padded(k.graph, k.node('x'), k.attribute<[number, number][]>('paddings'), k.attribute<number>('constantValue')),
   MirrorPad: mirrorPad,
   Tile: tile,
   Reverse: reverse,
-  DepthToSpace: depthToSpace,
+  Diag: diagonal,
 };

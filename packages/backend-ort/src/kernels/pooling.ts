@@ -1,0 +1,180 @@
+import { sizeOf, type Graph, type Node } from '../graph.ts';
+import type { KernelCall, KernelTable } from '../kernel.ts';
+import { sumContributions, transposeContributions, type Contribution } from './contributions.ts';
+import { numberOf, where } from './elementwise.ts';
+import { reversed } from './shape.ts';
+import { channelsFirst, channelsLast, cutSpatial, padSpatial, poolWindows, reach, type Windows } from './window.ts';
+
+/** Pools over two and three spatial axes, channels last, with gradients. They are never dilated: TensorFlow.js goes through batches. */
+
+/** What ONNX Runtime's maximum without indices starts from; TensorFlow.js starts from -Infinity. */
+const LOWEST = -3.4028234663852886e38;
+
+const isIdentity = ({ size, input, output }: Windows): boolean => size.every((n, i) => n === 1 && input[i] === output[i]);
+
+/**
+ * x [B, C, …], cut and padded so that `pads` are left for a pool operator, which wants them to be less than a window: wider ones are
+ * added here as `fill`.
+ */
+function prepared(g: Graph, x: Node, windows: Windows, fill: number): { source: Node; pads: number[]; explicit: boolean } {
+  const { end, kept } = reach(windows);
+  const cut = cutSpatial(g, x, kept);
+  const explicit = windows.size.some((n, i) => windows.pads[i]! >= n || end[i]! >= n);
+  if (!explicit) return { source: cut, pads: [...windows.pads, ...end], explicit };
+  return { source: padSpatial(g, cut, windows.pads, end, fill), pads: windows.size.flatMap(() => [0, 0]), explicit };
+}
+
+/** NaN never wins a maximum, as in TensorFlow.js. */
+const withoutNaN = (g: Graph, x: Node): Node => (x.dtype === 'float32' ? where(g, g.unary('IsNaN', x, 'bool'), g.scalar(-Infinity), x) : x);
+
+function maxPool(k: KernelCall): Node {
+  const g = k.graph;
+  const x = k.node('x');
+  const windows = poolWindows(k, x.shape);
+  if (isIdentity(windows)) return x;
+  const image = channelsFirst(g, numberOf(g, x));
+  // Whole numbers go through float64, which holds each of them.
+  const values = x.dtype === 'float32' ? withoutNaN(g, image) : g.cast(image, 'float64');
+  const { source, pads } = prepared(g, values, windows, -Infinity);
+  const shape = [...image.shape.slice(0, 2), ...windows.output];
+  const best = g.add('MaxPool', [source], { kernel_shape: windows.size, strides: windows.strides, pads }, shape, values.dtype);
+  if (x.dtype !== 'float32') return g.cast(channelsLast(g, best), x.dtype);
+  return channelsLast(g, where(g, g.binary('Equal', best, g.scalar(LOWEST), 'bool'), g.scalar(-Infinity), best));
+}
+
+/**
+ * The maximum of each window [B, C, …] and where it was found: an index into the flattened [B, C, …] of the padded input, whose sizes are
+ * given back too. Of equal elements the first wins.
+ */
+function winners(g: Graph, image: Node, windows: Windows): { best: Node; at: Node; grid: number[]; offset: number[] } {
+  const { source, pads, explicit } = prepared(g, withoutNaN(g, image), windows, -Infinity);
+  const shape = [...image.shape.slice(0, 2), ...windows.output];
+  const [best, at] = g.addMany('MaxPool', [source], { kernel_shape: windows.size, strides: windows.strides, pads }, [
+    { shape, dtype: 'float32' },
+    { shape, dtype: 'int64' },
+  ]);
+  return { best: best!, at: at!, grid: source.shape.slice(2), offset: windows.pads.map((n) => (explicit ? n : 0)) };
+}
+
+/** dL/dx: each dL/dy goes to the element that won its window, in order, on one thread, so that equal runs give equal sums. */
+function maxPoolGrad(k: KernelCall): Node {
+  const g = k.graph;
+  const [x, dy] = [g.cast(k.node('input'), 'float32'), g.cast(k.node('dy'), 'float32')];
+  const windows = { ...poolWindows(k, x.shape), output: dy.shape.slice(1, -1) };
+  if (sizeOf(x.shape) === 0) return x;
+  const axes = windows.size.map((_, i) => i + 2);
+  // Over three axes TensorFlow.js lets the last of equal elements win: the same as the first of everything reversed.
+  const last = axes.length === 3;
+  const turn = (v: Node): Node => (last ? reversed(g, v, axes) : v);
+  const facing = last ? { ...windows, pads: reach(windows).end } : windows;
+  const image = cutSpatial(g, channelsFirst(g, x), reach(windows).kept);
+  const kept = image.shape.slice(2);
+  const { best, at, grid, offset } = winners(g, turn(image), { ...facing, input: kept });
+  const some = g.unary('Not', g.binary('Equal', best, g.scalar(-Infinity), 'bool'));
+  const given = where(g, some, turn(channelsFirst(g, dy)), g.scalar(0));
+  const full = [...x.shape.slice(0, 1), image.shape[1]!, ...grid];
+  const count = sizeOf(dy.shape);
+  const sums = g.add(
+    'ScatterElements',
+    [g.fill(0, [sizeOf(full)]), g.reshape(at, [count]), g.reshape(given, [count])],
+    { axis: 0, reduction: 'add' },
+    [sizeOf(full)],
+    'float32',
+  );
+  const inner = g.slice(g.reshape(sums, full), [0, 0, ...offset], image.shape);
+  const rest = windows.input.map((n, i) => n - kept[i]!);
+  return channelsLast(
+    g,
+    padSpatial(
+      g,
+      turn(inner),
+      rest.map(() => 0),
+      rest,
+      0,
+    ),
+  );
+}
+
+/** Maximum and the index of the winner in [H, W, C], or [B, H, W, C]; -1 where nothing won. */
+function maxPoolWithArgmax(k: KernelCall): Node[] {
+  const g = k.graph;
+  const x = k.node('x');
+  const windows = poolWindows(k, x.shape);
+  const [batch, height, width, channels] = x.shape as [number, number, number, number];
+  const { best, at, grid, offset } = winners(g, channelsFirst(g, g.cast(x, 'float32')), windows);
+  const long = (value: number): Node => g.scalar(value, 'int64');
+  const [rows, columns] = grid as [number, number];
+  const inGrid = g.binary('Mod', at, long(rows * columns));
+  const row = g.binary('Sub', g.binary('Div', inGrid, long(columns)), long(offset[0]!));
+  const column = g.binary('Sub', g.binary('Mod', inGrid, long(columns)), long(offset[1]!));
+  const pixel = channelsLast(g, g.binary('Add', g.binary('Mul', row, long(width)), column));
+  const channel = g.reshape(g.int64(Array.from({ length: channels }, (_, i) => i)), [1, 1, 1, channels]);
+  const start = g.reshape(
+    g.int64(Array.from({ length: batch }, (_, i) => (k.attribute<boolean>('includeBatchInIndex') ? i * height * width * channels : 0))),
+    [batch, 1, 1, 1],
+  );
+  const index = g.binary('Add', g.binary('Add', g.binary('Mul', pixel, long(channels)), channel), start);
+  const values = channelsLast(g, best);
+  const nothing = g.binary('Equal', values, g.scalar(-Infinity), 'bool');
+  return [g.cast(values, x.dtype), g.cast(where(g, nothing, long(-1), index), 'int32')];
+}
+
+/** How many elements of the input each window covers, [1, 1, …output]. */
+function coverage({ size, strides, pads, input, output }: Windows): { counts: Float32Array; shape: number[] } {
+  const perAxis = size.map((n, i) =>
+    Array.from({ length: output[i]! }, (_, at) => {
+      const begin = at * strides[i]! - pads[i]!;
+      return Math.max(0, Math.min(input[i]!, begin + n) - Math.max(0, begin));
+    }),
+  );
+  const counts = perAxis.reduce((all, axis) => all.flatMap((a) => axis.map((b) => a * b)), [1]);
+  return { counts: Float32Array.from(counts), shape: [1, 1, ...output] };
+}
+
+/** Mean of the elements that a window covers; padding does not count. */
+function avgPool(k: KernelCall): Node {
+  const g = k.graph;
+  const x = k.node('x');
+  const windows = poolWindows(k, x.shape);
+  if (isIdentity(windows)) return x;
+  const image = channelsFirst(g, g.cast(x, 'float32'));
+  const { source, pads, explicit } = prepared(g, image, windows, 0);
+  const shape = [...image.shape.slice(0, 2), ...windows.output];
+  const attributes = { kernel_shape: windows.size, strides: windows.strides, pads, count_include_pad: 0 };
+  const mean = g.add('AveragePool', [source], attributes, shape, 'float32');
+  if (!explicit) return g.cast(channelsLast(g, mean), x.dtype);
+  // Over explicit zeros the operator's mean is over whole windows. A window that covers nothing is NaN, or 0 over three axes.
+  const { counts, shape: countShape } = coverage(windows);
+  const divisors = windows.size.length === 3 ? counts.map((n) => Math.max(1, n)) : counts;
+  const sum = g.binary('Mul', mean, g.scalar(sizeOf(windows.size)));
+  return g.cast(channelsLast(g, g.binary('Div', sum, g.constant(divisors, countShape, 'float32'))), x.dtype);
+}
+
+/** dL/dx. As in TensorFlow.js, and unlike in the mean itself, the divisor is the size of the whole window at the borders too. */
+function avgPoolGrad(k: KernelCall): Node {
+  const g = k.graph;
+  const x = k.infos.input!;
+  const dy = g.cast(k.node('dy'), 'float32');
+  const { size, strides, pads, input } = poolWindows(k, x.shape);
+  const sum = size.reduce((v, n, i) => {
+    const windows = Array.from({ length: dy.shape[i + 1]! }, (_, at): Contribution[] => {
+      const begin = at * strides[i]! - pads[i]!;
+      const inside = Array.from({ length: n }, (__, j) => begin + j).filter((from) => from >= 0 && from < input[i]!);
+      return inside.map((from) => ({ from, weight: 1 }));
+    });
+    return sumContributions(g, v, i + 1, transposeContributions(windows, input[i]!));
+  }, dy);
+  return g.binary('Mul', sum, g.scalar(1 / sizeOf(size)));
+}
+
+export const pooling: KernelTable = {
+  MaxPool: maxPool,
+  MaxPool3D: maxPool,
+  MaxPoolGrad: maxPoolGrad,
+  MaxPool3DGrad: maxPoolGrad,
+  MaxPoolWithArgmax: maxPoolWithArgmax,
+  AvgPool: avgPool,
+  AvgPool3D: avgPool,
+  AvgPoolGrad: avgPoolGrad,
+  AvgPool3DGrad: avgPoolGrad,
+};

@@ -1,0 +1,117 @@
+import type { Graph, Node } from '../graph.ts';
+import type { KernelCall } from '../kernel.ts';
+import { tf } from '../tf.ts';
+import { padded } from './shape.ts';
+
+/** Sliding windows of convolutions and pools: one number a spatial axis, two axes or three. */
+export interface Windows {
+  /** Extent of a window, before dilation. */
+  size: number[];
+  strides: number[];
+  dilations: number[];
+  /** Rows of padding before the first element; how many follow the last is worked out by `reach`. */
+  pads: number[];
+  input: number[];
+  output: number[];
+}
+
+type Info2D = ReturnType<typeof tf.backend_util.computeConv2DInfo>;
+type Info3D = ReturnType<typeof tf.backend_util.computeConv3DInfo>;
+type Spread = number | [number, number];
+type Spread3D = number | [number, number, number];
+type Padding = 'valid' | 'same' | number;
+type Rounding = 'floor' | 'round' | 'ceil' | undefined;
+
+const windows2D = (info: Info2D): Windows => ({
+  size: [info.filterHeight, info.filterWidth],
+  strides: [info.strideHeight, info.strideWidth],
+  dilations: [info.dilationHeight, info.dilationWidth],
+  pads: [info.padInfo.top, info.padInfo.left],
+  input: [info.inHeight, info.inWidth],
+  output: [info.outHeight, info.outWidth],
+});
+
+const windows3D = (info: Info3D): Windows => ({
+  size: [info.filterDepth, info.filterHeight, info.filterWidth],
+  strides: [info.strideDepth, info.strideHeight, info.strideWidth],
+  dilations: [info.dilationDepth, info.dilationHeight, info.dilationWidth],
+  pads: [info.padInfo.front, info.padInfo.top, info.padInfo.left],
+  input: [info.inDepth, info.inHeight, info.inWidth],
+  output: [info.outDepth, info.outHeight, info.outWidth],
+});
+
+/** The windows of a convolution kernel, of two or three spatial axes by the rank of x. */
+export function convolutionWindows(k: KernelCall, xShape: readonly number[], filterShape: readonly number[], depthwise = false): Windows {
+  const pad = k.attribute<Padding>('pad');
+  if (xShape.length === 5) {
+    const dilations = k.attribute<Spread3D | undefined>('dilations') ?? 1;
+    return windows3D(tf.backend_util.computeConv3DInfo(five(xShape), five(filterShape), k.attribute<Spread3D>('strides'), dilations, pad));
+  }
+  return windows2D(
+    tf.backend_util.computeConv2DInfo(
+      four(xShape),
+      four(filterShape),
+      k.attribute<Spread>('strides'),
+      k.attribute<Spread | undefined>('dilations') ?? 1,
+      pad,
+      k.attribute<Rounding>('dimRoundingMode'),
+      depthwise,
+      isChannelsFirst(k) ? 'channelsFirst' : 'channelsLast',
+    ),
+  );
+}
+
+/** The windows of a pooling kernel over x with channels last. */
+export function poolWindows(k: KernelCall, xShape: readonly number[]): Windows {
+  const pad = k.attribute<Padding>('pad');
+  const rounding = k.attribute<Rounding>('dimRoundingMode');
+  if (xShape.length === 5) {
+    const [size, strides] = [k.attribute<Spread3D>('filterSize'), k.attribute<Spread3D>('strides')];
+    return windows3D(tf.backend_util.computePool3DInfo(five(xShape), size, strides, 1, pad, rounding));
+  }
+  const [size, strides] = [k.attribute<Spread>('filterSize'), k.attribute<Spread>('strides')];
+  return windows2D(tf.backend_util.computePool2DInfo(four(xShape), size, strides, 1, pad, rounding));
+}
+
+const four = (shape: readonly number[]): [number, number, number, number] => [...shape] as [number, number, number, number];
+const five = (shape: readonly number[]): [number, number, number, number, number] => [...shape] as [number, number, number, number, number];
+
+/**
+ * Pads at the end that bring the windows to exactly the wanted output, and how much of the input they reach then. TensorFlow.js's own
+ * count of output columns takes the filter's height for its width under explicit padding, so its word on the output is taken, not on pads.
+ */
+export function reach({ size, strides, dilations, pads, output, input }: Windows): { end: number[]; kept: number[] } {
+  const over = size.map((n, i) => (output[i]! - 1) * strides[i]! + (n - 1) * dilations[i]! + 1 - input[i]! - pads[i]!);
+  return { end: over.map((x) => Math.max(0, x)), kept: over.map((x, i) => input[i]! + Math.min(0, x)) };
+}
+
+export const isChannelsFirst = (k: KernelCall): boolean => k.attribute<string | undefined>('dataFormat') === 'NCHW';
+
+/** [B, …, C] -> [B, C, …], which is what ONNX wants. */
+export function channelsFirst(g: Graph, x: Node): Node {
+  const last = x.shape.length - 1;
+  return g.transpose(x, [0, last, ...axes(last - 1)]);
+}
+
+/** [B, C, …] -> [B, …, C] */
+export function channelsLast(g: Graph, x: Node): Node {
+  const rank = x.shape.length;
+  return g.transpose(x, [0, ...axes(rank - 2).map((axis) => axis + 1), 1]);
+}
+
+/** 1, 2, …, count */
+const axes = (count: number): number[] => Array.from({ length: count }, (_, i) => i + 1);
+
+/** A value before and after the spatial axes of [B, C, …]. */
+export function padSpatial(g: Graph, x: Node, before: readonly number[], after: readonly number[], value: number): Node {
+  const widths = before.map((n, i) => [n, after[i]!]);
+  return padded(g, x, [[0, 0], [0, 0], ...widths], value);
+}
+
+/** The first elements along the spatial axes of [B, C, …]. */
+export const cutSpatial = (g: Graph, x: Node, kept: readonly number[]): Node =>
+  g.slice(
+    x,
+    x.shape.map(() => 0),
+    [...x.shape.slice(0, 2), ...kept],
+  );
