@@ -48,7 +48,7 @@ export class OrtBackend extends tf.KernelBackend {
   // --- what TensorFlow.js asks of a backend -------------------------------------------------------------------------------------
 
   override write(values: BackendValues | null, shape: number[], dtype: tfDataType): DataId {
-    if (dtype === 'string') return this.store({ node: null, imag: null, strings: [...((values ?? []) as Uint8Array[])], refCount: 1 });
+    if (dtype === 'string') return this.store({ node: null, imag: null, strings: ((values ?? []) as Uint8Array[]).slice(), refCount: 1 });
     const type = onnxType(dtype, 'write');
     const size = sizeOf(shape);
     if (values !== null && values.length !== size) throw new Error(`ort write: wanted ${size} values for [${shape}], got ${values.length}`);
@@ -69,7 +69,7 @@ export class OrtBackend extends tf.KernelBackend {
       return this.graph.leaf(data, shape, type);
     };
     const entry: Entry = { node: null, imag: null, strings: null, refCount };
-    if (dtype === 'string') entry.strings = [...(values as Uint8Array[])];
+    if (dtype === 'string') entry.strings = (values as Uint8Array[]).slice();
     else if (dtype === 'complex64') {
       const { real, imag } = tf.backend_util.splitRealAndImagArrays(values as Float32Array);
       [entry.node, entry.imag] = [leaf('float32', real), leaf('float32', imag)];
@@ -79,7 +79,7 @@ export class OrtBackend extends tf.KernelBackend {
 
   override readSync(dataId: DataId): BackendValues {
     const { node, imag, strings } = this.entry(dataId);
-    if (strings !== null) return [...strings];
+    if (strings !== null) return strings.slice();
     const values = this.valuesOf(node!);
     return imag === null ? values : tf.backend_util.mergeRealAndImagArrays(values as Float32Array, this.valuesOf(imag) as Float32Array);
   }

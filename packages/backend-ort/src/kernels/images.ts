@@ -60,11 +60,12 @@ const range = (g: Graph, count: number, shape: number[]): Node =>
 function cropAndResize(k: KernelCall): Node {
   const g = k.graph;
   const image = g.cast(k.node('image'), 'float32');
-  const boxes = g.cast(g.cast(k.node('boxes'), 'float32'), 'float64');
   const [batch, height, width, channels] = image.shape as [number, number, number, number];
   const [cropHeight, cropWidth] = k.attribute<[number, number]>('cropSize');
-  const count = boxes.shape[0]!;
-  if (count === 0) return g.fill(0, [0, cropHeight, cropWidth, channels]);
+  const count = k.infos.boxes!.shape[0]!;
+  const outShape = [count, cropHeight, cropWidth, channels];
+  if (sizeOf(outShape) === 0) return g.fill(0, outShape);
+  const boxes = g.cast(g.cast(k.node('boxes'), 'float32'), 'float64');
   const edge = (i: number): Node => g.slice(boxes, [0, i], [count, 1]);
   /** Places along one axis, [N, crop]. */
   const places = (first: Node, last: Node, size: number, crop: number): Node => {

@@ -13,19 +13,22 @@ const LOWEST = -3.4028234663852886e38;
 const isIdentity = ({ size, input, output }: Windows): boolean => size.every((n, i) => n === 1 && input[i] === output[i]);
 
 /**
- * x [B, C, …], cut and padded so that `pads` are left for a pool operator, which wants them to be less than a window: wider ones are
- * added here as `fill`.
+ * x [B, C, …], cut and padded so that `pads` are left for a maximum, which wants them to be less than a window: wider ones are added here.
+ * NaN never wins, as in TensorFlow.js; it is taken out behind the padding, which ONNX Runtime would else merge into the maximum.
  */
-function prepared(g: Graph, x: Node, windows: Windows, fill: number): { source: Node; pads: number[]; explicit: boolean } {
+function prepared(g: Graph, x: Node, windows: Windows): { source: Node; pads: number[]; offset: number[] } {
   const { end, kept } = reach(windows);
   const cut = cutSpatial(g, x, kept);
-  const explicit = windows.size.some((n, i) => windows.pads[i]! >= n || end[i]! >= n);
-  if (!explicit) return { source: cut, pads: [...windows.pads, ...end], explicit };
-  return { source: padSpatial(g, cut, windows.pads, end, fill), pads: windows.size.flatMap(() => [0, 0]), explicit };
+  const wide = isWide(windows);
+  const full = wide ? padSpatial(g, cut, windows.pads, end, x.dtype === 'float32' ? -Infinity : -(2 ** 31)) : cut;
+  // Whole numbers go through float64, which holds each of them.
+  const source = x.dtype === 'float32' ? where(g, g.unary('IsNaN', full, 'bool'), g.scalar(-Infinity), full) : g.cast(full, 'float64');
+  const none = windows.pads.map(() => 0);
+  return wide ? { source, pads: [...none, ...none], offset: windows.pads } : { source, pads: [...windows.pads, ...end], offset: none };
 }
 
-/** NaN never wins a maximum, as in TensorFlow.js. */
-const withoutNaN = (g: Graph, x: Node): Node => (x.dtype === 'float32' ? where(g, g.unary('IsNaN', x, 'bool'), g.scalar(-Infinity), x) : x);
+/** Whether padding is as wide as a window, so that a window may cover nothing else. */
+const isWide = (windows: Windows): boolean => windows.size.some((n, i) => windows.pads[i]! >= n || reach(windows).end[i]! >= n);
 
 function maxPool(k: KernelCall): Node {
   const g = k.graph;
@@ -33,11 +36,9 @@ function maxPool(k: KernelCall): Node {
   const windows = poolWindows(k, x.shape);
   if (isIdentity(windows)) return x;
   const image = channelsFirst(g, numberOf(g, x));
-  // Whole numbers go through float64, which holds each of them.
-  const values = x.dtype === 'float32' ? withoutNaN(g, image) : g.cast(image, 'float64');
-  const { source, pads } = prepared(g, values, windows, -Infinity);
+  const { source, pads } = prepared(g, image, windows);
   const shape = [...image.shape.slice(0, 2), ...windows.output];
-  const best = g.add('MaxPool', [source], { kernel_shape: windows.size, strides: windows.strides, pads }, shape, values.dtype);
+  const best = g.add('MaxPool', [source], { kernel_shape: windows.size, strides: windows.strides, pads }, shape, source.dtype);
   if (x.dtype !== 'float32') return g.cast(channelsLast(g, best), x.dtype);
   return channelsLast(g, where(g, g.binary('Equal', best, g.scalar(LOWEST), 'bool'), g.scalar(-Infinity), best));
 }
@@ -47,13 +48,13 @@ function maxPool(k: KernelCall): Node {
  * given back too. Of equal elements the first wins.
  */
 function winners(g: Graph, image: Node, windows: Windows): { best: Node; at: Node; grid: number[]; offset: number[] } {
-  const { source, pads, explicit } = prepared(g, withoutNaN(g, image), windows, -Infinity);
+  const { source, pads, offset } = prepared(g, image, windows);
   const shape = [...image.shape.slice(0, 2), ...windows.output];
   const [best, at] = g.addMany('MaxPool', [source], { kernel_shape: windows.size, strides: windows.strides, pads }, [
     { shape, dtype: 'float32' },
     { shape, dtype: 'int64' },
   ]);
-  return { best: best!, at: at!, grid: source.shape.slice(2), offset: windows.pads.map((n) => (explicit ? n : 0)) };
+  return { best: best!, at: at!, grid: source.shape.slice(2), offset };
 }
 
 /** dL/dx: each dL/dy goes to the element that won its window, in order, on one thread, so that equal runs give equal sums. */
@@ -119,35 +120,39 @@ function maxPoolWithArgmax(k: KernelCall): Node[] {
   return [g.cast(values, x.dtype), g.cast(where(g, nothing, long(-1), index), 'int32')];
 }
 
-/** How many elements of the input each window covers, [1, 1, …output]. */
-function coverage({ size, strides, pads, input, output }: Windows): { counts: Float32Array; shape: number[] } {
-  const perAxis = size.map((n, i) =>
-    Array.from({ length: output[i]! }, (_, at) => {
-      const begin = at * strides[i]! - pads[i]!;
-      return Math.max(0, Math.min(input[i]!, begin + n) - Math.max(0, begin));
-    }),
-  );
-  const counts = perAxis.reduce((all, axis) => all.flatMap((a) => axis.map((b) => a * b)), [1]);
-  return { counts: Float32Array.from(counts), shape: [1, 1, ...output] };
-}
+/** The elements that each window covers along one axis. */
+const covered = ({ size, strides, pads, input }: Windows, axis: number, count: number): Contribution[][] =>
+  Array.from({ length: count }, (_, at) => {
+    const begin = at * strides[axis]! - pads[axis]!;
+    const inside = Array.from({ length: size[axis]! }, (__, j) => begin + j).filter((from) => from >= 0 && from < input[axis]!);
+    return inside.map((from) => ({ from, weight: 1 }));
+  });
 
 /** Mean of the elements that a window covers; padding does not count. */
 function avgPool(k: KernelCall): Node {
   const g = k.graph;
-  const x = k.node('x');
-  const windows = poolWindows(k, x.shape);
-  if (isIdentity(windows)) return x;
-  const image = channelsFirst(g, g.cast(x, 'float32'));
-  const { source, pads, explicit } = prepared(g, image, windows, 0);
-  const shape = [...image.shape.slice(0, 2), ...windows.output];
-  const attributes = { kernel_shape: windows.size, strides: windows.strides, pads, count_include_pad: 0 };
-  const mean = g.add('AveragePool', [source], attributes, shape, 'float32');
-  if (!explicit) return g.cast(channelsLast(g, mean), x.dtype);
-  // Over explicit zeros the operator's mean is over whole windows. A window that covers nothing is NaN, or 0 over three axes.
-  const { counts, shape: countShape } = coverage(windows);
+  const raw = k.node('x');
+  const windows = poolWindows(k, raw.shape);
+  if (isIdentity(windows)) return raw;
+  const x = g.cast(raw, 'float32');
+  const mean = isWide(windows) ? wideMean(g, x, windows) : narrowMean(g, x, windows);
+  return g.cast(mean, raw.dtype);
+}
+
+function narrowMean(g: Graph, x: Node, windows: Windows): Node {
+  const { end, kept } = reach(windows);
+  const image = cutSpatial(g, channelsFirst(g, x), kept);
+  const attributes = { kernel_shape: windows.size, strides: windows.strides, pads: [...windows.pads, ...end], count_include_pad: 0 };
+  return channelsLast(g, g.add('AveragePool', [image], attributes, [...image.shape.slice(0, 2), ...windows.output], 'float32'));
+}
+
+/** Sums along one axis after the other. A window that covers nothing is NaN, or 0 over three axes. */
+function wideMean(g: Graph, x: Node, windows: Windows): Node {
+  const lists = windows.output.map((count, axis) => covered(windows, axis, count));
+  const sum = lists.reduce((v, list, axis) => sumContributions(g, v, axis + 1, list), x);
+  const counts = lists.reduce((all, list) => all.flatMap((n) => list.map((taken) => n * taken.length)), [1]);
   const divisors = windows.size.length === 3 ? counts.map((n) => Math.max(1, n)) : counts;
-  const sum = g.binary('Mul', mean, g.scalar(sizeOf(windows.size)));
-  return g.cast(channelsLast(g, g.binary('Div', sum, g.constant(divisors, countShape, 'float32'))), x.dtype);
+  return g.binary('Div', sum, g.constant(Float32Array.from(divisors), [1, ...windows.output, 1], 'float32'));
 }
 
 /** dL/dx. As in TensorFlow.js, and unlike in the mean itself, the divisor is the size of the whole window at the borders too. */
@@ -155,16 +160,10 @@ function avgPoolGrad(k: KernelCall): Node {
   const g = k.graph;
   const x = k.infos.input!;
   const dy = g.cast(k.node('dy'), 'float32');
-  const { size, strides, pads, input } = poolWindows(k, x.shape);
-  const sum = size.reduce((v, n, i) => {
-    const windows = Array.from({ length: dy.shape[i + 1]! }, (_, at): Contribution[] => {
-      const begin = at * strides[i]! - pads[i]!;
-      const inside = Array.from({ length: n }, (__, j) => begin + j).filter((from) => from >= 0 && from < input[i]!);
-      return inside.map((from) => ({ from, weight: 1 }));
-    });
-    return sumContributions(g, v, i + 1, transposeContributions(windows, input[i]!));
-  }, dy);
-  return g.binary('Mul', sum, g.scalar(1 / sizeOf(size)));
+  const windows = poolWindows(k, x.shape);
+  const back = (v: Node, axis: number): Node =>
+    sumContributions(g, v, axis + 1, transposeContributions(covered(windows, axis, dy.shape[axis + 1]!), windows.input[axis]!));
+  return g.binary('Mul', windows.input.map((_, axis) => axis).reduce(back, dy), g.scalar(1 / sizeOf(windows.size)));
 }
 
 export const pooling: KernelTable = {
