@@ -53,3 +53,38 @@ export async function expectAgreement(f: (...xs: Tensor[]) => Result, args: Argu
     });
   });
 }
+
+/** An argument of plain test numbers. */
+export const sample = (shape: number[], seed = 1, map: (x: number) => number = (x) => x): Argument => ({
+  shape,
+  data: numbers(
+    shape.reduce((a, b) => a * b, 1),
+    seed,
+  ).map(map),
+});
+
+export const whole = (shape: number[], data: number[]): Argument => ({ shape, data, dtype: 'int32' });
+
+/** Value of f and the gradient of Σ f² with respect to every argument, as on `cpu`. */
+export async function expectValueAndGradients(f: (...xs: Tensor[]) => Tensor, args: Argument[], tolerance = 5e-5): Promise<void> {
+  await expectAgreement(f, args);
+  await expectAgreement((...xs) => tf.grads((...ys: Tensor[]) => tf.sum(tf.square(f(...ys))))(xs), args, tolerance);
+}
+
+/**
+ * Checks a gradient without another engine, for f with f(c x) = c f(x), c > 0 (Euler): Σ dy f(x) = Σ x ∂(Σ dy f)/∂x. Linear maps are such, and
+ * maxima.
+ */
+export async function expectHomogeneous(f: (x: Tensor) => Tensor, x: Argument, tolerance = 1e-4): Promise<void> {
+  await useOrt();
+  const [wanted, got] = tf.tidy(() => {
+    const at = tf.tensor(x.data, x.shape);
+    const y = f(at);
+    const dy = tf.tensor(numbers(y.size, 77), y.shape);
+    const gradient = tf.grad((v: Tensor) => tf.sum(tf.mul(f(v), dy)))(at);
+    if (gradient.shape.join() !== x.shape.join()) throw new Error(`gradient: wanted shape [${x.shape}], got [${gradient.shape}]`);
+    return [tf.sum(tf.mul(dy, y)).dataSync()[0]!, tf.sum(tf.mul(at, gradient)).dataSync()[0]!];
+  });
+  if (!(Math.abs(wanted! - got!) <= tolerance * Math.max(1, Math.abs(wanted!))))
+    throw new Error(`Σ dy f(x) is ${wanted}, Σ x dx is ${got}`);
+}

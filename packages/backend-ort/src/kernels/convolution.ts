@@ -22,10 +22,10 @@ const filterToOnnx = (g: Graph, x: Node, depthwise: boolean): Node => {
 
 /** x [B, I, …], weights [O, I / groups, …] -> [B, O, …] */
 function convolve(g: Graph, x: Node, weights: Node, windows: Windows, group: number): Node {
-  const { end, kept } = reach(windows);
-  const { strides, dilations, pads, size, output } = windows;
-  const attributes = { strides, dilations, pads: [...pads, ...end], kernel_shape: size, group };
-  return g.add('Conv', [cutSpatial(g, x, kept), weights], attributes, [x.shape[0]!, weights.shape[0]!, ...output], 'float32');
+  const { before, after, first, last } = reach(windows);
+  const { strides, dilations, size, output } = windows;
+  const attributes = { strides, dilations, pads: [...before, ...after], kernel_shape: size, group };
+  return g.add('Conv', [cutSpatial(g, x, first, last), weights], attributes, [x.shape[0]!, weights.shape[0]!, ...output], 'float32');
 }
 
 function forward(k: KernelCall, depthwise: boolean): Node {
@@ -43,25 +43,24 @@ function backwardInput(k: KernelCall, depthwise: boolean): Node {
   const [dy, filter] = [float(k, 'dy'), float(k, 'filter')];
   const inputShape = k.attribute<number[]>('inputShape');
   const windows = convolutionWindows(k, inputShape, filter.shape, depthwise);
-  const { strides, dilations, pads, size, input, output } = windows;
-  const { end, kept } = reach(windows);
-  const back = cutSpatial(g, given(k, dy), output);
+  const { strides, dilations, size, input, output } = windows;
+  const { before, after, first, last } = reach(windows);
+  const back = firstSpatial(g, given(k, dy), output);
   const channels = filter.shape[filter.shape.length - 2]!;
-  const attributes = { strides, dilations, pads: [...pads, ...end], kernel_shape: size, group: depthwise ? channels : 1 };
-  const weights = filterToOnnx(g, filter, depthwise);
-  const image = g.add('ConvTranspose', [back, weights], attributes, [back.shape[0]!, channels, ...kept], 'float32');
-  const rest = input.map((n, i) => n - kept[i]!);
-  return wanted(
-    k,
-    padSpatial(
-      g,
-      image,
-      rest.map(() => 0),
-      rest,
-      0,
-    ),
-  );
+  const attributes = { strides, dilations, pads: [...before, ...after], kernel_shape: size, group: depthwise ? channels : 1 };
+  const shape = [back.shape[0]!, channels, ...last.map((n, i) => n - first[i]!)];
+  const image = g.add('ConvTranspose', [back, filterToOnnx(g, filter, depthwise)], attributes, shape, 'float32');
+  const rest = input.map((n, i) => n - last[i]!);
+  return wanted(k, padSpatial(g, image, first, rest, 0));
 }
+
+const firstSpatial = (g: Graph, x: Node, sizes: readonly number[]): Node =>
+  cutSpatial(
+    g,
+    x,
+    sizes.map(() => 0),
+    sizes,
+  );
 
 /**
  * dL/dfilter: x convolved with dL/dy, batch and channels exchanged, stride and dilation exchanged. Plain: x as [I, B, …], dy as filters
@@ -79,7 +78,7 @@ function backwardFilter(k: KernelCall, depthwise: boolean): Node {
   const exchanged = { ...windows, strides: windows.dilations, dilations: windows.strides, size: windows.output, output: windows.size };
   const [channels, batch] = image.shape as [number, number];
   const front = depthwise ? g.reshape(image, [1, channels * batch, ...windows.input]) : image;
-  const filters = swap(cutSpatial(g, given(k, dy), windows.output));
+  const filters = swap(firstSpatial(g, given(k, dy), windows.output));
   const gradient = convolve(g, front, filters, exchanged, depthwise ? channels : 1);
   const parted = g.reshape(gradient, [...filterShape.slice(-2), ...windows.size]);
   return g.transpose(parted, [...spatial, 0, 1]);

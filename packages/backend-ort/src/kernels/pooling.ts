@@ -17,18 +17,21 @@ const isIdentity = ({ size, input, output }: Windows): boolean => size.every((n,
  * NaN never wins, as in TensorFlow.js; it is taken out behind the padding, which ONNX Runtime would else merge into the maximum.
  */
 function prepared(g: Graph, x: Node, windows: Windows): { source: Node; pads: number[]; offset: number[] } {
-  const { end, kept } = reach(windows);
-  const cut = cutSpatial(g, x, kept);
+  const { before, after, first, last } = reach(windows);
+  const cut = cutSpatial(g, x, first, last);
   const wide = isWide(windows);
-  const full = wide ? padSpatial(g, cut, windows.pads, end, x.dtype === 'float32' ? -Infinity : -(2 ** 31)) : cut;
+  const full = wide ? padSpatial(g, cut, before, after, x.dtype === 'float32' ? -Infinity : -(2 ** 31)) : cut;
   // Whole numbers go through float64, which holds each of them.
   const source = x.dtype === 'float32' ? where(g, g.unary('IsNaN', full, 'bool'), g.scalar(-Infinity), full) : g.cast(full, 'float64');
-  const none = windows.pads.map(() => 0);
-  return wide ? { source, pads: [...none, ...none], offset: windows.pads } : { source, pads: [...windows.pads, ...end], offset: none };
+  const none = before.map(() => 0);
+  return wide ? { source, pads: [...none, ...none], offset: before } : { source, pads: [...before, ...after], offset: none };
 }
 
 /** Whether padding is as wide as a window, so that a window may cover nothing else. */
-const isWide = (windows: Windows): boolean => windows.size.some((n, i) => windows.pads[i]! >= n || reach(windows).end[i]! >= n);
+const isWide = (windows: Windows): boolean => {
+  const { before, after } = reach(windows);
+  return windows.size.some((n, i) => before[i]! >= n || after[i]! >= n);
+};
 
 function maxPool(k: KernelCall): Node {
   const g = k.graph;
@@ -67,10 +70,10 @@ function maxPoolGrad(k: KernelCall): Node {
   // Over three axes TensorFlow.js lets the last of equal elements win: the same as the first of everything reversed.
   const last = axes.length === 3;
   const turn = (v: Node): Node => (last ? reversed(g, v, axes) : v);
-  const facing = last ? { ...windows, pads: reach(windows).end } : windows;
-  const image = cutSpatial(g, channelsFirst(g, x), reach(windows).kept);
-  const kept = image.shape.slice(2);
-  const { best, at, grid, offset } = winners(g, turn(image), { ...facing, input: kept });
+  const { before, after, first, last: end } = reach(windows);
+  const image = cutSpatial(g, channelsFirst(g, x), first, end);
+  const facing = { ...windows, pads: last ? after : before, input: image.shape.slice(2) };
+  const { best, at, grid, offset } = winners(g, turn(image), facing);
   const some = g.unary('Not', g.binary('Equal', best, g.scalar(-Infinity), 'bool'));
   const given = where(g, some, turn(channelsFirst(g, dy)), g.scalar(0));
   const full = [...x.shape.slice(0, 1), image.shape[1]!, ...grid];
@@ -83,17 +86,8 @@ function maxPoolGrad(k: KernelCall): Node {
     'float32',
   );
   const inner = g.slice(g.reshape(sums, full), [0, 0, ...offset], image.shape);
-  const rest = windows.input.map((n, i) => n - kept[i]!);
-  return channelsLast(
-    g,
-    padSpatial(
-      g,
-      turn(inner),
-      rest.map(() => 0),
-      rest,
-      0,
-    ),
-  );
+  const rest = windows.input.map((n, i) => n - end[i]!);
+  return channelsLast(g, padSpatial(g, turn(inner), first, rest, 0));
 }
 
 /** Maximum and the index of the winner in [H, W, C], or [B, H, W, C]; -1 where nothing won. */
@@ -140,9 +134,9 @@ function avgPool(k: KernelCall): Node {
 }
 
 function narrowMean(g: Graph, x: Node, windows: Windows): Node {
-  const { end, kept } = reach(windows);
-  const image = cutSpatial(g, channelsFirst(g, x), kept);
-  const attributes = { kernel_shape: windows.size, strides: windows.strides, pads: [...windows.pads, ...end], count_include_pad: 0 };
+  const { before, after, first, last } = reach(windows);
+  const image = cutSpatial(g, channelsFirst(g, x), first, last);
+  const attributes = { kernel_shape: windows.size, strides: windows.strides, pads: [...before, ...after], count_include_pad: 0 };
   return channelsLast(g, g.add('AveragePool', [image], attributes, [...image.shape.slice(0, 2), ...windows.output], 'float32'));
 }
 

@@ -9,7 +9,7 @@ export interface Windows {
   size: number[];
   strides: number[];
   dilations: number[];
-  /** Rows of padding before the first element; how many follow the last is worked out by `reach`. */
+  /** Rows of padding before the first element, less than 0 where the first windows skip some. */
   pads: number[];
   input: number[];
   output: number[];
@@ -76,13 +76,26 @@ export function poolWindows(k: KernelCall, xShape: readonly number[]): Windows {
 const four = (shape: readonly number[]): [number, number, number, number] => [...shape] as [number, number, number, number];
 const five = (shape: readonly number[]): [number, number, number, number, number] => [...shape] as [number, number, number, number, number];
 
+/** How windows lie on their input, axis by axis: zeros before and after it, and the part [first, last) of it that they reach. */
+export interface Reach {
+  before: number[];
+  after: number[];
+  first: number[];
+  last: number[];
+}
+
 /**
- * Pads at the end that bring the windows to exactly the wanted output, and how much of the input they reach then. TensorFlow.js's own
- * count of output columns takes the filter's height for its width under explicit padding, so its word on the output is taken, not on pads.
+ * Brings the windows to exactly the wanted output. TensorFlow.js's own count of output columns takes the filter's height for its width
+ * under explicit padding, so its word on the output is taken, not on the pads at the end; and over three axes its pads may be negative.
  */
-export function reach({ size, strides, dilations, pads, output, input }: Windows): { end: number[]; kept: number[] } {
+export function reach({ size, strides, dilations, pads, output, input }: Windows): Reach {
   const over = size.map((n, i) => (output[i]! - 1) * strides[i]! + (n - 1) * dilations[i]! + 1 - input[i]! - pads[i]!);
-  return { end: over.map((x) => Math.max(0, x)), kept: over.map((x, i) => input[i]! + Math.min(0, x)) };
+  return {
+    before: pads.map((n) => Math.max(0, n)),
+    after: over.map((n) => Math.max(0, n)),
+    first: pads.map((n) => Math.max(0, -n)),
+    last: over.map((n, i) => input[i]! + Math.min(0, n)),
+  };
 }
 
 export const isChannelsFirst = (k: KernelCall): boolean => k.attribute<string | undefined>('dataFormat') === 'NCHW';
@@ -108,10 +121,6 @@ export function padSpatial(g: Graph, x: Node, before: readonly number[], after: 
   return padded(g, x, [[0, 0], [0, 0], ...widths], value);
 }
 
-/** The first elements along the spatial axes of [B, C, …]. */
-export const cutSpatial = (g: Graph, x: Node, kept: readonly number[]): Node =>
-  g.slice(
-    x,
-    x.shape.map(() => 0),
-    [...x.shape.slice(0, 2), ...kept],
-  );
+/** The part [first, last) of the spatial axes of [B, C, …]. */
+export const cutSpatial = (g: Graph, x: Node, first: readonly number[], last: readonly number[]): Node =>
+  g.slice(x, [0, 0, ...first], [...x.shape.slice(0, 2), ...last.map((n, i) => n - first[i]!)]);
