@@ -1,5 +1,5 @@
 import { initPointNetwork, type PointNetworkParams } from '@atelier/meanflow';
-import { adamW, attention, ditBlock, initDiT, linear, multiHeadSelfAttention, silu } from '@atelier/nn';
+import { adamW, attention, ditBlocks, initDiT, linear, multiHeadSelfAttention, silu } from '@atelier/nn';
 import type { AdamState, DiTBlockParams, LinearParams } from '@atelier/nn';
 import { compile, disposeTree, jvp, Rng, tf, toHostTree, treeMap, valueAndGrad, vjp } from '@atelier/tensor';
 import type { Tensor, Tree } from '@atelier/tensor';
@@ -115,7 +115,7 @@ const offZero = <T extends Tree>(tree: T): T =>
 /** Blocks on tokens x [B, T, D] under the condition c [B, D]. */
 function runBlocks({ blocks }: { blocks: DiTBlockParams[] }, x: Tensor, c: Tensor, heads: number): Tensor {
   const condition = silu(c);
-  return blocks.reduce((tokens, block) => ditBlock(block, tokens, condition, (u) => multiHeadSelfAttention(block.attn, u, heads)), x);
+  return ditBlocks(blocks, x, condition, (block, u) => multiHeadSelfAttention(block.attn, u, heads));
 }
 
 /** Operations of a forward pass: in linear layers, and in the two products of attention. */

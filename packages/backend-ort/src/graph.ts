@@ -210,6 +210,8 @@ export class Graph {
   concat(xs: readonly Node[], axis: number): Node {
     const full = xs.filter((x) => !x.shape.includes(0));
     if (full.length === 1) return full[0]!;
+    const whole = cutFrom(full, axis);
+    if (whole !== null) return whole;
     const shape = [...xs[0]!.shape];
     shape[axis] = xs.reduce((sum, x) => sum + x.shape[axis]!, 0);
     return this.add('Concat', [...full], { axis }, shape, xs[0]!.dtype);
@@ -231,6 +233,20 @@ export const isFill = (x: Node): boolean => x.op === 'Expand' && x.inputs[0]!.op
 function repeated(x: Node): number {
   const inner = x.op === 'Expand' ? x.inputs[0]! : x;
   return inner.op === 'Constant' && inner.data!.length === 1 ? Number(inner.data![0]) : NaN;
+}
+
+/** What consecutive slices along an axis were cut from, if they are all of it. */
+function cutFrom(parts: readonly Node[], axis: number): Node | null {
+  const source = parts[0]!.op === 'Slice' ? parts[0]!.inputs[0]! : null;
+  if (source === null) return null;
+  let at = 0n;
+  for (const part of parts) {
+    if (part.op !== 'Slice' || part.inputs[0] !== source || part.inputs.length !== 4) return null;
+    const [starts, ends, axes] = part.inputs.slice(1).map((x) => x!.data as BigInt64Array);
+    if (axes!.length !== 1 || Number(axes![0]) !== axis || starts![0] !== at) return null;
+    at = ends![0]!;
+  }
+  return Number(at) === source.shape[axis] ? source : null;
 }
 
 /** The unspread form of an operand, where the other operand brings the result to its shape all the same. */

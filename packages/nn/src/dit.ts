@@ -9,6 +9,7 @@ import { linear, type LinearParams } from './linear.ts';
 import { mlp, type MlpParams } from './mlp.ts';
 import { layerNorm, modulate } from './norm.ts';
 import { embedPatches, unpatchify } from './patch.ts';
+import { inPieces, pieceCount } from './pieces.ts';
 import { sinCosPositions } from './position.ts';
 
 export type DiTBlockParams = { attn: SelfAttentionParams; mlp: MlpParams; adaLN_modulation: { 1: LinearParams } };
@@ -56,13 +57,10 @@ export function applyDiT(
   // The patch size is checked by the embedding, before h and w are used.
   let tokens = embedPatches(params.x_embedder.proj, x); // [B, H, W, C] -> [B, T, D]
   tokens = tf.add(tokens, sinCosPositions(h, w, D));
-  params.blocks.forEach((block, layer) => {
-    const mix = options.attention;
-    const attend = mix
-      ? (u: Tensor): Tensor => mix(u, { layer, h, w })
-      : (u: Tensor): Tensor => multiHeadSelfAttention(block.attn, u, heads);
-    tokens = ditBlock(block, tokens, condition, attend);
-  });
+  const mix = options.attention;
+  tokens = ditBlocks(params.blocks, tokens, condition, (block, u, layer) =>
+    mix ? mix(u, { layer, h, w }) : multiHeadSelfAttention(block.attn, u, heads),
+  );
   return unpatchify(ditFinalLayer(params.final_layer, tokens, condition), { h, w, patchSize }); // [B, T, P·P·C'] -> [B, H, W, C']
 }
 
@@ -102,7 +100,32 @@ export function ditCondition(params: DiTParams, inputs: DiTInputs, config: DiTCo
  * X += g₁⊙Attn(LN(X)(1 + γ₁) + β₁), X += g₂⊙MLP(LN(X)(1 + γ₂) + β₂), with (β₁, γ₁, g₁, β₂, γ₂, g₂) from one linear layer of the condition.
  */
 export function ditBlock(p: DiTBlockParams, tokens: Tensor, condition: Tensor, attend: (u: Tensor) => Tensor): Tensor {
-  const [shift1, scale1, gate1, shift2, scale2, gate2] = modulation(p.adaLN_modulation[1], condition, 6, 'ditBlock');
+  return modulatedBlock(p, tokens, modulation(p.adaLN_modulation[1], condition, 6, 'ditBlock'), attend);
+}
+
+/**
+ * A stack of blocks: tokens [B, T, D], condition SiLU(c) [B, D] -> [B, T, D]. The batch goes through in pieces whose activations stay in cache;
+ * the modulation vectors, products of few rows with wide weights, are made for the whole batch at once.
+ */
+export function ditBlocks(
+  blocks: readonly DiTBlockParams[],
+  tokens: Tensor,
+  condition: Tensor,
+  attend: (block: DiTBlockParams, u: Tensor, layer: number) => Tensor,
+): Tensor {
+  const { B, T } = dims<'B' | 'T'>(tokens, 'B T D', 'ditBlocks: tokens');
+  const vectors = blocks.flatMap((block) => modulation(block.adaLN_modulation[1], condition, 6, 'ditBlocks'));
+  const widest = Math.max(0, ...blocks.map((block) => block.mlp.fc1.weight.shape[0]!));
+  return inPieces([tokens, ...vectors], pieceCount(B, 4 * T * widest), (piece, ...parts) =>
+    blocks.reduce(
+      (x, block, layer) => modulatedBlock(block, x, parts.slice(6 * layer, 6 * layer + 6), (u) => attend(block, u, layer)),
+      piece!,
+    ),
+  );
+}
+
+function modulatedBlock(p: DiTBlockParams, tokens: Tensor, vectors: readonly Tensor[], attend: (u: Tensor) => Tensor): Tensor {
+  const [shift1, scale1, gate1, shift2, scale2, gate2] = vectors;
   const attended = attend(modulate(layerNorm(tokens, { eps: 1e-6 }), shift1!, scale1!));
   const mixed = tf.add(tokens, tf.mul(gate1!, attended));
   const expanded = mlp(p.mlp, modulate(layerNorm(mixed, { eps: 1e-6 }), shift2!, scale2!), 'gelu-tanh');

@@ -6,6 +6,7 @@ export { ditConfig, ditOutChannels, ditParameterCount, ditParameters, ditSizes, 
 export {
   applyDiT,
   ditBlock,
+  ditBlocks,
   ditCondition,
   ditFinalLayer,
   initDiT,
@@ -29,5 +30,6 @@ export { mlp, type MlpParams } from './mlp.ts';
 export { layerNorm, modulate, rmsNorm, type NormOptions } from './norm.ts';
 export { adamW, clipByGlobalNorm, emaUpdate, sgd, type AdamState, type AdamWOptions, type Optimizer, type SgdState } from './optimizer.ts';
 export { embedPatches, patchify, unpatchify } from './patch.ts';
+export { inPieces, pieceCount } from './pieces.ts';
 export { sinCosPositions } from './position.ts';
 export { constant, cosine, emaEvery, emaWarmUp, linearDecay, warmUp, type Schedule } from './schedule.ts';

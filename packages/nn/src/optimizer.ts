@@ -1,5 +1,6 @@
 import { tf, treeLeaves, treeMap, type Tensor, type Tree } from '@atelier/tensor';
 import { checkNumber } from './check.ts';
+import { leafwise } from './joined.ts';
 
 /**
  * A gradient rule as a pair of pure functions. `update` gives new trees and disposes nothing; call it in `tf.tidy` or a compiled step.
@@ -59,18 +60,18 @@ export function adamW({ b1 = 0.9, b2 = 0.999, eps = 1e-8, weightDecay = 0, mask 
       const rate = tf.div(tf.mul(learningRate, root), weight1);
       const floor = tf.mul(root, eps);
       const kept = tf.sub(1, tf.mul(learningRate, weightDecay));
-      const sum1 = treeMap((sum, _, g) => tf.add(tf.mul(sum, b1), g!), state.sum1, grads);
-      const sum2 = treeMap((sum, _, g) => tf.add(tf.mul(sum, b2), tf.square(g!)), state.sum2, grads);
-      const updated = treeMap(
-        (theta, path, s1, s2) => {
-          const decayed = weightDecay > 0 && (mask === undefined || mask(path)) ? tf.mul(theta, kept) : theta;
-          return tf.sub(decayed, tf.div(tf.mul(s1!, rate), tf.add(tf.sqrt(s2!), floor)));
+      const decays = (path: string): boolean => weightDecay > 0 && (mask === undefined || mask(path));
+      const [updated, sum1, sum2] = leafwise(
+        [params, grads, state.sum1, state.sum2],
+        ([theta, g, old1, old2], path) => {
+          const s1 = tf.add(tf.mul(old1!, b1), g!);
+          const s2 = tf.add(tf.mul(old2!, b2), tf.square(g!));
+          const decayed = decays(path) ? tf.mul(theta!, kept) : theta!;
+          return [tf.sub(decayed, tf.div(tf.mul(s1, rate), tf.add(tf.sqrt(s2), floor))), s1, s2];
         },
-        params,
-        sum1,
-        sum2,
+        (path) => String(decays(path)),
       );
-      return { params: updated, state: { step: tf.add(state.step, 1), weight1, weight2, sum1, sum2 } };
+      return { params: updated as typeof params, state: { step: tf.add(state.step, 1), weight1, weight2, sum1: sum1!, sum2: sum2! } };
     },
   };
 }
@@ -108,7 +109,8 @@ export function clipByGlobalNorm<G extends Tree>(grads: G, max: number): { grads
 export function emaUpdate<P extends Tree>(average: P, params: P, decay: Tensor): P {
   checkScalar('emaUpdate: decay', decay);
   const rate = tf.sub(1, decay);
-  return treeMap((a, _, theta) => tf.add(a, tf.mul(tf.sub(theta!, a), rate)), average, params);
+  const [next] = leafwise([average, params], ([a, theta]) => [tf.add(a!, tf.mul(tf.sub(theta!, a!), rate))]);
+  return next as P;
 }
 
 function checkScalar(where: string, x: Tensor): void {
