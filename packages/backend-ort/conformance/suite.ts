@@ -9,6 +9,9 @@ import { pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 
 export interface SpecResult {
+  /** What is described, without the name of the backend. */
+  group: string;
+  /** What it should do. */
   name: string;
   status: 'passed' | 'failed' | 'pending' | 'excluded';
   /** First failure. */
@@ -88,9 +91,18 @@ export async function runSuite(backend: string, filter = ''): Promise<SpecResult
       specFilter: (spec: { getFullName(): string }) => spec.getFullName().includes(filter),
     });
     env.addReporter({
-      specDone: ({ fullName, status, failedExpectations }) => {
+      specDone: ({ fullName, description, status, failedExpectations }) => {
         if (status === 'excluded') return;
-        results.push({ name: fullName, status, ...(failedExpectations.length > 0 ? { message: failedExpectations[0]!.message } : {}) });
+        const group = fullName
+          .slice(0, fullName.length - description.length)
+          .replaceAll(` ${backend} {}`, '')
+          .trim();
+        results.push({
+          group,
+          name: description,
+          status,
+          ...(failedExpectations.length > 0 ? { message: failedExpectations[0]!.message } : {}),
+        });
       },
     });
     await import(pathToFileURL(file).href);
@@ -104,7 +116,12 @@ export async function runSuite(backend: string, filter = ''): Promise<SpecResult
 interface JasmineEnv {
   configure(options: object): void;
   addReporter(reporter: {
-    specDone(result: { fullName: string; status: SpecResult['status']; failedExpectations: { message: string }[] }): void;
+    specDone(result: {
+      fullName: string;
+      description: string;
+      status: SpecResult['status'];
+      failedExpectations: { message: string }[];
+    }): void;
   }): void;
   execute(): Promise<unknown>;
 }

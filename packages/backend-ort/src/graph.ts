@@ -210,7 +210,7 @@ export class Graph {
   concat(xs: readonly Node[], axis: number): Node {
     const full = xs.filter((x) => !x.shape.includes(0));
     if (full.length === 1) return full[0]!;
-    const whole = cutFrom(full, axis);
+    const whole = full.length === 0 ? null : cutFrom(full, axis);
     if (whole !== null) return whole;
     const shape = [...xs[0]!.shape];
     shape[axis] = xs.reduce((sum, x) => sum + x.shape[axis]!, 0);

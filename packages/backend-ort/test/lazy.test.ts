@@ -27,7 +27,7 @@ describe('the lazy graph', () => {
     const [a, b] = [tf.exp(x), tf.exp(x)];
     expect(backend().graph.size).toBe(before + 1);
     expect(a.dataId).not.toBe(b.dataId);
-    const dead = tf.gather(x, tf.tensor1d([99], 'int32'));
+    const dead = tf.gather(x, tf.neg(tf.tensor1d([-99], 'int32')));
     dead.dispose();
     expect(a.dataSync()[0]).toBeCloseTo(Math.E, 6);
   });
@@ -59,7 +59,7 @@ describe('the lazy graph', () => {
 
   it('stays usable after a run that fails', () => {
     const x = tf.tensor1d([1, 2, 3]);
-    const bad = tf.gather(x, tf.tensor1d([99], 'int32'));
+    const bad = tf.gather(x, tf.neg(tf.tensor1d([-99], 'int32')));
     expect(() => bad.dataSync()).toThrow(/Gather/);
     bad.dispose();
     expect(tf.add(x, 1).dataSync()[2]).toBe(4);
@@ -69,7 +69,7 @@ describe('the lazy graph', () => {
     const x = tf.tensor1d([1]);
     expect(() => backend().readSync({})).toThrow(/disposed, or donated/);
     expect(() => backend().write(new Float32Array(2), [3], 'float32')).toThrow('ort write: wanted 3 values for [3], got 2');
-    expect(() => tf.complex(x, x)).toThrow(/Complex/);
+    expect(() => tf.engine().runKernel('Sin', { x: tf.complex(x, x) })).toThrow('ort Sin: wanted float32, int32 or bool, got complex64');
   });
 
   it('keeps neither tensors nor sessions of steps that are over', () => {

@@ -1,0 +1,64 @@
+import { createRequire } from 'node:module';
+import { hostReasons } from '../src/kernels/host.ts';
+import { count, type Outcome } from './compare.ts';
+
+const version = (name: string): string => (createRequire(import.meta.url)(`${name}/package.json`) as { version: string }).version;
+const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
+const table = (head: string[], rows: string[][]): string =>
+  [head, head.map(() => '---'), ...rows].map((row) => `| ${row.map(cell).join(' | ')} |`).join('\n');
+
+/** CONFORMANCE.md. */
+export function report(outcomes: readonly Outcome[]): string {
+  const { passed, failed, skipped } = count(outcomes);
+  const share = ((100 * passed) / outcomes.length).toFixed(2);
+  const wrong = outcomes.filter(({ status, passesOnCpu }) => status === 'failed' && passesOnCpu);
+  const open = outcomes.filter(({ status }) => status !== 'passed');
+  const groups = new Map<string, Outcome[]>();
+  for (const outcome of outcomes) groups.set(outcome.group, [...(groups.get(outcome.group) ?? []), outcome]);
+  const openRows = open.map(({ group, name, status, reason, message }) => [group, name, status, reason ?? message ?? '']);
+  const groupRows = [...groups].map(([group, list]) => {
+    const counts = count(list);
+    return [group, ...[counts.passed, counts.failed, counts.skipped].map(String)];
+  });
+  return `# Conformance
+
+TensorFlow.js's own test suite (\`@tensorflow/tfjs-core\` ${version('@tensorflow/tfjs')}, \`dist/tests.js\`) on this backend (ONNX Runtime
+${version('onnxruntime-node')}, CPU). Written by \`pnpm --filter @atelier/backend-ort conformance\`; \`test/conformance.test.ts\` runs the same suite and
+fails on any spec that does not pass and is not listed below with its reason.
+
+**${passed} of ${outcomes.length} specs pass (${share} %), ${failed} fail, ${skipped} are skipped.** Specs that pass on TensorFlow.js's \`cpu\` engine and fail here:
+${wrong.length}.
+
+## Specs that do not pass
+
+${table(['what', 'spec', 'outcome', 'reason'], openRows)}
+
+## Where results differ from \`cpu\` on purpose
+
+The suite does not ask for these; the package's own tests do.
+
+- Computed indices: an index out of range stops the evaluation of the graph (\`cpu\` throws when the kernel is called, which here is so only for
+  indices whose values are at hand). A negative index never counts from the end, as it would in ONNX.
+- Gradients of \`resizeBilinear\` and \`resizeNearestNeighbor\` keep to half-pixel centers, and have the shape of an oblong image; \`cpu\`'s don't.
+- The gradient of \`maxPool3d\` goes to the winner also in windows that are not cubes; \`cpu\` takes the height of a window for its width.
+- \`image.transform\` maps every image of a batch; \`cpu\` stops after the first.
+- \`einsum\` sums away an axis that one of two tensors has alone; \`cpu\` keeps it.
+- Complex tensors broadcast against complex scalars; \`cpu\` gives NaN.
+- \`fft\` of a length with a prime factor above 4096 is refused.
+- The gradient of \`avgPool\` divides by the whole window at padded borders, as \`cpu\`'s does, although the mean does not count padding.
+
+## Kernels on the host
+
+These evaluate what is pending, read their inputs and run \`cpu\`'s kernel. Inside a compiled function each throws a sentence with its name.
+So does every kernel on strings, which never enter a graph.
+
+${table(
+  ['kernel', 'why'],
+  Object.entries(hostReasons).map(([name, reason]) => [name, reason]),
+)}
+
+## Every group
+
+${table(['what', 'passed', 'failed', 'skipped'], groupRows)}
+`;
+}
