@@ -6,7 +6,7 @@ describe("TensorFlow.js's own suite", () => {
   let outcomes: Outcome[];
   beforeAll(async () => {
     outcomes = compare(await runInChild('cpu'), await runInChild('ort'));
-  });
+  }, 180_000);
 
   it('passes on ort but for the specs that are listed with a reason', () => {
     const unexplained = outcomes.filter(({ status, reason }) => status !== 'passed' && reason === undefined);

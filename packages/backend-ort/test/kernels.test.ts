@@ -258,3 +258,12 @@ describe('zero-sized tensors', () => {
     await expectAgreement((x, y) => tf.matMul(x, y, true, false), [empty, { data: [], shape: [0, 2] }]);
   });
 });
+
+describe('far from zero', () => {
+  it('the tangent keeps its digits next to its poles and at large arguments', () =>
+    expectAgreement(
+      (x) => tf.div(tf.tan(x), tf.add(1, tf.abs(tf.tan(x)))),
+      [{ data: [1.5707, 1.57079, -1.5708, 4.712, 1e5, -3e6, 12345.678, 0, 1e-30], shape: [9] }],
+      1e-6,
+    ));
+});
