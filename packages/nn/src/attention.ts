@@ -1,8 +1,12 @@
-import { dims, tf, type Tensor } from '@atelier/tensor';
+import { dims, engineName, tf, type Tensor } from '@atelier/tensor';
 import { softmax } from './activation.ts';
 import { checkNumber } from './check.ts';
 import { sumLast } from './derivative.ts';
 import { linear, type LinearParams } from './linear.ts';
+import { inPieces } from './pieces.ts';
+
+/** Bytes of logits that are worked on at a time: softmax and the second product find them in cache, and no T × T tensor lies in memory. */
+const LOGIT_BYTES = 16 * 2 ** 20;
 
 export type AttentionOptions = {
   /**
@@ -22,7 +26,11 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, { mask, scale }: Atte
   if (scale !== undefined) checkNumber('attention: scale', scale);
   const factor = scale ?? d ** -0.5;
   const bias = mask === undefined ? null : logitBias(mask, [B, K, T, S]);
-  if (bias === null) return maskless(q, k, v, factor);
+  if (bias === null) {
+    const rows = Math.max(1, Math.floor(LOGIT_BYTES / (4 * B * K * S)));
+    const count = engineName() === 'ort' ? Math.ceil(T / rows) : 1;
+    return inPieces([q], count, 2, (queries) => maskless(queries!, k, v, factor)); // -> [B, K, T, e]
+  }
   const logits = tf.mul(tf.matMul(q, k, false, true), factor); // -> [B, K, T, S]
   return tf.matMul(softmax(tf.add(logits, bias)), v); // -> [B, K, T, e]
 }

@@ -116,7 +116,7 @@ export function ditBlocks(
   const { B, T } = dims<'B' | 'T'>(tokens, 'B T D', 'ditBlocks: tokens');
   const vectors = blocks.flatMap((block) => modulation(block.adaLN_modulation[1], condition, 6, 'ditBlocks'));
   const widest = Math.max(0, ...blocks.map((block) => block.mlp.fc1.weight.shape[0]!));
-  return inPieces([tokens, ...vectors], pieceCount(B, 4 * T * widest), (piece, ...parts) =>
+  return inPieces([tokens, ...vectors], pieceCount(B, 4 * T * widest), 0, (piece, ...parts) =>
     blocks.reduce(
       (x, block, layer) => modulatedBlock(block, x, parts.slice(6 * layer, 6 * layer + 6), (u) => attend(block, u, layer)),
       piece!,

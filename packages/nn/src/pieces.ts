@@ -16,13 +16,13 @@ export function pieceCount(B: number, bytes: number): number {
 export const pieceSizes = (total: number, count: number): number[] =>
   Array.from({ length: count }, (_, i) => Math.floor(((i + 1) * total) / count) - Math.floor((i * total) / count));
 
-/** `f` on each piece of the first axis of all `xs`, the results side by side again. */
-export function inPieces(xs: readonly Tensor[], count: number, f: (...pieces: Tensor[]) => Tensor): Tensor {
+/** `f` on each piece of an axis of all `xs`, the results side by side again along that axis. */
+export function inPieces(xs: readonly Tensor[], count: number, axis: number, f: (...pieces: Tensor[]) => Tensor): Tensor {
   if (count === 1) return f(...xs);
-  const sizes = pieceSizes(xs[0]!.shape[0]!, count);
-  const split = xs.map((x) => tf.split(x, sizes, 0));
+  const sizes = pieceSizes(xs[0]!.shape[axis]!, count);
+  const split = xs.map((x) => tf.split(x, sizes, axis));
   return tf.concat(
     sizes.map((_, i) => f(...split.map((parts) => parts[i]!))),
-    0,
+    axis,
   );
 }
