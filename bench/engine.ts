@@ -1,7 +1,7 @@
 /**
  * `pnpm bench engine`: the engine at work on models from tiny to medium, against PyTorch's best and TensorFlow.js's own engines, in turns and
  * from the same weights; how much of the rate of a 1024³ matrix product each work reaches; and peak memory. Our figure is the compiled call
- * with everything in it, results read.
+ * with everything in it.
  */
 import { fileURLToPath } from 'node:url';
 import { useEngine } from '@atelier/tensor';

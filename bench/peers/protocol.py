@@ -17,6 +17,7 @@ import statistics
 import struct
 import sys
 import time
+import types
 from typing import Callable
 
 import torch
@@ -125,9 +126,13 @@ def best_threads(step: Step, name: str, ms: float, seconds: float) -> tuple[Step
     return variants[best], best, rates
 
 
-def compiled(f: Callable) -> Callable:
-    """torch.compile for shapes that never change; fails at its first call where there is no compiler or a graph would break."""
-    return torch.compile(f, dynamic=False, fullgraph=True)
+def compiled(f: Callable, whole: bool = True) -> Callable:
+    """torch.compile for shapes that never change; fails at its first call where there is no compiler or, if `whole`, a graph would break."""
+    # Dynamo keeps compilations by code object and tries the conditions of each in turn at every call. A code object of its own keeps a variant
+    # from paying for the others made by the same line.
+    own = types.FunctionType(f.__code__.replace(), f.__globals__, f.__name__, f.__defaults__, f.__closure__)
+    own.__kwdefaults__ = f.__kwdefaults__
+    return torch.compile(own, dynamic=False, fullgraph=whole)
 
 
 def load_safetensors(path: str) -> dict[str, torch.Tensor]:

