@@ -28,7 +28,7 @@ const tangentClaims = (['points', 'images'] as const).flatMap((where) =>
         published: publishedTangents[name],
         how: `ratio of the distance with ${tangent} to the one with (v, 0, 1), one step; the least of the repetitions; ${where === 'points' ? onPoints : onImages}`,
         bound: { atLeast: 3 },
-        presets: ['full'],
+        presets: where === 'points' ? ['full'] : ['full', 'paper'],
       };
     }),
 );
@@ -96,7 +96,7 @@ export const claims: readonly ClaimDefinition[] = [
     published: 'FID 61.06 against 328.91 (5.4 times)',
     how: `ratio MeanFlow to flow matching, one step each; ${onImages}`,
     bound: { atMost: 0.2 },
-    presets: ['start', 'full', 'mnist'],
+    presets: ['start', 'full', 'mnist', 'paper'],
   },
   {
     id: 'images-many-steps',
@@ -105,7 +105,7 @@ export const claims: readonly ClaimDefinition[] = [
     published: 'FID 61.06 in 1 step against 58.9 of SiT-B/4 in 250 steps',
     how: `ratio MeanFlow in one step to flow matching in 32; ${onImages}`,
     bound: { atMost: 2.5 },
-    presets: ['full', 'mnist'],
+    presets: ['full', 'mnist', 'paper'],
   },
   {
     id: 'images-class-share',
@@ -114,7 +114,7 @@ export const claims: readonly ClaimDefinition[] = [
     published: 'FID alone is published',
     how: 'share of samples that a classifier trained on the true images puts into their class, MeanFlow in one step over flow matching in 32',
     bound: { atLeast: 0.9 },
-    presets: ['start', 'full', 'mnist'],
+    presets: ['start', 'full', 'mnist', 'paper'],
   },
   {
     id: 'images-cost',
@@ -123,7 +123,7 @@ export const claims: readonly ClaimDefinition[] = [
     published: '0.052 s against 0.045 s (1.16 times, TPU, r < t in 25 % of the rows)',
     how: 'ratio of the median times of a step; the JVP is computed for the rows with r < t alone, so about 1 + their share is expected',
     bound: { atMost: 2.5 },
-    presets: ['start', 'full', 'mnist'],
+    presets: ['start', 'full', 'mnist', 'paper'],
   },
   {
     id: 'images-judge',
@@ -141,7 +141,7 @@ export const claims: readonly ClaimDefinition[] = [
     published: 'FID 61.06 without, 20.15 at ω = 2 (class consistency is not published)',
     how: "share of one-step samples in their class at ω' = 2, the lesser of κ = 0 and κ = 0.5, less the share without guidance",
     bound: { atLeast: 0 },
-    presets: ['full'],
+    presets: ['full', 'paper'],
   },
   {
     id: 'images-guidance-mixing',
@@ -150,7 +150,7 @@ export const claims: readonly ClaimDefinition[] = [
     published: "FID 20.15 at κ = 0 and 19.15 at κ = 0.5, both at ω' = 2",
     how: "difference of the shares of one-step samples in their class between κ = 0 and κ = 0.5 at ω' = 2",
     bound: { atMost: 0.03 },
-    presets: ['full'],
+    presets: ['full', 'paper'],
   },
   ...tangentClaims,
   outOfReach(

@@ -4,7 +4,7 @@ import { classShare, predictedClasses } from '@atelier/metrics';
 import { compile, disposeTree, tf, treeMap, valueAndGrad, type Rng, type Tensor } from '@atelier/tensor';
 import { trainLoop } from '../src/train-loop.ts';
 import type { Json, RunContext } from '../src/experiment.ts';
-import type { Images } from './config.ts';
+import type { Config } from './config.ts';
 
 /** Two convolutions of stride 2 and two linear layers; weights [out, in, 3, 3] and [out, in]. */
 export type ClassifierParams = { conv1: LinearParams; conv2: LinearParams; fc1: LinearParams; fc2: LinearParams };
@@ -41,7 +41,11 @@ export function classify(params: ClassifierParams, x: Tensor): { features: Tenso
 }
 
 /** Trains a classifier on the true images and averages its weights. */
-export async function trainClassifier(context: RunContext, train: ImageSet, settings: Images['classifier']): Promise<ClassifierParams> {
+export async function trainClassifier(
+  context: RunContext<Config>,
+  train: ImageSet,
+  settings: Config['images']['classifier'],
+): Promise<ClassifierParams> {
   const { steps, batch: B } = settings;
   const rng = context.rng.child('classifier');
   const cursor = batches(train, B, rng.child('order'));
@@ -55,6 +59,7 @@ export async function trainClassifier(context: RunContext, train: ImageSet, sett
     context,
     name: 'classifier',
     steps,
+    every: { checkpointSeconds: context.config.checkpointSeconds },
     cursor: {
       state: () => cursor.state() as unknown as Json,
       restore: (state) => cursor.restore(state as unknown as ReturnType<typeof cursor.state>),

@@ -1,3 +1,4 @@
+import { GLYPH_FACES } from '@atelier/datasets';
 import { wrongTangents } from '@atelier/meanflow';
 import { z } from 'zod';
 
@@ -74,30 +75,59 @@ const pointsSchema = (defaults: { width: number; depth: number; training: Traini
     .prefault({});
 export type Points = z.output<ReturnType<typeof pointsSchema>>;
 
-const imagesSchema = z.strictObject({
-  data: z.enum(['shapes', 'glyphs', 'mnist', 'fashion-mnist']).default('shapes'),
-  /** Classes and side of glyph images. */
-  characters: z.string().default('0123456789'),
-  size: count.default(16),
-  /** How many images are drawn for training, where they are drawn (shapes and glyphs). */
-  drawn: count.default(50_000),
-  network: z
-    .strictObject({ patchSize: count.default(2), width: count.default(64), depth: count.default(3), heads: count.default(4) })
-    .prefault({}),
-  training: trainingSchema({ ...plain, batch: 64, b2: 0.95, p: 1 }),
-  /** Probability of the null label. */
-  classDrop: share.default(0.1),
-  /** MeanFlow networks trained with guidance, beside the one without: scale ω and mixing κ each. */
-  guidance: z.array(z.strictObject({ omega: z.number(), kappa: z.number().lt(1) })).default([]),
-  tangents: tangents.default([]),
-  classifier: z
-    .strictObject({ steps: count.default(800), batch: count.default(128), learningRate: z.number().positive().default(2e-3) })
-    .prefault({}),
-  samples: z.int().min(2).default(4096),
-  manySteps: count.default(32),
-  /** Steps between two pictures of samples. */
-  watch: count.default(500),
-});
+/** Side of the square images of each data set; that of glyphs is a key. */
+const SIDES = { shapes: 8, mnist: 28, 'fashion-mnist': 28, cifar10: 32 } as const;
+
+const imagesSchema = z
+  .strictObject({
+    /** `shapes` and `glyphs` are drawn; the others are read from ATELIER_DATA, or downloaded. */
+    data: z.enum(['shapes', 'glyphs', 'mnist', 'fashion-mnist', 'cifar10']).default('shapes'),
+    /** Letters and digits drawn from fonts: one class a character, under the random affine maps of the data set. */
+    glyphs: z
+      .strictObject({
+        characters: z
+          .string()
+          .regex(/^[A-Za-z0-9]+$/, 'wanted letters and digits only')
+          .refine((text) => new Set(text).size === text.length, 'wanted each character once')
+          .default('0123456789'),
+        faces: z
+          .array(z.enum(GLYPH_FACES))
+          .min(1)
+          .default([...GLYPH_FACES]),
+        size: z.int().min(4).max(512).default(16),
+        rotation: z.number().min(0).max(180).default(12),
+        shear: z.number().min(0).max(1).default(0.15),
+        stretch: z.number().min(0).max(0.5).default(0.1),
+        shift: z.number().min(0).max(0.5).default(0.06),
+      })
+      .prefault({}),
+    /** How many images are drawn for training, where they are drawn. */
+    drawn: count.default(50_000),
+    network: z
+      .strictObject({ patchSize: count.default(2), width: count.default(64), depth: count.default(3), heads: count.default(4) })
+      .prefault({}),
+    training: trainingSchema({ ...plain, batch: 64, b2: 0.95, p: 1 }),
+    /** Probability of the null label. */
+    classDrop: share.default(0.1),
+    /** MeanFlow networks trained with guidance, beside the one without: scale ω and mixing κ each. */
+    guidance: z.array(z.strictObject({ omega: z.number(), kappa: z.number().lt(1) })).default([]),
+    tangents: tangents.default([]),
+    classifier: z
+      .strictObject({ steps: count.default(800), batch: count.default(128), learningRate: z.number().positive().default(2e-3) })
+      .prefault({}),
+    samples: z.int().min(2).default(4096),
+    manySteps: count.default(32),
+    /** Steps between two pictures of samples. */
+    watch: count.default(500),
+  })
+  .superRefine(({ data, glyphs, network: { patchSize, width, heads } }, check) => {
+    const refuse = (key: string, message: string): void => check.addIssue({ code: 'custom', path: ['network', key], message });
+    const side = data === 'glyphs' ? glyphs.size : SIDES[data];
+    if (side % patchSize !== 0) refuse('patchSize', `wanted a divisor of ${side}, the side of the images`);
+    if (width % 4 !== 0) refuse('width', 'wanted a multiple of 4');
+    if (width % heads !== 0) refuse('heads', `wanted a divisor of the width ${width}`);
+  })
+  .prefault({});
 export type Images = z.output<typeof imagesSchema>;
 
 /** The parts of the experiment, in the order in which they run. */
@@ -119,6 +149,8 @@ export const configSchema = z.strictObject({
   }),
   /** Two-dimensional densities; checkerboard and ring. */
   points: pointsSchema({ width: 128, depth: 3, training: plain }),
-  images: imagesSchema.prefault({}),
+  images: imagesSchema,
+  /** Seconds between two checkpoints of a network in training; 0 writes one after every step. */
+  checkpointSeconds: z.number().min(0).default(30),
 });
 export type Config = z.output<typeof configSchema>;

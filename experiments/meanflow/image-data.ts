@@ -1,4 +1,4 @@
-import { fashionMnist, glyphs, mnist, shapes, slice, type ImageSet } from '@atelier/datasets';
+import { cifar10, fashionMnist, glyphs, mnist, shapes, slice, type ImageSet } from '@atelier/datasets';
 import type { Rng } from '@atelier/tensor';
 import { StopError } from '../src/errors.ts';
 import type { Images } from './config.ts';
@@ -9,22 +9,23 @@ export type ImageData = { readonly train: ImageSet; readonly reference: ImageSet
 /** @throws StopError naming what is missing and what would help. */
 export async function loadImages(config: Images, rng: Rng): Promise<ImageData> {
   try {
-    return config.data === 'shapes' || config.data === 'glyphs' ? drawImages(config, rng) : await readImages(config);
+    if (config.data === 'shapes' || config.data === 'glyphs') return drawImages(config, rng);
+    return await readImages({ mnist, 'fashion-mnist': fashionMnist, cifar10 }[config.data], config.samples);
   } catch (error) {
     throw new StopError((error as Error).message, { cause: error });
   }
 }
 
-function drawImages({ data, drawn, samples, characters, size }: Images, rng: Rng): ImageData {
+function drawImages({ data, drawn, samples, glyphs: options }: Images, rng: Rng): ImageData {
   const draw = (name: string, count: number): ImageSet =>
-    data === 'shapes' ? shapes(rng.child(name), count) : glyphs(rng.child(name), count, { characters, size });
+    data === 'shapes' ? shapes(rng.child(name), count) : glyphs(rng.child(name), count, options);
   return { train: draw('train', drawn), reference: draw('reference', samples), second: draw('second', samples) };
 }
 
-async function readImages({ data, samples }: Images): Promise<ImageData> {
-  const read = data === 'mnist' ? mnist : fashionMnist;
+async function readImages(read: (split: 'train' | 'test') => Promise<ImageSet>, samples: number): Promise<ImageData> {
   const [train, reference] = [await read('train'), await read('test')];
-  if (samples > reference.count)
-    throw new StopError(`meanflow: 'images.samples': wanted at most the ${reference.count} images of the test set, got ${samples}`);
+  const fewer = Math.min(train.count, reference.count);
+  if (samples > fewer)
+    throw new Error(`meanflow: 'images.samples': wanted at most ${fewer}, for that many true images are there, got ${samples}`);
   return { train, reference, second: slice(train, 0, samples) };
 }

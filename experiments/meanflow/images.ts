@@ -2,7 +2,6 @@ import { batches, imageSize, type ImageSet } from '@atelier/datasets';
 import { initMeanFlowDiT, meanFlowDiT, wrongTangents } from '@atelier/meanflow';
 import { ditConfig, ditParameterCount, parseConfig, type DiTParams } from '@atelier/nn';
 import { disposeTree, tf, type Tree } from '@atelier/tensor';
-import { StopError } from '../src/errors.ts';
 import type { Json, RunContext } from '../src/experiment.ts';
 import { accuracy, makeJudge, trainClassifier } from './classifier.ts';
 import type { Config, TangentName } from './config.ts';
@@ -156,18 +155,7 @@ export async function runImages(context: RunContext<Config>): Promise<ImageFindi
 
 function ditFor({ network }: Config['images'], set: ImageSet): Network<DiTParams> & { parameters: number } {
   const settings = { ...network, inChannels: set.channels, numClasses: set.classes, interval: true };
-  for (const side of ['height', 'width'] as const) {
-    if (set[side] % network.patchSize !== 0)
-      throw new StopError(
-        `meanflow: 'images.network.patchSize': wanted a divisor of the image's ${side} ${set[side]}, got ${network.patchSize}`,
-      );
-  }
-  let config: ReturnType<typeof parseConfig<typeof ditConfig>>;
-  try {
-    config = parseConfig(ditConfig, settings, `meanflow: 'images.network'`);
-  } catch (error) {
-    throw new StopError((error as Error).message, { cause: error });
-  }
+  const config = parseConfig(ditConfig, settings, 'meanflow: images.network');
   return {
     parameters: ditParameterCount(config),
     init: (rng) => initMeanFlowDiT(rng, config),

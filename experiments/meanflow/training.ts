@@ -4,7 +4,7 @@ import { adamW, constant, cosine, emaUpdate, emaWarmUp, linearDecay, warmUp, typ
 import { disposeTree, tf, treeMap, valueAndGrad, type Rng, type Tensor, type Tree } from '@atelier/tensor';
 import { trainLoop } from '../src/train-loop.ts';
 import type { Resumable, RunContext } from '../src/experiment.ts';
-import type { Training } from './config.ts';
+import type { Config, Training } from './config.ts';
 
 /** A network as initial parameters and a function N_θ(z; t, h; y) of them. */
 export interface Network<P extends Tree> {
@@ -25,7 +25,7 @@ export interface Variant {
 }
 
 export interface FlowTraining<P extends Tree> {
-  readonly context: RunContext;
+  readonly context: RunContext<Config>;
   readonly network: Network<P>;
   readonly variant: Variant;
   readonly settings: Training;
@@ -113,7 +113,8 @@ export async function trainFlow<P extends Tree>(training: FlowTraining<P>): Prom
         metrics: { loss, ...aux },
       };
     },
-    ...(watch && { every: { watch: watch.every }, watch: (state: State<P>, step: number) => watch.show(state.average, step) }),
+    every: { checkpointSeconds: context.config.checkpointSeconds, ...(watch && { watch: watch.every }) },
+    ...(watch && { watch: (state: State<P>, step: number) => watch.show(state.average, step) }),
   });
   disposeTree([state.params, state.optimizer]);
   return { average: state.average, msPerStep };
