@@ -1,0 +1,63 @@
+import { tf, type Tensor } from './tf.ts';
+
+/**
+ * Sums of products by index letters, `einsum('bqd,bkd->bqk', q, k)`, with a gradient, which `tf.einsum` lacks. One or two tensors; a letter may stand
+ * once in each; letters that the result does not name are summed over.
+ *
+ * The gradient to one tensor is the same kind of sum over the cotangent and the other tensor, so it can be differentiated again.
+ * @throws Error for an equation of another form, and where sizes do not agree
+ */
+export function einsum(equation: string, ...xs: Tensor[]): Tensor {
+  const { inputs, output } = parse(equation, xs);
+  const custom = tf.customGrad((...args) => {
+    const save = args.pop() as unknown as (tensors: Tensor[]) => void;
+    const tensors = args as unknown as Tensor[];
+    save(tensors);
+    return {
+      value: tf.einsum(equation, ...tensors),
+      gradFunc: ((dy: Tensor, saved: Tensor[]) => saved.map((x, i) => pullback(dy, output, saved, inputs, i, x))) as never,
+    };
+  });
+  return custom(...xs);
+}
+
+/** dL/dx_i: the cotangent times the other tensor, summed to the letters of x_i; letters of x_i that nothing else names are spread out. */
+function pullback(dy: Tensor, output: string, saved: Tensor[], inputs: string[], i: number, x: Tensor): Tensor {
+  const wanted = inputs[i]!;
+  const others = saved.flatMap((other, k) => (k === i ? [] : [{ other, letters: inputs[k]! }]));
+  const known = output + others.map(({ letters }) => letters).join('');
+  const kept = [...wanted].filter((letter) => known.includes(letter)).join('');
+  const product = einsum(
+    `${[output, ...others.map(({ letters }) => letters)].join(',')}->${kept}`,
+    dy,
+    ...others.map(({ other }) => other),
+  );
+  const shape = [...wanted].map((letter, axis) => (kept.includes(letter) ? x.shape[axis]! : 1));
+  return tf.broadcastTo(tf.reshape(product, shape), x.shape);
+}
+
+function parse(equation: string, xs: Tensor[]): { inputs: string[]; output: string } {
+  const match = /^([a-zA-Z]*)(?:,([a-zA-Z]*))?->([a-zA-Z]*)$/.exec(equation.replaceAll(' ', ''));
+  if (match === null) throw new Error(`einsum: equation: wanted the form 'ab,bc->ac' with one or two tensors, got '${equation}'`);
+  const inputs = match[2] === undefined ? [match[1]!] : [match[1]!, match[2]];
+  const output = match[3]!;
+  if (xs.length !== inputs.length) throw new Error(`einsum: '${equation}' wanted ${inputs.length} tensors, got ${xs.length}`);
+  const sizes = new Map<string, number>();
+  inputs.forEach((letters, i) => {
+    const { shape } = xs[i]!;
+    if (new Set(letters).size !== letters.length)
+      throw new Error(`einsum: '${equation}' wanted each letter once in a tensor, got '${letters}'`);
+    if (letters.length !== shape.length)
+      throw new Error(`einsum: '${equation}' wanted ${letters.length} axes for tensor ${i}, got shape [${shape}]`);
+    [...letters].forEach((letter, axis) => {
+      const known = sizes.get(letter) ?? shape[axis]!;
+      if (known !== shape[axis])
+        throw new Error(`einsum: '${equation}' wanted size ${known} for '${letter}' of tensor ${i}, got ${shape[axis]}`);
+      sizes.set(letter, known);
+    });
+  });
+  if (new Set(output).size !== output.length || [...output].some((letter) => !sizes.has(letter))) {
+    throw new Error(`einsum: '${equation}' wanted each letter of the result once and in a tensor, got '${output}'`);
+  }
+  return { inputs, output };
+}
