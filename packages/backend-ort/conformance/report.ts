@@ -39,7 +39,8 @@ The suite does not ask for these; the package's own tests do.
 
 - Computed indices: an index out of range stops the evaluation of the graph (\`cpu\` throws when the kernel is called, which here is so only for
   indices whose values are at hand). A negative index never counts from the end, as it would in ONNX.
-- Gradients of \`resizeBilinear\` and \`resizeNearestNeighbor\` keep to half-pixel centers, and have the shape of an oblong image; \`cpu\`'s don't.
+- Gradients of \`resizeBilinear\` and \`resizeNearestNeighbor\` keep to half-pixel centers, and have the shape of an oblong image; \`cpu\`'s don't, and the
+  nearest one's never ends on an image one pixel wide under \`alignCorners\`.
 - The gradient of \`maxPool3d\` goes to the winner also in windows that are not cubes; \`cpu\` takes the height of a window for its width.
 - \`image.transform\` maps every image of a batch; \`cpu\` stops after the first.
 - \`einsum\` sums away an axis that one of two tensors has alone; \`cpu\` keeps it.

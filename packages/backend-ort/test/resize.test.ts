@@ -26,6 +26,8 @@ for (const kind of ['bilinear', 'nearest'] as const) {
     it('agrees in the gradient of square images', () =>
       fc.assert(
         fc.asyncProperty(size, size, fc.boolean(), async (from, to, align) => {
+          // TensorFlow.js's `cpu` engine never ends on one aligned pixel: it takes infinitely many steps of 0.
+          if (from === 1 && align) return;
           await expectAgreement(
             (x) => tf.grad((y: Tensor) => tf.sum(tf.square(resizers[kind](y as never, [to, to], align))))(x),
             [sample([1, from, from, 2], 2)],
