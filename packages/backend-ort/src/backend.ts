@@ -91,9 +91,8 @@ export class OrtBackend extends tf.KernelBackend {
           'compile: the function reads the value of a tensor; a compiled function is traced without values, so return the tensor and read it outside',
         );
       }
-      this.flush();
     }
-    return node.data!.slice() as BackendValues;
+    return this.dataOf(node).slice() as BackendValues;
   }
 
   override async read(dataId: DataId): Promise<BackendValues> {
@@ -197,18 +196,31 @@ export class OrtBackend extends tf.KernelBackend {
       if (node !== null && node.data === undefined && node.op !== 'Input') pending.add(node);
       if (imag !== null && imag.data === undefined && imag.op !== 'Input') pending.add(imag);
     }
-    if (pending.size > 0) {
-      const outputs = [...pending];
-      const values = this.sessions.evaluate(outputs);
-      outputs.forEach((node, i) => {
-        node.op = 'Leaf';
-        node.inputs = [];
-        node.attributes = {};
-        node.data = values[i]!;
-      });
-    }
+    if (pending.size > 0) this.evaluate([...pending]);
     this.graph.forget();
     this.pendingBytes = 0;
+  }
+
+  /** A node's host data. When something else alive can't be computed, what this node needs is computed alone. */
+  private dataOf(node: Node): HostArray {
+    if (node.data === undefined) {
+      try {
+        this.flush();
+      } catch {
+        this.evaluate([node]);
+      }
+    }
+    return node.data!;
+  }
+
+  private evaluate(nodes: Node[]): void {
+    const values = this.sessions.evaluate(nodes);
+    nodes.forEach((node, i) => {
+      node.op = 'Leaf';
+      node.inputs = [];
+      node.attributes = {};
+      node.data = values[i]!;
+    });
   }
 
   // --- what `compile` asks of it ------------------------------------------------------------------------------------------------
@@ -233,8 +245,7 @@ export class OrtBackend extends tf.KernelBackend {
   /** Host data of an argument of a compiled call. */
   hostData(dataId: DataId): HostArray {
     const node = this.storedNode(dataId);
-    if (node.data === undefined) this.flush();
-    return node.data!;
+    return this.dataOf(node);
   }
 
   /** An array for a compiled call's result, from the pool if one of that size was donated. */

@@ -89,7 +89,8 @@ export function createSession(model: Uint8Array, options: SessionOptions): Sessi
     interOpNumThreads: 1,
     executionMode: 'sequential',
     graphOptimizationLevel: options.optimize,
-    logSeverityLevel: 3,
+    // What goes wrong is thrown, and not printed as well.
+    logSeverityLevel: 4,
     ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
   });
   const wrap = (values: Record<string, HostValue>): Record<string, unknown> => {

@@ -65,6 +65,31 @@ describe('the lazy graph', () => {
     expect(tf.add(x, 1).dataSync()[2]).toBe(4);
   });
 
+  it('reads what can be computed beside something alive that cannot', () => {
+    const x = tf.tensor1d([1, 2, 3]);
+    const bad = tf.gather(x, tf.cast(tf.mul(x, 40), 'int32'));
+    const good = tf.add(x, 1);
+    expect(Array.from(good.dataSync())).toEqual([2, 3, 4]);
+    expect(() => bad.dataSync()).toThrow(/Gather/);
+    expect(tf.sum(good).dataSync()[0]).toBe(9);
+    bad.dispose();
+  });
+
+  it('serves a thousand Adam steps with a schedule from a handful of sessions', () => {
+    const w = tf.variable(tf.tensor1d([3, -2]));
+    const made = backend().sessions.created;
+    const adam = tf.train.adam(0.1);
+    for (let i = 0; i < 1000; i++) {
+      (adam as unknown as { learningRate: number }).learningRate = 0.1 * (1 - i / 1000);
+      adam.minimize(() => tf.sum(tf.square(w)));
+      if (i % 10 === 0) w.dataSync();
+    }
+    expect(Math.max(...w.dataSync().map(Math.abs))).toBeLessThan(1e-2);
+    expect(backend().sessions.created - made).toBeLessThan(8);
+    adam.dispose();
+    w.dispose();
+  });
+
   it('names a tensor that is gone, a shape that does not fit and a type that it does not have', () => {
     const x = tf.tensor1d([1]);
     expect(() => backend().readSync({})).toThrow(/disposed, or donated/);
