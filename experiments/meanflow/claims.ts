@@ -96,7 +96,7 @@ export const claims: readonly ClaimDefinition[] = [
     published: 'FID 61.06 against 328.91 (5.4 times)',
     how: `ratio MeanFlow to flow matching, one step each; ${onImages}`,
     bound: { atMost: 0.2 },
-    presets: ['start', 'full', 'mnist', 'paper'],
+    presets: ['smoke', 'start', 'full', 'mnist', 'paper'],
   },
   {
     id: 'images-many-steps',

@@ -27,9 +27,11 @@ export const GAUSSIAN_STD = 0.5;
 const densities = { gaussian: () => gaussian(GAUSSIAN_MEAN, GAUSSIAN_STD), checkerboard, ring };
 export type DensityName = keyof typeof densities;
 
-/** Trains flow matching, MeanFlow and the wrong tangents on a density, as often as `repeats` says, and draws the first repetition. */
+/** Trains flow matching, MeanFlow and, but on the ring, the wrong tangents on a density, as often as `repeats` says; draws the first repetition. */
 export async function runPoints(context: RunContext<Config>, part: DensityName): Promise<PointFindings[]> {
-  const config = part === 'gaussian' ? context.config.gaussian : context.config.points;
+  const { gaussian: one, points } = context.config;
+  // The ring shows how modes are met; the wrong tangents and their repetitions are decided on the checkerboard.
+  const config = { gaussian: one, checkerboard: points, ring: { ...points, tangents: [], repeats: 1 } }[part];
   const found: PointFindings[] = [];
   for (let repeat = 0; repeat < config.repeats; repeat++) found.push(await runOnce(context, part, config, repeat));
   return found;

@@ -3,10 +3,19 @@ import type { Config } from './config.ts';
 
 /** Steps and sizes by the time that is at hand; what a preset does not name is as in the full one. */
 export const presets = {
-  /** Under 60 s: the exactly solvable case, and a short run on the checkerboard. */
+  /** Under 60 s: the exactly solvable case, and short runs on the checkerboard and on 8 x 8 shapes. */
   smoke: {
-    parts: ['gaussian', 'checkerboard'],
-    points: { training: { steps: 1000 }, manySteps: 16 },
+    parts: ['gaussian', 'checkerboard', 'images'],
+    points: { training: { steps: 800 }, manySteps: 16 },
+    images: {
+      drawn: 5000,
+      network: { depth: 2 },
+      training: { steps: 800, batch: 32, learningRate: 4e-3, warmUp: 50, decay: 'cosine' },
+      classDrop: 0,
+      classifier: { steps: 200 },
+      samples: 1024,
+      watch: 400,
+    },
   },
   /** What `npm start` runs, under 4 minutes: letters drawn in one step, from fonts that come along. */
   start: {

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readSafetensors } from '@atelier/tensor/node';
 import { afterAll } from 'vitest';
+import type { Experiment } from '../src/experiment.ts';
 import { main } from '../src/main.ts';
 import { readMetrics } from '../src/metrics-file.ts';
 import { runIds } from '../src/run-folder.ts';
@@ -24,13 +25,14 @@ export interface Ended {
   readonly err: string;
 }
 
-/** The command line in a process of its own; `watch` gets the process and its output so far whenever there is more. */
+/** The command line in a process of its own; `watch` gets the process and its output so far whenever there is more; `cli` is a path from here. */
 export function inChild(
   words: readonly string[],
   runs: string,
   watch: (child: ChildProcess, out: string) => void = () => {},
+  cli = 'linear-regression-cli.ts',
 ): Promise<Ended> {
-  const script = join(dirname(fileURLToPath(import.meta.url)), 'linear-regression-cli.ts');
+  const script = join(dirname(fileURLToPath(import.meta.url)), cli);
   const child = spawn(process.execPath, ['--import', 'tsx', '--conditions=@atelier/source', script, ...words, '--runs', runs], {
     stdio: 'pipe',
   });
@@ -54,9 +56,14 @@ export function once(words: string, act: (child: ChildProcess) => void): (child:
 }
 
 /** The command line in this process. */
-export async function here(words: readonly string[], runs: string, signal: AbortSignal = new AbortController().signal): Promise<Ended> {
+export async function here(
+  words: readonly string[],
+  runs: string,
+  signal: AbortSignal = new AbortController().signal,
+  experiments: readonly Experiment[] = [linearRegression],
+): Promise<Ended> {
   let [out, err] = ['', ''];
-  const code = await main([...words, '--runs', runs], [linearRegression], {
+  const code = await main([...words, '--runs', runs], experiments, {
     out: { write: (text) => void (out += text) },
     err: { write: (text) => void (err += text) },
     signal,
