@@ -25,6 +25,9 @@ interface Entry {
 const MAX_PENDING_NODES = 20_000;
 const MAX_PENDING_BYTES = 2 ** 30;
 
+/** Memory of donated tensors that is kept for later results. */
+const MAX_POOLED_BYTES = 2 ** 29;
+
 /**
  * TensorFlow.js backend on ONNX Runtime. Kernels compute nothing: they make nodes. Reading a value evaluates every node that a live
  * tensor still holds, in one ONNX graph; nodes whose tensors were disposed never reach it.
@@ -56,7 +59,7 @@ export class OrtBackend extends tf.KernelBackend {
     const repeated = values === null ? 0 : repeatedValue(values as ArrayLike<number>);
     if (size > 1 && (repeated === 0 || repeated === 1)) return this.register(this.graph.fill(repeated, shape, type));
     // A copy: the caller may change its array before the lazy graph reads it.
-    const data = emptyArray(type, size);
+    const data = values === null ? emptyArray(type, size) : this.takeBuffer(type, size);
     if (values !== null) (data as Float32Array).set(values as unknown as Float32Array);
     const node = this.tracing > 0 ? this.graph.constant(data, shape, type) : this.graph.leaf(data, shape, type);
     return this.register(node);
@@ -253,6 +256,11 @@ export class OrtBackend extends tf.KernelBackend {
     return this.buffers.take(dtype, size) ?? emptyArray(dtype, size);
   }
 
+  /** Drops the kept memory of donated tensors: a compiled function that used it is gone. */
+  forgetBuffers(): void {
+    this.buffers.clear();
+  }
+
   /** Gives back the memory of a donated tensor that nothing else holds. */
   recycle(node: Node): void {
     if (node.op === 'Leaf' && node.owners === 0 && !node.shared && node.data !== undefined) this.buffers.give(node.dtype, node.data);
@@ -293,24 +301,38 @@ export class OrtBackend extends tf.KernelBackend {
   }
 }
 
-/** Arrays of donated tensors, kept by type and size for the next call's results. */
+/** Arrays of donated tensors, kept by type and size for the next batch and the next call's results; past the bound the sizes not asked for longest go first. */
 class BufferPool {
   private free = new Map<string, HostArray[]>();
   private bytes = 0;
 
   take(dtype: OnnxType, size: number): HostArray | undefined {
-    const found = this.free.get(`${dtype}${size}`)?.pop();
-    if (found !== undefined) this.bytes -= found.byteLength;
+    const key = `${dtype}${size}`;
+    const list = this.free.get(key);
+    const found = list?.pop();
+    if (list === undefined || found === undefined) return undefined;
+    this.free.delete(key);
+    if (list.length > 0) this.free.set(key, list);
+    this.bytes -= found.byteLength;
     return found;
   }
 
   give(dtype: OnnxType, data: HostArray): void {
-    if (this.bytes + data.byteLength > MAX_PENDING_BYTES) return;
     const key = `${dtype}${data.length}`;
-    const list = this.free.get(key);
-    if (list === undefined) this.free.set(key, [data]);
-    else list.push(data);
+    const list = this.free.get(key) ?? [];
+    list.push(data);
+    this.free.set(key, list);
     this.bytes += data.byteLength;
+    for (const [oldest, arrays] of this.free) {
+      if (this.bytes <= MAX_POOLED_BYTES) break;
+      for (const array of arrays) this.bytes -= array.byteLength;
+      this.free.delete(oldest);
+    }
+  }
+
+  clear(): void {
+    this.free.clear();
+    this.bytes = 0;
   }
 }
 

@@ -46,7 +46,10 @@ export class CompiledGraph {
     });
     this.model = computed.length === 0 ? null : lower(order, computed, name, true);
     this.threads = threadsFor(workOf(order), backend.options.threads);
-    this.session = this.model === null ? null : createSession(this.model, { ...backend.options, threads: this.threads, optimize: 'all' });
+    this.session =
+      this.model === null
+        ? null
+        : createSession(this.model, { ...backend.options, threads: this.threads, optimize: 'all', keepMemory: true });
   }
 
   /** The bytes of an `.onnx` file, which any ONNX Runtime runs. */
@@ -113,6 +116,7 @@ export class CompiledGraph {
 
   dispose(): void {
     this.session?.dispose();
+    this.backend.forgetBuffers();
   }
 }
 

@@ -26,6 +26,8 @@ export interface HostValue {
 export interface SessionOptions extends RuntimeOptions {
   /** How much ONNX Runtime rewrites the graph before its first run. */
   optimize: 'basic' | 'all';
+  /** Whether the session keeps the memory of a run for the next one. */
+  keepMemory: boolean;
   /** Path prefix of a profile file that the session writes when it ends. */
   profile?: string;
 }
@@ -89,6 +91,7 @@ export function createSession(model: Uint8Array, options: SessionOptions): Sessi
     interOpNumThreads: 1,
     executionMode: 'sequential',
     graphOptimizationLevel: options.optimize,
+    enableCpuMemArena: options.keepMemory,
     // What goes wrong is thrown, and not printed as well.
     logSeverityLevel: 4,
     ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),

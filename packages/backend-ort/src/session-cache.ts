@@ -8,7 +8,7 @@ const SMALL_WORK = 2e6;
 
 export const threadsFor = (work: number, threads: number): number => (work < SMALL_WORK ? 1 : threads);
 
-/** Sessions by the structure of their graph, the least recently used dropped first. */
+/** Sessions by the structure of their graph, the least recently used dropped first. There may be many, so none keeps the memory of its runs. */
 export class SessionCache {
   private sessions = new Map<string, Session>();
   private readonly options: RuntimeOptions;
@@ -47,7 +47,7 @@ export class SessionCache {
     let session = this.sessions.get(key);
     if (session === undefined) {
       const threads = threadsFor(workOf(order), this.options.threads);
-      session = createSession(lower(order, outputs, 'atelier', false), { ...this.options, threads, optimize: 'basic' });
+      session = createSession(lower(order, outputs, 'atelier', false), { ...this.options, threads, optimize: 'basic', keepMemory: false });
       this.created++;
     } else this.sessions.delete(key);
     this.sessions.set(key, session);
