@@ -158,10 +158,19 @@ export class OrtBackend extends tf.KernelBackend {
     return 1e-7;
   }
 
+  /** Frees the sessions. Tensors keep their values, so that another backend can take them over. */
   override dispose(): void {
+    for (const { node, imag } of this.entries.values()) {
+      for (const part of [node, imag]) {
+        if (part === null || part.data !== undefined || part.op === 'Input') continue;
+        try {
+          this.dataOf(part);
+        } catch {
+          // It can't be computed, and whoever reads it is told so.
+        }
+      }
+    }
     this.sessions.dispose();
-    this.entries.clear();
-    this.graph.forget();
   }
 
   // --- what kernels ask of it ---------------------------------------------------------------------------------------------------
@@ -291,7 +300,7 @@ export class OrtBackend extends tf.KernelBackend {
 
   private entry(dataId: DataId): Entry {
     let entry = this.entries.get(dataId);
-    if (entry === undefined && tf.engine().state.tensorInfo.has(dataId)) {
+    if (entry === undefined && (tf.engine().state.tensorInfo.get(dataId)?.backend ?? this) !== this) {
       // The tensor lives on another backend.
       tf.engine().moveData(this, dataId);
       entry = this.entries.get(dataId);

@@ -85,17 +85,19 @@ export function runtimeOptions(options: Partial<RuntimeOptions> = {}): RuntimeOp
 export function createSession(model: Uint8Array, options: SessionOptions): Session {
   const { native, Tensor } = runtime();
   const session = new native.binding.InferenceSession();
-  session.loadModel(model.buffer, model.byteOffset, model.byteLength, {
-    executionProviders: [options.device],
-    intraOpNumThreads: options.threads,
-    interOpNumThreads: 1,
-    executionMode: 'sequential',
-    graphOptimizationLevel: options.optimize,
-    enableCpuMemArena: options.keepMemory,
-    // What goes wrong is thrown, and not printed as well.
-    logSeverityLevel: 4,
-    ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
-  });
+  told(`ort: no session on device '${options.device}'`, () =>
+    session.loadModel(model.buffer, model.byteOffset, model.byteLength, {
+      executionProviders: [options.device],
+      intraOpNumThreads: options.threads,
+      interOpNumThreads: 1,
+      executionMode: 'sequential',
+      graphOptimizationLevel: options.optimize,
+      enableCpuMemArena: options.keepMemory,
+      // What goes wrong is thrown, and not printed as well.
+      logSeverityLevel: 4,
+      ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
+    }),
+  );
   const wrap = (values: Record<string, HostValue>): Record<string, unknown> => {
     const out: Record<string, unknown> = {};
     for (const name in values) {
@@ -106,11 +108,21 @@ export function createSession(model: Uint8Array, options: SessionOptions): Sessi
   };
   return {
     run(feeds, fetches) {
-      session.run(wrap(feeds), wrap(fetches), {});
+      told('ort: the graph did not run', () => session.run(wrap(feeds), wrap(fetches), {}));
     },
     dispose() {
       if (options.profile !== undefined) session.endProfiling();
       session.dispose();
     },
   };
+}
+
+/** ONNX Runtime's first sentence, behind where it was said: the rest is paths of the machine it was built on. */
+function told<T>(where: string, call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    const [first] = (error as Error).message.split('\n');
+    throw new Error(`${where}: ${first!.replace(/\/onnxruntime_src\/\S+ /g, '')}`);
+  }
 }

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { OrtBackend } from '../src/backend.ts';
 import { traceGraph } from '../src/compiled-graph.ts';
+import { registerOrt } from '../src/register.ts';
 import { tf } from '../src/tf.ts';
 import { useOrt, type Tensor } from './agree.ts';
 
@@ -55,6 +56,15 @@ describe('the lazy graph', () => {
     const x = tf.tensor1d([1, 4, 9]);
     await tf.setBackend('ort');
     expect(Array.from(tf.sqrt(x).dataSync())).toEqual([1, 2, 3]);
+  });
+
+  it('keeps pending and computed tensors when the engine is set up anew', async () => {
+    const x = tf.tensor1d([1, 4, 9]);
+    const [read, pending] = [tf.sqrt(x), tf.neg(x)];
+    read.dataSync();
+    registerOrt({ threads: 1 });
+    await tf.setBackend('ort');
+    expect(Array.from(tf.add(read, pending).dataSync())).toEqual([0, -2, -6]);
   });
 
   it('stays usable after a run that fails', () => {
