@@ -6,6 +6,7 @@ import type { Json, RunContext } from '../src/experiment.ts';
 import { accuracy, makeJudge, trainClassifier } from './classifier.ts';
 import type { Config, TangentName } from './config.ts';
 import { loadImages } from './image-data.ts';
+import { distanceChart, type Distances } from './distance-chart.ts';
 import { floorScores, imageMeasure, imagesOf, type ImageMeasure, type ImageScores } from './image-measures.ts';
 import { classGrid, comparison } from './image-pictures.ts';
 import { drawSamples, type Method } from './sampling.ts';
@@ -139,6 +140,17 @@ export async function runImages(context: RunContext<Config>): Promise<ImageFindi
     'one-step',
     await classGrid(drawings[0]!, set, rng, `${name}: one evaluation of the network a sample`),
     'One-step samples of MeanFlow, not selected.',
+  );
+  const distances = (scores: ScoresBySteps): Distances =>
+    Object.fromEntries(Object.entries(scores).map(([steps, one]) => [steps, one.features]));
+  await context.figure(
+    'distances',
+    distanceChart(`${name}: Fréchet distance in random features`, {
+      meanFlow: distances(meanFlow),
+      flowMatching: distances(flowMatching),
+      floor: floor.features,
+    }),
+    'The dashed line is the distance between two sets of true images.',
   );
   judge.dispose();
   disposeTree([mf.average, fm.average, classifier] as Tree[]);

@@ -5,6 +5,7 @@ import { disposeTree, tf, type Rng } from '@atelier/tensor';
 import type { RunContext } from '../src/experiment.ts';
 import { scatterGrid, type ScatterPanel } from '../src/pictures/scatter-grid.ts';
 import type { Config, Points, TangentName } from './config.ts';
+import { distanceChart, type Distances } from './distance-chart.ts';
 import { drawSamples, type EvaluationNoise, type Method } from './sampling.ts';
 import { trainFlow, type Network, type Variant } from './training.ts';
 
@@ -108,6 +109,17 @@ async function runOnce(context: RunContext<Config>, part: DensityName, config: P
     ];
     const caption = `${density.name}: both networks have the same size, were trained on the same batches and start from the same noise.`;
     await context.figure(part, scatterGrid(panels, { title: density.name }), caption);
+    const distances = (scores: PointScoresBySteps): Distances =>
+      Object.fromEntries(Object.entries(scores).map(([steps, { energy }]) => [steps, energy]));
+    await context.figure(
+      `${part}-distances`,
+      distanceChart(`${density.name}: energy distance`, {
+        meanFlow: distances(meanFlow),
+        flowMatching: distances(flowMatching),
+        floor: floor.energy,
+      }),
+      'The dashed line is the distance between two sets of true samples.',
+    );
   }
   disposeTree([mf.average, fm.average]);
   return { floor, flowMatching, meanFlow, tangents, msPerStep: { flowMatching: fm.msPerStep, meanFlow: mf.msPerStep } };

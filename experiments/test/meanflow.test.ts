@@ -88,7 +88,7 @@ describe('the smoke preset', () => {
 
   it('enters only claims that the preset measures, and draws what was found', () => {
     expect([...claims.keys()]).toEqual(['gaussian-spread', 'gaussian-mean', 'points-one-step', 'images-one-step']);
-    for (const name of ['gaussian', 'checkerboard', 'comparison', 'one-step'])
+    for (const name of ['gaussian', 'gaussian-distances', 'checkerboard', 'checkerboard-distances', 'comparison', 'distances', 'one-step'])
       expect(existsSync(join(run, 'figures', `${name}.png`))).toBe(true);
     expect(existsSync(join(run, 'report.html'))).toBe(true);
   });
@@ -134,7 +134,13 @@ describe('images', () => {
         `${name}-step-000030.png`,
       ]),
     );
-    expect(readdirSync(join(run, 'figures')).sort()).toEqual(['captions.json', 'comparison.png', 'one-step.png']);
+    expect(readdirSync(join(run, 'figures')).sort()).toEqual([
+      'captions.json',
+      'comparison.png',
+      'distances.png',
+      'distances.svg',
+      'one-step.png',
+    ]);
     expect(out).toMatch(/the classifier is right on \d+\.\d\d % of 128 images/);
   });
 });
