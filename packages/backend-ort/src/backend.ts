@@ -1,3 +1,4 @@
+import { BufferPool } from './buffer-pool.ts';
 import { Graph, emptyArray, sizeOf, type Node } from './graph.ts';
 import type { HostArray, OnnxType } from './onnx.ts';
 import { runtimeOptions, type RuntimeOptions } from './runtime.ts';
@@ -24,9 +25,6 @@ interface Entry {
 /** A graph that grows without a read is evaluated at these bounds, so that memory stays bounded too. */
 const MAX_PENDING_NODES = 20_000;
 const MAX_PENDING_BYTES = 2 ** 30;
-
-/** Memory of donated tensors that is kept for later results. */
-const MAX_POOLED_BYTES = 2 ** 29;
 
 /**
  * TensorFlow.js backend on ONNX Runtime. Kernels compute nothing: they make nodes. Reading a value evaluates every node that a live
@@ -307,41 +305,6 @@ export class OrtBackend extends tf.KernelBackend {
     }
     if (entry === undefined) throw new Error('ort: the tensor was disposed, or donated to a compiled call, before this use');
     return entry;
-  }
-}
-
-/** Arrays of donated tensors, kept by type and size for the next batch and the next call's results; past the bound the sizes not asked for longest go first. */
-class BufferPool {
-  private free = new Map<string, HostArray[]>();
-  private bytes = 0;
-
-  take(dtype: OnnxType, size: number): HostArray | undefined {
-    const key = `${dtype}${size}`;
-    const list = this.free.get(key);
-    const found = list?.pop();
-    if (list === undefined || found === undefined) return undefined;
-    this.free.delete(key);
-    if (list.length > 0) this.free.set(key, list);
-    this.bytes -= found.byteLength;
-    return found;
-  }
-
-  give(dtype: OnnxType, data: HostArray): void {
-    const key = `${dtype}${data.length}`;
-    const list = this.free.get(key) ?? [];
-    list.push(data);
-    this.free.set(key, list);
-    this.bytes += data.byteLength;
-    for (const [oldest, arrays] of this.free) {
-      if (this.bytes <= MAX_POOLED_BYTES) break;
-      for (const array of arrays) this.bytes -= array.byteLength;
-      this.free.delete(oldest);
-    }
-  }
-
-  clear(): void {
-    this.free.clear();
-    this.bytes = 0;
   }
 }
 

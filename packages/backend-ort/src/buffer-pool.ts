@@ -1,0 +1,39 @@
+import type { HostArray, OnnxType } from './onnx.ts';
+
+/** Memory of donated tensors that is kept for later results. */
+const MAX_POOLED_BYTES = 2 ** 29;
+
+/** Arrays of donated tensors, kept by type and size for the next batch and the next call's results; past the bound the sizes not asked for longest go first. */
+export class BufferPool {
+  private free = new Map<string, HostArray[]>();
+  private bytes = 0;
+
+  take(dtype: OnnxType, size: number): HostArray | undefined {
+    const key = `${dtype}${size}`;
+    const list = this.free.get(key);
+    const found = list?.pop();
+    if (list === undefined || found === undefined) return undefined;
+    this.free.delete(key);
+    if (list.length > 0) this.free.set(key, list);
+    this.bytes -= found.byteLength;
+    return found;
+  }
+
+  give(dtype: OnnxType, data: HostArray): void {
+    const key = `${dtype}${data.length}`;
+    const list = this.free.get(key) ?? [];
+    list.push(data);
+    this.free.set(key, list);
+    this.bytes += data.byteLength;
+    for (const [oldest, arrays] of this.free) {
+      if (this.bytes <= MAX_POOLED_BYTES) break;
+      for (const array of arrays) this.bytes -= array.byteLength;
+      this.free.delete(oldest);
+    }
+  }
+
+  clear(): void {
+    this.free.clear();
+    this.bytes = 0;
+  }
+}
