@@ -61,10 +61,12 @@ async function start() {
 async function test() {
   const results = mkdtempSync(join(tmpdir(), 'atelier-test-results-'));
   try {
-    // The engine uses every core by itself, so two packages at a time are enough for a small machine.
-    const concurrency = Math.max(2, Math.floor(availableParallelism() / 2));
+    const cores = availableParallelism();
+    const concurrency = Math.min(4, cores);
+    // Packages side by side share the cores: threads that wait for each other's core would do nothing but wait.
+    const threads = process.env.ATELIER_THREADS ?? String(Math.max(1, Math.floor(cores / concurrency)));
     const turbo = ['--yes', packageManager, 'exec', 'turbo', 'run', 'test', '--continue', `--concurrency=${concurrency}`, ...words];
-    const code = await run('npx', turbo, { ATELIER_TEST_RESULTS: results, TURBO_TELEMETRY_DISABLED: '1' });
+    const code = await run('npx', turbo, { ATELIER_TEST_RESULTS: results, ATELIER_THREADS: threads, TURBO_TELEMETRY_DISABLED: '1' });
     const { passed, failed, skipped, problems } = countTests(results);
     for (const problem of problems) console.log(problem);
     if (skipped > 0) console.log(`${skipped} skipped`);

@@ -72,9 +72,10 @@ export function bundledDevices(): string[] {
     .map((backend) => backend.name);
 }
 
-/** Both device and threads, with defaults: the CPU and every core. */
+/** Both device and threads, with defaults: the CPU, and as many threads as `ATELIER_THREADS` says, or else one a core. */
 export function runtimeOptions(options: Partial<RuntimeOptions> = {}): RuntimeOptions {
-  const { device = 'cpu', threads = availableParallelism() } = options;
+  const wanted = process.env.ATELIER_THREADS;
+  const { device = 'cpu', threads = wanted === undefined || wanted === '' ? availableParallelism() : Number(wanted) } = options;
   if (!['cpu', 'webgpu', 'cuda'].includes(device))
     throw new Error(`ort: device: wanted 'cpu', 'webgpu' or 'cuda', got '${String(device)}'`);
   if (!Number.isInteger(threads) || threads < 1) throw new Error(`ort: threads: wanted a whole number from 1, got ${threads}`);
