@@ -23,6 +23,7 @@ describe('kernels on the host', () => {
 
   it('draws the numbers that cpu draws from the same seed', async () => {
     // The op itself is what is tested here.
+    // eslint-disable-next-line no-restricted-syntax
     const draw = (p: Tensor): Tensor => tf.multinomial(p as never, 50, 42, false) as Tensor;
     await expectAgreement(draw, [sample([3, 5], 5)]);
   });
