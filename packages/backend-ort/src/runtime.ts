@@ -93,7 +93,7 @@ export function createSession(model: Uint8Array, options: SessionOptions): Sessi
       interOpNumThreads: 1,
       executionMode: 'sequential',
       graphOptimizationLevel: options.optimize,
-    enableCpuMemArena: options.keepMemory,
+      enableCpuMemArena: options.keepMemory,
       // A plan of the whole run's memory is laid out beside what the first run took, and both are kept: half as much again for no time saved.
       enableMemPattern: false,
       // What goes wrong is thrown, and not printed as well.
