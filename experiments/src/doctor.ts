@@ -2,7 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, statfsSync, rmSync } from 'node:fs';
 import { freemem } from 'node:os';
 import { join } from 'node:path';
-import { tf, useEngine } from '@atelier/tensor';
+import { bundledDevices } from '@atelier/backend-ort';
+import { compile, tf, useEngine, type Tensor } from '@atelier/tensor';
 import { sentence } from './errors.ts';
 import { commitName, machineName, versions } from './machine.ts';
 import { writeFile } from './write-file.ts';
@@ -24,6 +25,8 @@ export async function examine(runs: string): Promise<Finding[]> {
   const { atelier, tfjs, onnxruntime } = versions();
   add('versions', 'good', `atelier ${atelier} (${commitName()}), tfjs ${tfjs}, onnxruntime ${onnxruntime}`);
   for (const engine of ['ort', 'cpu', 'wasm', 'tensorflow']) found.push(await tryEngine(engine));
+  add('ort devices', 'good', `${bundledDevices().join(', ')} come along; cuda where its provider library is installed`);
+  found.push(await productRate());
   found.push(await tryFolder(runs));
   const data = process.env['ATELIER_DATA'];
   if (data === undefined) add('ATELIER_DATA', 'absent', 'not set: real data sets are downloaded where a run asks for them');
@@ -46,6 +49,27 @@ async function tryEngine(name: string): Promise<Finding> {
     return { subject, state: 'good', words: 'starts and multiplies' };
   } catch (error) {
     return { subject, state: optional ? 'absent' : 'bad', words: sentence(error) };
+  }
+}
+
+/** How fast the default engine multiplies: the best of five products of 1024 × 1024 matrices. */
+async function productRate(): Promise<Finding> {
+  const subject = 'ort 1024³ product';
+  try {
+    await useEngine('ort');
+    const [a, product] = [tf.fill([1024, 1024], 0.5), compile((x: Tensor) => tf.matMul(x, x))];
+    let best = Infinity;
+    for (let i = 0; i < 6; i++) {
+      const began = performance.now();
+      product(a).dispose();
+      // The first call makes the session.
+      if (i > 0) best = Math.min(best, performance.now() - began);
+    }
+    product.dispose();
+    a.dispose();
+    return { subject, state: 'good', words: `${Math.round((2 * 1024 ** 3) / best / 1e6)} GFLOP/s` };
+  } catch (error) {
+    return { subject, state: 'bad', words: sentence(error) };
   }
 }
 
