@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { GLYPH_FACES, rasterise, type GlyphRaster } from './glyph-raster.ts';
 import { imageSet, type ImageSet } from './image-set.ts';
 
-const optionsSchema = z.strictObject({
+/** Settings of `glyphs`, for configurations that hold them. */
+export const glyphOptions = z.strictObject({
   /** Side of the square images in pixels. */
   size: z.number().int().min(4).max(512).default(28),
   /** One class a character, in this order: letters and digits, each once. */
@@ -30,7 +31,7 @@ const optionsSchema = z.strictObject({
   /** Offset of the ink's centre from the image's centre ~ U(-shift, shift)², in sides of the image. */
   shift: z.number().min(0).max(0.5).default(0.06),
 });
-export type GlyphOptions = z.input<typeof optionsSchema>;
+export type GlyphOptions = z.input<typeof glyphOptions>;
 
 const DRAWS = 8;
 /** Glyphs that would be longer than this part of the image are made smaller. */
@@ -49,7 +50,7 @@ const SUBPIXELS = 2;
  */
 export function glyphs(rng: Rng, count: number, options: GlyphOptions = {}): ImageSet {
   if (!Number.isInteger(count) || count < 1) throw new Error(`glyphs: wanted a count that is a whole number of at least 1, got ${count}`);
-  const parsed = optionsSchema.safeParse(options);
+  const parsed = glyphOptions.safeParse(options);
   if (!parsed.success) {
     const { path, message } = parsed.error.issues[0]!;
     throw new Error(`glyphs: wanted valid options, got '${path.join('.')}': ${message}`);

@@ -1,4 +1,4 @@
-import { GLYPH_FACES } from '@atelier/datasets';
+import { glyphOptions } from '@atelier/datasets';
 import { wrongTangents } from '@atelier/meanflow';
 import { z } from 'zod';
 
@@ -83,24 +83,7 @@ const imagesSchema = z
     /** `shapes` and `glyphs` are drawn; the others are read from ATELIER_DATA, or downloaded. */
     data: z.enum(['shapes', 'glyphs', 'mnist', 'fashion-mnist', 'cifar10']).default('shapes'),
     /** Letters and digits drawn from fonts: one class a character, under the random affine maps of the data set. */
-    glyphs: z
-      .strictObject({
-        characters: z
-          .string()
-          .regex(/^[A-Za-z0-9]+$/, 'wanted letters and digits only')
-          .refine((text) => new Set(text).size === text.length, 'wanted each character once')
-          .default('0123456789'),
-        faces: z
-          .array(z.enum(GLYPH_FACES))
-          .min(1)
-          .default([...GLYPH_FACES]),
-        size: z.int().min(4).max(512).default(16),
-        rotation: z.number().min(0).max(180).default(12),
-        shear: z.number().min(0).max(1).default(0.15),
-        stretch: z.number().min(0).max(0.5).default(0.1),
-        shift: z.number().min(0).max(0.5).default(0.06),
-      })
-      .prefault({}),
+    glyphs: glyphOptions.extend({ size: glyphOptions.shape.size.unwrap().default(16) }).prefault({}),
     /** How many images are drawn for training, where they are drawn. */
     drawn: count.default(50_000),
     network: z

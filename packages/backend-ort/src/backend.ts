@@ -113,11 +113,6 @@ export class OrtBackend extends tf.KernelBackend {
     this.entry(dataId).refCount++;
   }
 
-  decRef(dataId: DataId): void {
-    const entry = this.entries.get(dataId);
-    if (entry !== undefined) entry.refCount--;
-  }
-
   override disposeData(dataId: DataId, force = false): boolean {
     const entry = this.entries.get(dataId);
     if (entry === undefined) return true;
@@ -192,11 +187,6 @@ export class OrtBackend extends tf.KernelBackend {
     this.pendingBytes += node.data === undefined ? 4 * sizeOf(node.shape) : 0;
     if (this.tracing === 0 && (this.graph.size > MAX_PENDING_NODES || this.pendingBytes > MAX_PENDING_BYTES)) this.flush();
     return { dataId, shape: [...node.shape], dtype };
-  }
-
-  /** The host values of a tensor, for the few kernels whose result's shape depends on them. */
-  values(info: { dataId: DataId; shape: number[]; dtype: string }): HostArray {
-    return this.readSync(info.dataId) as HostArray;
   }
 
   /** Evaluates every pending node that a live tensor holds, in one graph. */
