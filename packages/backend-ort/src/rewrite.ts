@@ -1,4 +1,4 @@
-import { sameShape, type Graph, type Node } from './graph.ts';
+import { sameShape, sizeOf, type Graph, type Node } from './graph.ts';
 import { topological } from './lower.ts';
 import type { Attribute } from './onnx.ts';
 
@@ -20,6 +20,10 @@ function scalarOf(x: Node): number | null {
 function scaled(g: Graph, product: Node, by: number): Node {
   const alpha = { float: factor(product, 'alpha') * by };
   if (product.op === 'Gemm') {
+    const [a, b, addend] = product.inputs as [Node, Node, Node];
+    // For a beta other than 1 ONNX Runtime goes through the whole result once more; a row is scaled for nothing.
+    if (sizeOf(addend.shape) < sizeOf(product.shape))
+      return g.add('Gemm', [a, b, g.binary('Mul', addend, g.scalar(by))], { ...product.attributes, alpha }, product.shape, 'float32');
     const beta = { float: factor(product, 'beta') * by };
     return g.add('Gemm', product.inputs, { ...product.attributes, alpha, beta }, product.shape, 'float32');
   }
@@ -58,8 +62,8 @@ export function rewrite(g: Graph, outputs: readonly Node[]): Node[] {
 
   for (const node of order) {
     // Uses are counted on the old graph: a rewritten node stands for an old one and is used as often.
-    const step = new Step(g, node, renewed, factored, (old) => uses.get(old) === 1);
-    renewed.set(node, step.sum() ?? step.scale() ?? step.product() ?? step.reduction() ?? step.columnSums() ?? step.same());
+    const step = new Step(g, node, renewed, factored, uses);
+    renewed.set(node, step.gelu() ?? step.sum() ?? step.scale() ?? step.product() ?? step.reduction() ?? step.columnSums() ?? step.same());
     step.rememberFactor();
   }
   return outputs.map((output) => renewed.get(output)!);
@@ -71,15 +75,17 @@ class Step {
   private readonly node: Node;
   private readonly inputs: (Node | null)[];
   private readonly factored: Map<Node, Factored>;
-  private readonly single: (old: Node) => boolean;
+  private readonly renewed: ReadonlyMap<Node, Node>;
+  private readonly uses: ReadonlyMap<Node, number>;
   private absorbed = false;
 
-  constructor(g: Graph, node: Node, renewed: Map<Node, Node>, factored: Map<Node, Factored>, single: (old: Node) => boolean) {
+  constructor(g: Graph, node: Node, renewed: Map<Node, Node>, factored: Map<Node, Factored>, uses: Map<Node, number>) {
     this.g = g;
     this.node = node;
     this.inputs = node.inputs.map((input) => (input === null ? null : renewed.get(input)!));
     this.factored = factored;
-    this.single = single;
+    this.renewed = renewed;
+    this.uses = uses;
   }
 
   /** The node over its new inputs. */
@@ -88,6 +94,27 @@ class Step {
     if (node.inputs.every((input, i) => input === inputs[i])) return node;
     if (node.op === 'Reshape') return g.reshape(inputs[0]!, node.shape);
     return g.add(node.op, inputs, { ...node.attributes }, node.shape, node.dtype, node.domain);
+  }
+
+  /**
+   * x·σ(a(x + bx³)), as `nn` writes the tanh form of GELU, with u = λx: u·σ(u(u² + c))/λ -> one Gelu. Where a gradient also reads the gate it
+   * stays: the gate is there anyway.
+   */
+  gelu(): Node | null {
+    const { node } = this;
+    const [value, unscaled] = timesScalar(node);
+    if (value?.op !== 'Mul' || !this.single(value)) return null;
+    const [u, gate] = value.inputs as [Node, Node];
+    const inner = gate.op === 'Sigmoid' && this.single(gate) ? gate.inputs[0]! : null;
+    if (inner?.op !== 'Mul' || inner.inputs[0] !== u || !this.single(inner)) return null;
+    const [square, offset] = plusScalar(inner.inputs[1]!);
+    if (square?.op !== 'Mul' || square.inputs.some((x) => x !== u) || !this.single(square) || !this.single(inner.inputs[1]!)) return null;
+    const [x, scale] = timesScalar(u);
+    const lambda = Math.cbrt(GELU.a * GELU.b);
+    if (x === null || this.uses.get(u) !== 4 || ![scale / lambda, offset / (GELU.a / lambda), unscaled * lambda].every(nearOne))
+      return null;
+    this.absorbed = true;
+    return this.g.unary('Gelu', this.renewed.get(x)!, 'float32', { approximate: 'tanh' });
   }
 
   /** product + addend -> one Gemm. */
@@ -176,6 +203,10 @@ class Step {
     }
   }
 
+  private single(old: Node): boolean {
+    return this.uses.get(old) === 1;
+  }
+
   private isProduct(i: number): boolean {
     return isProductNode(this.inputs[i]!) && this.single(this.node.inputs[i]!);
   }
@@ -185,4 +216,20 @@ const pairs = [
   [0, 1],
   [1, 0],
 ] as const;
+
+/** The tanh form of GELU is xσ(a(x + bx³)). */
+const GELU = { a: 2 * Math.sqrt(2 / Math.PI), b: 0.044715 };
+const nearOne = (ratio: number): boolean => Math.abs(ratio - 1) < 1e-6;
+
+/** Node and scalar of `op`(node, scalar), or null and NaN. */
+function withScalar(op: string, x: Node): [Node, number] | [null, number] {
+  for (const [i, j] of pairs) {
+    const scalar = x.op === op && x.dtype === 'float32' ? scalarOf(x.inputs[j]!) : null;
+    if (scalar !== null && sameShape(x.inputs[i]!.shape, x.shape)) return [x.inputs[i]!, scalar];
+  }
+  return [null, NaN];
+}
+const timesScalar = (x: Node): [Node | null, number] => withScalar('Mul', x);
+const plusScalar = (x: Node): [Node | null, number] => withScalar('Add', x);
+
 const isProductNode = (x: Node): boolean => PRODUCTS.has(x.op) && x.dtype === 'float32';

@@ -5,6 +5,7 @@ export { jvp, stopGradient, valueAndGrad, vjp } from './autodiff.ts';
 export { compile, type Compiled, type CompileOptions } from './compile.ts';
 export { einsum } from './einsum.ts';
 export { engineName, runFused, useEngine, type EngineName, type EngineOptions } from './engine.ts';
+export { profile } from './profile.ts';
 export { Rng, type RngState } from './rng.ts';
 export { toHost, toHostTree, toTensor, type HostTensor } from './host-tensor.ts';
 export { fromNdarray, toNdarray } from './ndarray.ts';

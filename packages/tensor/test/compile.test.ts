@@ -1,6 +1,7 @@
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { compile } from '../src/compile.ts';
 import { engineName, useEngine } from '../src/engine.ts';
+import { profile } from '../src/profile.ts';
 import { tf, type Tensor } from '../src/tf.ts';
 import { disposeTree } from '../src/tree.ts';
 
@@ -115,6 +116,18 @@ describe('compile on ort alone', () => {
     expect(times.reduce((sum, { share }) => sum + share, 0)).toBeCloseTo(1, 6);
     f.dispose();
     expect(f.graphs).toBe(0);
+  });
+
+  it('prints where the time of a function goes', () => {
+    const log = vi.spyOn(console, 'log').mockImplementation(() => {});
+    const x = tf.ones([8, 8]);
+    const rows = profile((a: Tensor) => tf.sigmoid(tf.matMul(a, a)), x);
+    const printed = log.mock.calls.flat().join('\n');
+    log.mockRestore();
+    expect(rows.map(({ op }) => op).sort()).toEqual(['MatMul', 'Sigmoid']);
+    for (const { op } of rows) expect(printed).toContain(op);
+    expect(printed).toMatch(/all +100\.0 % .* 2 nodes$/);
+    expect(x.isDisposed).toBe(false);
   });
 
   it('folds factors and biases into products without changing the result', () => {
