@@ -1,7 +1,8 @@
+import { checkLike, checkPair } from '@atelier/nn';
 import { dims, tf, type Tensor } from '@atelier/tensor';
 import type { WeightConfig } from './config.ts';
 import { weightedError, type AverageVelocity, type LossParts } from './objective.ts';
-import { checkLike, checkPair, conditionalVelocity, interpolate } from './path.ts';
+import { conditionalVelocity, interpolate } from './path.ts';
 
 /** Makes a network of the instantaneous velocity v(z, t) an `AverageVelocity` that ignores h, so that losses and samplers take it too. */
 export function fromVelocity(network: (z: Tensor, t: Tensor, y?: Tensor) => Tensor): AverageVelocity {
@@ -21,7 +22,7 @@ export function flowMatchingLoss(
   options: WeightConfig,
 ): LossParts {
   const where = 'flowMatchingLoss';
-  checkPair(batch.x, batch.e, where);
+  checkPair(batch.x, batch.e, where, ['x', 'e']);
   const B = batch.x.shape[0]!;
   dims(batch.t, 'B', `${where}: t`, { B });
   if (batch.y !== undefined) dims(batch.y, 'B', `${where}: y`, { B });

@@ -1,8 +1,8 @@
-import { parseConfig } from '@atelier/nn';
+import { checkLike, checkPair, parseConfig, perSample } from '@atelier/nn';
 import { dims, stopGradient, tf, type Tensor } from '@atelier/tensor';
 import { classDropConfig, guidanceConfig, type ClassDropConfig, type GuidanceOptions } from './config.ts';
 import { meanFlowLoss, type AverageVelocity, type MeanFlowBatch, type MeanFlowLoss, type MeanFlowOptions } from './objective.ts';
-import { checkLike, checkPair, conditionalVelocity, interpolate, perSample } from './path.ts';
+import { conditionalVelocity, interpolate } from './path.ts';
 
 /** Effective guidance scale ω' = ω/(1 - κ) (arXiv 2505.13447); ω = 1 with κ = 0.5 is a scale of 2, not "no guidance". */
 export function effectiveScale(options: { omega: number; kappa: number }): number {

@@ -1,5 +1,5 @@
 export * from './config.ts';
-export { conditionalVelocity, interpolate, perSample, squaredNorm } from './path.ts';
+export { conditionalVelocity, interpolate, squaredNorm } from './path.ts';
 export * from './time-sampler.ts';
 export * from './objective.ts';
 export * from './guidance.ts';

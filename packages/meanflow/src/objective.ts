@@ -1,7 +1,7 @@
-import { parseConfig } from '@atelier/nn';
+import { checkLike, checkPair, parseConfig, perSample } from '@atelier/nn';
 import { dims, jvp, stopGradient, tf, type Tensor } from '@atelier/tensor';
 import { weightConfig, type WeightConfig } from './config.ts';
-import { checkLike, checkPair, conditionalVelocity, interpolate, perSample, squaredNorm } from './path.ts';
+import { conditionalVelocity, interpolate, squaredNorm } from './path.ts';
 
 /**
  * The network N_θ(z; t, h; y): average velocity of the flow between the times t - h and t, through the point z at time t.
@@ -193,7 +193,7 @@ export function splitByTimes(
 }
 
 function checkBatch(batch: MeanFlowBatch, where: string): void {
-  checkPair(batch.x, batch.e, where);
+  checkPair(batch.x, batch.e, where, ['x', 'e']);
   const B = batch.x.shape[0]!;
   dims(batch.t, 'B', `${where}: t`, { B });
   dims(batch.r, 'B', `${where}: r`, { B });

@@ -1,6 +1,6 @@
+import { checkLike } from '@atelier/nn';
 import { dims, tf, type Tensor } from '@atelier/tensor';
 import type { AverageVelocity } from './objective.ts';
-import { checkLike } from './path.ts';
 
 /** `steps + 1` equally spaced times from 1 (noise) down to 0 (data). */
 export function uniformGrid(steps: number): number[] {

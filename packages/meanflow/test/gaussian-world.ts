@@ -1,5 +1,6 @@
+import { perSample } from '@atelier/nn';
 import { tf, type Tensor } from '@atelier/tensor';
-import { perSample, type AverageVelocity } from '../src/index.ts';
+import type { AverageVelocity } from '../src/index.ts';
 
 /**
  * Data x ~ N(μ, s²·I), for which everything is known: m(t) = (1-t)·μ, σ(t)² = (1-t)²·s² + t², the fields v and u below, and the flow map

@@ -1,3 +1,4 @@
+import { perSample } from '@atelier/nn';
 import { Rng, tf, useEngine, valueAndGrad, type Tensor } from '@atelier/tensor';
 import { expectClose } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -8,7 +9,6 @@ import {
   flowStep,
   integrateVelocity,
   meanFlowLoss,
-  perSample,
   sampleMeanFlow,
   weightedError,
   wrongTangents,

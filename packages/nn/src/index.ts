@@ -1,5 +1,6 @@
 export { gelu, silu, softmax, type GeluKind } from './activation.ts';
 export { attention, mergeHeads, multiHeadSelfAttention, splitHeads, type AttentionOptions, type SelfAttentionParams } from './attention.ts';
+export { checkBatch, checkLike, checkPair, perSample } from './batch.ts';
 export { checkNumber, parseConfig } from './check.ts';
 export { closedForm, spreadLast, sumLast } from './derivative.ts';
 export { ditConfig, ditOutChannels, ditParameterCount, ditParameters, ditSizes, type DiTConfig, type DiTSettings } from './dit-config.ts';

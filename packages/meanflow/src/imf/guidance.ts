@@ -1,7 +1,6 @@
-import { checkNumber } from '@atelier/nn';
+import { checkNumber, checkPair, perSample } from '@atelier/nn';
 import { dims, stopGradient, tf, type Tensor } from '@atelier/tensor';
 import type { AverageVelocity } from '../objective.ts';
-import { checkPair, perSample } from '../path.ts';
 import type { ImfCondition, TwoHeadedVelocity } from './objective.ts';
 
 /**

@@ -1,3 +1,4 @@
+import { checkPair, perSample } from '@atelier/nn';
 import { dims, stopGradient, tf, type Tensor } from '@atelier/tensor';
 import type { ClassDropConfig } from '../config.ts';
 import { dropClasses } from '../guidance.ts';
@@ -10,7 +11,7 @@ import {
   type MeanFlowLoss,
   type MeanFlowOptions,
 } from '../objective.ts';
-import { checkPair, conditionalVelocity, interpolate, perSample } from '../path.ts';
+import { conditionalVelocity, interpolate } from '../path.ts';
 import { imfGuidedVelocity } from './guidance.ts';
 
 /** What a sample is conditioned on, all [B]: guidance scale ω >= 1, the ends of the guidance interval in t, and the label (int32). */
@@ -27,7 +28,7 @@ export type TwoHeadedVelocity = { u: ConditionedVelocity; v: ConditionedVelocity
  * @param batch and options as for `meanFlowLoss`
  */
 export function improvedMeanFlowLoss(network: AverageVelocity, batch: MeanFlowBatch, options: MeanFlowOptions): MeanFlowLoss {
-  checkPair(batch.x, batch.e, 'improvedMeanFlowLoss');
+  checkPair(batch.x, batch.e, 'improvedMeanFlowLoss', ['x', 'e']);
   return tf.tidy(() => {
     const { t, r, y } = batch;
     const z = interpolate(batch.x, batch.e, t);
@@ -71,7 +72,7 @@ export type ImfLoss = {
  */
 export function imfLoss(network: TwoHeadedVelocity, batch: ImfBatch, options: ImfOptions): ImfLoss {
   const where = 'imfLoss';
-  checkPair(batch.x, batch.e, where);
+  checkPair(batch.x, batch.e, where, ['x', 'e']);
   const B = batch.x.shape[0]!;
   const { t, r, condition, dropUniform } = batch;
   for (const [name, value] of Object.entries({ t, r, dropUniform, ...condition })) dims(value, 'B', `${where}: ${name}`, { B });
