@@ -17,6 +17,7 @@ export {
   type DiTParams,
   type TokenMixer,
 } from './dit.ts';
+export * from './diffusion/index.ts';
 export {
   dropLabels,
   embedClass,

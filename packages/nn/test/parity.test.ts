@@ -1,14 +1,4 @@
-import {
-  flattenTree,
-  tf,
-  toTensor,
-  unflattenTree,
-  useEngine,
-  valueAndGrad,
-  type HostTensor,
-  type Tensor,
-  type Tree,
-} from '@atelier/tensor';
+import { flattenTree, tf, useEngine, valueAndGrad, type Tensor, type Tree } from '@atelier/tensor';
 import { expectClose, golden, type GoldenFile } from '@atelier/testkit';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
@@ -28,9 +18,8 @@ import {
   unpatchify,
   type DiTBlockParams,
   type DiTFinalParams,
-  type DiTParams,
-  type DiTSettings,
 } from '../src/index.ts';
+import { named, nchwToNhwc, nhwcToNchw, settingsOf, tree, weightsOf } from './official-dit.ts';
 
 // Values of the official PyTorch DiT (facebookresearch/DiT). Bounds are relative to a tensor's largest value unless they say otherwise.
 const all = golden('swin-dit');
@@ -41,11 +30,6 @@ beforeAll(async () => {
 beforeEach(() => tf.engine().startScope());
 afterEach(() => tf.engine().endScope());
 
-const nchwToNhwc = (x: Tensor): Tensor => tf.transpose(x, [0, 2, 3, 1]);
-const nhwcToNchw = (x: Tensor): Tensor => tf.transpose(x, [0, 3, 1, 2]);
-const tree = (leaves: Record<string, HostTensor>): Tree =>
-  unflattenTree(Object.fromEntries(Object.entries(leaves).map(([name, host]) => [name, toTensor(host)])));
-
 /** `a=1,b=2;a=3,b=4` as a list of records. */
 const records = (file: GoldenFile, key: string): Record<string, number>[] =>
   file.metadata[key]!.split(';').map((part) =>
@@ -55,27 +39,6 @@ const records = (file: GoldenFile, key: string): Record<string, number>[] =>
 const rows = (numClasses: number, nullClass: boolean): number =>
   ditParameters({ inChannels: 1, patchSize: 1, width: 4, depth: 1, heads: 1, numClasses, nullClass })['y_embedder.embedding_table.weight']!
     .shape[0]!;
-
-function settingsOf(file: GoldenFile): DiTSettings {
-  const number = (key: string): number => Number(file.setting(key));
-  return {
-    inChannels: number('in_channels'),
-    patchSize: number('patch_size'),
-    width: number('hidden_size'),
-    depth: number('depth'),
-    heads: number('num_heads'),
-    mlpRatio: number('mlp_ratio'),
-    numClasses: number('num_classes'),
-    nullClass: number('class_dropout_prob') > 0,
-    learnSigma: file.setting('learn_sigma') === true,
-  };
-}
-
-/** The trained weights of a file; the position table, which is frozen, apart. */
-function weightsOf(file: GoldenFile): { params: DiTParams; positions: HostTensor } {
-  const { pos_embed: positions, ...trained } = file.tensors('w.');
-  return { params: tree(trained) as DiTParams, positions: positions! };
-}
 
 describe.each(all.files('dit_embeddings'))('%s', (name) => {
   const file = all.load(name);
@@ -162,7 +125,7 @@ describe.each(all.files('dit_forward'))('%s', (name) => {
 describe.each(all.files('dit_backward'))('%s', (name) => {
   it('gradients of every parameter and of the image', () => {
     const file = all.load(name);
-    const forward = all.load(file.metadata['weights_and_inputs']!.replace(/\.safetensors$/, ''));
+    const forward = all.load(named(file, 'weights_and_inputs'));
     const inputs = { params: weightsOf(forward).params, x: forward.tensor('in.x') };
     const t = tf.cast(forward.tensor('in.t'), 'float32');
     const { loss, grads } = valueAndGrad((at: typeof inputs) => {

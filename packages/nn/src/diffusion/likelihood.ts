@@ -1,0 +1,38 @@
+import { tf, type Tensor } from '@atelier/tensor';
+
+/** KL divergence of N(mean1, e^log1) from N(mean2, e^log2), elementwise in nats: ½(-1 + ℓ₂ - ℓ₁ + e^(ℓ₁-ℓ₂) + (μ₁ - μ₂)²e^(-ℓ₂)). Shapes broadcast. */
+export function normalKl(mean1: Tensor, logVariance1: Tensor, mean2: Tensor, logVariance2: Tensor): Tensor {
+  return tf.tidy(() => {
+    const spread = tf.sub(logVariance2, logVariance1);
+    const distance = tf.mul(tf.square(tf.sub(mean1, mean2)), tf.exp(tf.neg(logVariance2)));
+    return tf.mul(tf.add(tf.add(tf.sub(spread, 1), tf.exp(tf.neg(spread))), distance), 0.5);
+  });
+}
+
+/** Half the distance of two of the 256 levels of [-1, 1]. */
+const HALF_BIN = 1 / 255;
+/** Where the outermost levels begin, whose bins reach to infinity. */
+const OUTERMOST = 0.999;
+
+/**
+ * Log-probability in nats, elementwise, of x in [-1, 1] under N(mean, e^logVariance) integrated over the bin of its level: of half width 1/255, open to the
+ * outside at the two outermost (facebookresearch/DiT diffusion/diffusion_utils.py:60). Φ is approximated by a tanh.
+ */
+export function discretizedGaussianLogLikelihood(x: Tensor, mean: Tensor, logVariance: Tensor): Tensor {
+  return tf.tidy(() => {
+    const centred = tf.sub(x, mean);
+    const precision = tf.exp(tf.mul(logVariance, -0.5));
+    const below = approximateNormalCdf(tf.mul(tf.sub(centred, HALF_BIN), precision));
+    const above = approximateNormalCdf(tf.mul(tf.add(centred, HALF_BIN), precision));
+    const inside = tf.where(tf.greater(x, OUTERMOST), logOf(tf.sub(1, below)), logOf(tf.sub(above, below)));
+    return tf.where(tf.less(x, -OUTERMOST), logOf(above), inside);
+  });
+}
+
+/** Φ(z) ≈ ½(1 + tanh(√(2/π)(z + 0.044715z³))). */
+function approximateNormalCdf(z: Tensor): Tensor {
+  const cubic = tf.add(z, tf.mul(tf.mul(tf.square(z), z), 0.044715));
+  return tf.mul(tf.add(tf.tanh(tf.mul(cubic, Math.sqrt(2 / Math.PI))), 1), 0.5);
+}
+
+const logOf = (probability: Tensor): Tensor => tf.log(tf.clipByValue(probability, 1e-12, 1));

@@ -1,0 +1,106 @@
+import { stopGradient, tf, type Rng, type Tensor } from '@atelier/tensor';
+import { checkLike, checkPair } from '../batch.ts';
+import { gatherCoefficients } from './coefficients.ts';
+import { discretizedGaussianLogLikelihood, normalKl } from './likelihood.ts';
+import {
+  checkSteps,
+  checkVariance,
+  diffuse,
+  posteriorColumns,
+  posteriorMean,
+  reversePosterior,
+  splitOutput,
+  type Variance,
+} from './process.ts';
+import type { DiffusionTables } from './tables.ts';
+
+/** ε̂ (and v) as a function of x [B, …, C] and the times [B] float32 of the original process: [B, …, C], or [B, …, 2C] with a learned variance. */
+export type NoisePredictor = (x: Tensor, t: Tensor) => Tensor;
+
+/** x0 [B, …, C] data, noise ε [B, …, C], k [B] int32 the step of each sample, 0 (least noise) … steps-1. */
+export type DiffusionBatch = { x0: Tensor; noise: Tensor; k: Tensor };
+
+/** What the loss is made of; [B] each but for the scalar `loss`. All but `xk` carry a gradient. */
+export type DiffusionLoss = {
+  /** Mean over the batch. */
+  loss: Tensor;
+  /** `mse`, plus `vb` with a learned variance. */
+  lossPerSample: Tensor;
+  /** Mean of (ε̂ - ε)² over a sample. */
+  mse: Tensor;
+  /** The variational term in bits per element, with a learned variance. */
+  vb?: Tensor;
+  /** The noised data [B, …, C]. */
+  xk: Tensor;
+};
+
+/** Draws what a training step needs besides the data: k uniform over the steps, one for each sample, and ε. The caller owns both. */
+export function drawDiffusion(rng: Rng, tables: DiffusionTables, shape: readonly number[]): { noise: Tensor; k: Tensor } {
+  if (shape.length < 2) throw new Error(`drawDiffusion: shape: wanted [B, …] of rank 2 or more, got [${shape.join(', ')}]`);
+  const k = tf.tensor1d(rng.child('steps').integers(shape[0]!, 0, tables.steps), 'int32');
+  return { noise: rng.child('noise').normal(shape), k };
+}
+
+/**
+ * The training loss of DiT (facebookresearch/DiT diffusion/gaussian_diffusion.py:715): mean over the batch of (ε̂ - ε)², plus, with a learned variance, the
+ * variational term with weight 1, in which ε̂ is held fixed so that it trains v alone.
+ *
+ * Call inside `tf.tidy`, `valueAndGrad` or a compiled step; what is returned belongs to the caller.
+ * @param network the labels, if it takes any, are closed over (some dropped, see `dropLabels`)
+ * @throws Error if shapes do not agree or the network returns another number of channels than `variance` asks for
+ */
+export function diffusionLoss(
+  network: NoisePredictor,
+  batch: DiffusionBatch,
+  tables: DiffusionTables,
+  { variance }: { variance: Variance },
+): DiffusionLoss {
+  const where = 'diffusionLoss';
+  checkVariance(variance, where);
+  checkPair(batch.x0, batch.noise, where, ['x0', 'noise']);
+  checkSteps(batch.k, batch.x0, where);
+  return tf.tidy(() => {
+    const { x0, noise, k } = batch;
+    const xk = diffuse(tables, x0, noise, k);
+    const { epsilon, v } = splitOutput(network(xk, timesOf(tables, k)), xk, variance, where);
+    const mse = meanPerSample(tf.square(tf.sub(epsilon, noise)));
+    if (v === undefined) return { loss: tf.mean(mse), lossPerSample: mse, mse, xk };
+    const vb = variationalTerm({ epsilon: stopGradient(epsilon), v }, { x0, xk, k }, tables);
+    const lossPerSample = tf.add(mse, vb);
+    return { loss: tf.mean(lossPerSample), lossPerSample, mse, vb, xk };
+  });
+}
+
+/**
+ * One term of the variational bound for each sample, in bits per element [B]: KL(q(x_{k-1} | x_k, x₀) ‖ p(x_{k-1} | x_k)) for k > 0, and for k = 0
+ * -log p(x₀ | x_k), the Gaussian integrated over the bins of 256 levels of [-1, 1] also where the data are no pixels. x̂₀ is not clipped.
+ *
+ * @param output ε̂ and v [B, …, C]; a gradient flows to both, so hand in ε̂ cut from the tape to train v alone
+ * @param at x0 and xk [B, …, C], k [B] int32
+ */
+export function variationalTerm(
+  output: { epsilon: Tensor; v: Tensor },
+  at: { x0: Tensor; xk: Tensor; k: Tensor },
+  tables: DiffusionTables,
+): Tensor {
+  const where = 'variationalTerm';
+  checkPair(at.x0, at.xk, where, ['x0', 'xk']);
+  checkLike(output.epsilon, at.x0, `${where}: epsilon`);
+  checkLike(output.v, at.x0, `${where}: v`);
+  checkSteps(at.k, at.x0, where);
+  return tf.tidy(() => {
+    const c = gatherCoefficients(posteriorColumns(tables), at.k, at.x0);
+    const { mean, logVariance } = reversePosterior(output, at.xk, c, { variance: 'learned', clip: false });
+    const divergence = normalKl(posteriorMean(at.x0, at.xk, c), c.posteriorLogVariance, mean, logVariance);
+    const surprise = tf.neg(discretizedGaussianLogLikelihood(at.x0, mean, logVariance));
+    const nats = tf.where(tf.equal(at.k, tf.scalar(0, 'int32')), meanPerSample(surprise), meanPerSample(divergence));
+    return tf.div(nats, Math.LN2);
+  });
+}
+
+/** The times that the network is told at the steps k [B] int32: [B] float32. */
+function timesOf(tables: DiffusionTables, k: Tensor): Tensor {
+  return tf.gather(tf.tensor1d(Float32Array.from(tables.timesteps)), k);
+}
+
+const meanPerSample = (x: Tensor): Tensor => tf.mean(tf.reshape(x, [x.shape[0]!, -1]), 1); // [B, …] -> [B, d] -> [B]

@@ -1,0 +1,119 @@
+import { dims, tf, type Tensor } from '@atelier/tensor';
+import { checkLike, checkPair } from '../batch.ts';
+import { gatherCoefficients, type Coefficients, type Columns } from './coefficients.ts';
+import type { DiffusionTables } from './tables.ts';
+
+/**
+ * What is known of the variance of a reverse step. `learned`: the network's second half v says where log σ² lies between log β̃ (v = -1) and log β (v = 1),
+ * and the training loss has a variational term. `small`: σ² = β̃; `large`: σ² = β, with β̃₁ at the last step; both have C output channels.
+ */
+export type Variance = 'learned' | 'small' | 'large';
+
+export function checkVariance(variance: Variance, where: string): void {
+  if (variance !== 'learned' && variance !== 'small' && variance !== 'large')
+    throw new Error(`${where}: variance: wanted 'learned', 'small' or 'large', got ${String(variance)}`);
+}
+
+type ForwardName = 'sqrtAlphaBar' | 'sqrtOneMinusAlphaBar';
+type PosteriorName =
+  | 'sqrtRecipAlphaBar'
+  | 'sqrtRecipAlphaBarMinusOne'
+  | 'posteriorMeanX0'
+  | 'posteriorMeanXk'
+  | 'logBeta'
+  | 'posteriorLogVariance'
+  | 'largeLogVariance';
+export type PosteriorCoefficients = Coefficients<PosteriorName>;
+
+/** What `reversePosterior` needs of each step. */
+export function posteriorColumns(tables: DiffusionTables): Columns<PosteriorName> {
+  const { sqrtRecipAlphaBar, sqrtRecipAlphaBarMinusOne, posteriorMeanX0, posteriorMeanXk, posteriorLogVariance } = tables;
+  const logBeta = tables.betas.map(Math.log);
+  const largeLogVariance = logBeta.map((value, k) => (k === 0 ? posteriorLogVariance[0]! : value));
+  return {
+    sqrtRecipAlphaBar,
+    sqrtRecipAlphaBarMinusOne,
+    posteriorMeanX0,
+    posteriorMeanXk,
+    logBeta,
+    posteriorLogVariance,
+    largeLogVariance,
+  };
+}
+
+/**
+ * The forward process: x_k = √ᾱ_k·x₀ + √(1 - ᾱ_k)·ε.
+ *
+ * @param x0 data [B, …]
+ * @param noise ε, standard normal [B, …]
+ * @param k step of each sample, [B] int32 in 0 … steps-1 (steps-1 is the noisiest; 0 has had one noising step)
+ */
+export function diffuse(tables: DiffusionTables, x0: Tensor, noise: Tensor, k: Tensor): Tensor {
+  checkPair(x0, noise, 'diffuse', ['x0', 'noise']);
+  checkSteps(k, x0, 'diffuse');
+  return tf.tidy(() => {
+    const { sqrtAlphaBar, sqrtOneMinusAlphaBar } = tables;
+    const c: Coefficients<ForwardName> = gatherCoefficients({ sqrtAlphaBar, sqrtOneMinusAlphaBar }, k, x0);
+    return tf.add(tf.mul(c.sqrtAlphaBar, x0), tf.mul(c.sqrtOneMinusAlphaBar, noise));
+  });
+}
+
+/** The network's output [B, …, C] or, with a learned variance, [B, …, 2C] for x [B, …, C] as ε̂ and v. */
+export function splitOutput(output: Tensor, x: Tensor, variance: Variance, where: string): { epsilon: Tensor; v?: Tensor } {
+  checkVariance(variance, where);
+  if (variance !== 'learned') {
+    checkLike(output, x, `${where}: output of the network`);
+    return { epsilon: output };
+  }
+  const C = x.shape.at(-1)!;
+  const wanted = [...x.shape.slice(0, -1), 2 * C];
+  if (!(output instanceof tf.Tensor) || output.shape.join() !== wanted.join())
+    throw new Error(
+      `${where}: output of the network: wanted shape [${wanted.join(', ')}] (ε̂ and v), got ${output instanceof tf.Tensor ? `[${output.shape.join(', ')}]` : typeof output}`,
+    );
+  const [epsilon, v] = tf.split(output, 2, x.rank - 1);
+  return { epsilon: epsilon!, v: v! };
+}
+
+/** x̂₀ = √(1/ᾱ)·x - √(1/ᾱ - 1)·ε̂, clipped to [-1, 1] if asked. */
+export function predictX0(
+  epsilon: Tensor,
+  x: Tensor,
+  c: Coefficients<'sqrtRecipAlphaBar' | 'sqrtRecipAlphaBarMinusOne'>,
+  clip: boolean,
+): Tensor {
+  const x0 = tf.sub(tf.mul(c.sqrtRecipAlphaBar, x), tf.mul(c.sqrtRecipAlphaBarMinusOne, epsilon));
+  return clip ? tf.clipByValue(x0, -1, 1) : x0;
+}
+
+/** Mean c¹·x₀ + c²·x of the posterior q(x_{k-1} | x_k, x₀). */
+export function posteriorMean(x0: Tensor, x: Tensor, c: Coefficients<'posteriorMeanX0' | 'posteriorMeanXk'>): Tensor {
+  return tf.add(tf.mul(c.posteriorMeanX0, x0), tf.mul(c.posteriorMeanXk, x));
+}
+
+/**
+ * The Gaussian p(x_{k-1} | x_k) that the network's output stands for (facebookresearch/DiT diffusion/gaussian_diffusion.py:253): mean c¹·x̂₀ + c²·x,
+ * log σ² = (v + 1)/2·log β + (1 - v)/2·log β̃ with v as it comes, or a fixed one.
+ */
+export function reversePosterior(
+  { epsilon, v }: { epsilon: Tensor; v?: Tensor },
+  x: Tensor,
+  c: PosteriorCoefficients,
+  { variance, clip }: { variance: Variance; clip: boolean },
+): { mean: Tensor; logVariance: Tensor; x0: Tensor } {
+  const x0 = predictX0(epsilon, x, c, clip);
+  const share = v === undefined ? null : tf.div(tf.add(v, 1), 2);
+  const logVariance =
+    share === null
+      ? variance === 'large'
+        ? c.largeLogVariance
+        : c.posteriorLogVariance
+      : tf.add(tf.mul(share, c.logBeta), tf.mul(tf.sub(1, share), c.posteriorLogVariance));
+  return { mean: posteriorMean(x0, x, c), logVariance, x0 };
+}
+
+/** Throws unless k is a step index [B] int32 for each sample of x. */
+export function checkSteps(k: Tensor, x: Tensor, where: string): void {
+  dims(k, 'B', `${where}: k`, { B: x.shape[0]! });
+  if (k.dtype !== 'int32') throw new Error(`${where}: k: wanted int32 steps, got ${k.dtype}`);
+}
