@@ -1,10 +1,11 @@
-import { applyDiT, ditConfig, ditParameters, ditSizes, initDiT, parseConfig, type DiTConfig, type DiTParams } from '@atelier/nn';
+import { applyDiT, ditConfig, ditDimensions, ditParameters, initDiT, parseConfig, type DiTConfig, type DiTParams } from '@atelier/nn';
 import type { Rng, Tensor } from '@atelier/tensor';
 import { fromFlax, toFlax, type FlaxName } from './flax.ts';
 import type { AverageVelocity } from './objective.ts';
 
 /** The networks of the paper, and S/2, which its code names too: size, patch. */
-export type MeanFlowSize = 'S/2' | 'B/4' | 'B/2' | 'M/2' | 'L/2' | 'XL/2';
+const names = ['S/2', 'B/4', 'B/2', 'M/2', 'L/2', 'XL/2'] as const;
+export type MeanFlowSize = (typeof names)[number];
 
 /**
  * Settings of a published network: a DiT that takes t and h = t - r, both unscaled in [0, 1], through an embedder each.
@@ -12,13 +13,10 @@ export type MeanFlowSize = 'S/2' | 'B/4' | 'B/2' | 'M/2' | 'L/2' | 'XL/2';
  * Parameters with 1000 classes and 4 channels: B/4 131,165,248, B/2 131,091,472, M/2 308,019,216, L/2 459,137,040, XL/2 676,440,592.
  */
 export function meanFlowDiTConfig(size: MeanFlowSize, data: { inChannels?: number; numClasses?: number } = {}): DiTConfig {
-  const [name, patch] = size.split('/') as [keyof typeof ditSizes, string];
-  const dimensions = ditSizes[name];
-  if (dimensions === undefined || patch === undefined)
-    throw new Error(`meanFlowDiTConfig: size: wanted S/2, B/4, B/2, M/2, L/2 or XL/2, got '${size}'`);
+  const dimensions = ditDimensions(size, names, 'meanFlowDiTConfig');
   return parseConfig(
     ditConfig,
-    { ...dimensions, patchSize: Number(patch), inChannels: data.inChannels ?? 4, numClasses: data.numClasses ?? 1000, interval: true },
+    { ...dimensions, inChannels: data.inChannels ?? 4, numClasses: data.numClasses ?? 1000, interval: true },
     'meanFlowDiTConfig',
   );
 }

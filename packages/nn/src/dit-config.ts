@@ -61,6 +61,34 @@ export const ditSizes = {
   XL: { depth: 28, width: 1152, heads: 16 },
 } as const;
 
+const patchSizes = [2, 4, 8] as const;
+/** The networks of DiT by size and patch, such as `XL/2`. */
+export type DiTName = `${'S' | 'B' | 'L' | 'XL'}/${(typeof patchSizes)[number]}`;
+export const ditNames: readonly DiTName[] = (['S', 'B', 'L', 'XL'] as const).flatMap((size) =>
+  patchSizes.map((patch): DiTName => `${size}/${patch}`),
+);
+
+/**
+ * Settings of a published DiT (facebookresearch/DiT models.py:328): latents of 4 channels, 1000 classes and one for "no class", learned variance, times
+ * 0 … 999.
+ */
+export function officialDiTConfig(name: DiTName, data: { inChannels?: number; numClasses?: number; learnSigma?: boolean } = {}): DiTConfig {
+  const { inChannels = 4, numClasses = 1000, learnSigma = true } = data;
+  const dimensions = ditDimensions(name, ditNames, 'officialDiTConfig');
+  return parseConfig(ditConfig, { ...dimensions, inChannels, numClasses, learnSigma }, 'officialDiTConfig');
+}
+
+/** Depth, width, heads and patch of the network called `name`, which is a size of `ditSizes` and a patch. @throws Error unless it is one of `names` */
+export function ditDimensions(
+  name: string,
+  names: readonly string[],
+  where: string,
+): { depth: number; width: number; heads: number; patchSize: number } {
+  if (!names.includes(name)) throw new Error(`${where}: size: wanted ${names.join(', ')}, got '${String(name)}'`);
+  const [size, patch] = name.split('/') as [keyof typeof ditSizes, string];
+  return { ...ditSizes[size], patchSize: Number(patch) };
+}
+
 /** Output channels: C, or 2C with a learned variance. */
 export function ditOutChannels(config: DiTSettings): number {
   return config.inChannels * (config.learnSigma === true ? 2 : 1);

@@ -1,4 +1,4 @@
-import { dims, tf, type Tensor } from '@atelier/tensor';
+import { dims, tf, type Rng, type Tensor } from '@atelier/tensor';
 import { silu } from './activation.ts';
 import { checkNumber } from './check.ts';
 import { linear, type LinearParams } from './linear.ts';
@@ -55,12 +55,30 @@ export function embedClass(p: { weight: Tensor }, y: Tensor): Tensor {
   return tf.gather(p.weight, y);
 }
 
-/** Labels y [B] int32 with the null class (the row after the last class) wherever `dropped` [B] bool is true. */
+/**
+ * Labels y [B] int32 with the null class (the row after the last class) wherever they are dropped.
+ *
+ * @param dropped [B] bool, true where a label is dropped (`drawDroppedLabels`), or int32 ids of which 1 drops, whatever a draw would say (the official
+ *   `force_drop_ids`)
+ */
 export function dropLabels(y: Tensor, dropped: Tensor, numClasses: number): Tensor {
   const { B } = dims<'B'>(y, 'B', 'dropLabels: y');
   dims(dropped, 'B', 'dropLabels: dropped', { B });
   checkNumber('dropLabels: numClasses', numClasses, { integer: true, min: 1 });
   if (y.dtype !== 'int32') throw new Error(`dropLabels: y: wanted int32 labels, got ${y.dtype}`);
-  if (dropped.dtype !== 'bool') throw new Error(`dropLabels: dropped: wanted bool, got ${dropped.dtype}`);
-  return tf.where(dropped, tf.fill([B], numClasses, 'int32'), y);
+  if (dropped.dtype !== 'bool' && dropped.dtype !== 'int32')
+    throw new Error(`dropLabels: dropped: wanted bool or int32 ids, got ${dropped.dtype}`);
+  return tf.tidy(() => {
+    const gone = dropped.dtype === 'bool' ? dropped : tf.equal(dropped, tf.scalar(1, 'int32'));
+    return tf.where(gone, tf.fill([B], numClasses, 'int32'), y);
+  });
+}
+
+/** Which of n labels a training step drops, each with the given probability (0.1 in DiT): [n] bool. */
+export function drawDroppedLabels(rng: Rng, n: number, probability: number): Tensor {
+  checkNumber('drawDroppedLabels: probability', probability, { min: 0, max: 1 });
+  return tf.tensor1d(
+    Array.from(rng.uniforms(n), (u) => u < probability),
+    'bool',
+  );
 }

@@ -3,7 +3,21 @@ export { attention, mergeHeads, multiHeadSelfAttention, splitHeads, type Attenti
 export { checkBatch, checkLike, checkPair, perSample } from './batch.ts';
 export { checkNumber, parseConfig } from './check.ts';
 export { closedForm, spreadLast, sumLast } from './derivative.ts';
-export { ditConfig, ditOutChannels, ditParameterCount, ditParameters, ditSizes, type DiTConfig, type DiTSettings } from './dit-config.ts';
+export { ditFromStateDict, type StateDict } from './dit-checkpoint.ts';
+export {
+  ditConfig,
+  ditDimensions,
+  ditNames,
+  ditOutChannels,
+  ditParameterCount,
+  ditParameters,
+  ditSizes,
+  officialDiTConfig,
+  type DiTConfig,
+  type DiTName,
+  type DiTSettings,
+} from './dit-config.ts';
+export { ditMacs, type DiTMacs } from './dit-cost.ts';
 export {
   applyDiT,
   ditBlock,
@@ -19,6 +33,7 @@ export {
 } from './dit.ts';
 export * from './diffusion/index.ts';
 export {
+  drawDroppedLabels,
   dropLabels,
   embedClass,
   embedTimestep,

@@ -8,6 +8,11 @@ import { checkNumber } from './check.ts';
  * the column (facebookresearch/DiT models.py:274). Positions are integers from 0, not scaled by the grid.
  */
 export function sinCosPositions(h: number, w: number, D: number): Tensor {
+  return tf.tensor2d(sinCosTable(h, w, D), [h * w, D]);
+}
+
+/** The same on the host. */
+export function sinCosTable(h: number, w: number, D: number): Float32Array {
   checkNumber('sinCosPositions: h', h, { integer: true, min: 1 });
   checkNumber('sinCosPositions: w', w, { integer: true, min: 1 });
   checkNumber('sinCosPositions: D', D, { integer: true, min: 4 });
@@ -29,5 +34,5 @@ export function sinCosPositions(h: number, w: number, D: number): Tensor {
       table.set(axis[i]!, (i * w + j) * D + 2 * quarter);
     }
   }
-  return tf.tensor2d(table, [h * w, D]);
+  return table;
 }

@@ -3,6 +3,7 @@ import { Rng, tf, useEngine, type Tensor } from '@atelier/tensor';
 import { expectClose } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
+  drawDroppedLabels,
   dropLabels,
   embedClass,
   embedPatches,
@@ -132,6 +133,18 @@ describe('class embedding', () => {
     const out = dropLabels(y, tf.tensor1d([true, false, true], 'bool'), 3);
     expect(out.dtype).toBe('int32');
     expectClose(out, [3, 0, 3]);
+    expectClose(dropLabels(y, tf.tensor1d([0, 1, 2], 'int32'), 3), [2, 3, 1]);
+  });
+
+  it('draws which labels are dropped, by its share and from the stream alone', () => {
+    const count = (probability: number): number =>
+      Array.from(drawDroppedLabels(new Rng(5), 10_000, probability).dataSync()).reduce((sum, gone) => sum + gone, 0);
+    expect([count(0), count(1)]).toEqual([0, 10_000]);
+    expect(Math.abs(count(0.1) - 1000)).toBeLessThan(4 * Math.sqrt(900));
+    expect(count(0.1)).toBe(count(0.1));
+    expect(() => drawDroppedLabels(new Rng(5), 4, 1.5)).toThrow(
+      'drawDroppedLabels: probability: wanted a finite number at least 0 and at most 1, got 1.5',
+    );
   });
 
   it('refuses what does not fit', () => {
@@ -141,7 +154,7 @@ describe('class embedding', () => {
     expect(() => embedClass({ weight }, tf.ones([2, 1], 'int32'))).toThrow('embedClass: y: wanted shape [B], got [2, 1]');
     expect(() => embedClass({ weight: tf.ones([4]) }, y)).toThrow('embedClass: weight: wanted shape [rows, D], got [4]');
     expect(() => tf.tidy(() => embedClass({ weight }, tf.tensor1d([0, 4], 'int32')).dataSync())).toThrow();
-    expect(() => dropLabels(y, tf.ones([2]), 3)).toThrow('dropLabels: dropped: wanted bool, got float32');
+    expect(() => dropLabels(y, tf.ones([2]), 3)).toThrow('dropLabels: dropped: wanted bool or int32 ids, got float32');
     expect(() => dropLabels(y, tf.ones([3], 'bool'), 3)).toThrow('dropLabels: dropped: wanted shape [B=2], got [3]');
     expect(() => dropLabels(tf.ones([2]), tf.ones([2], 'bool'), 3)).toThrow('dropLabels: y: wanted int32 labels, got float32');
     expect(() => dropLabels(y, tf.ones([2], 'bool'), 0)).toThrow('dropLabels: numClasses: wanted an integer at least 1, got 0');
