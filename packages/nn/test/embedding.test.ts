@@ -106,6 +106,18 @@ describe('sinCosPositions', () => {
     );
   });
 
+  it('gives tokens of one column the same first half, of one row the same second; token 0 has sines 0 and cosines 1', () => {
+    const [h, w, D] = [3, 4, 16];
+    const table = sinCosPositions(h, w, D).arraySync() as number[][];
+    for (let i = 0; i < h; i++) {
+      for (let j = 0; j < w; j++) {
+        expect(table[i * w + j]!.slice(0, D / 2)).toEqual(table[j]!.slice(0, D / 2));
+        expect(table[i * w + j]!.slice(D / 2)).toEqual(table[i * w]!.slice(D / 2));
+      }
+    }
+    expect(table[0]).toEqual([0, 0, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 1, 1, 1, 1]);
+  });
+
   it('refuses what does not fit', () => {
     expect(() => sinCosPositions(0, 2, 8)).toThrow('sinCosPositions: h: wanted an integer at least 1, got 0');
     expect(() => sinCosPositions(2, 1.5, 8)).toThrow('sinCosPositions: w: wanted an integer at least 1, got 1.5');
