@@ -66,8 +66,16 @@ describe('discretizedGaussianLogLikelihood', () => {
     const x = tf.tensor2d(levels, [2, 4]);
     const host = (...[m, l]: Float64Array[]): Float64Array => m!.map((value, i) => hostBinLogLikelihood(levels[i]!, value, l![i]!));
     const [at, logVariance] = [rng.child('m').uniform([2, 4], -1, 1), rng.child('l').uniform([2, 4], -2, 0)];
-    // A bin holds about 1/500 of the probability: the difference of two float32 near ½ keeps four digits.
-    checkLayer((m, l) => discretizedGaussianLogLikelihood(x, m!, l!), host, [at, logVariance], rng, { value: 3e-5, derivative: 2e-3 });
+    // A bin holds about 1/500 of the probability: the difference of two float32 near ½ keeps four to five digits.
+    checkLayer((m, l) => discretizedGaussianLogLikelihood(x, m!, l!), host, [at, logVariance], rng, { value: 1e-5, derivative: 2e-4 });
+  });
+
+  it('has bins in the tails that are right to a rounding of the numbers near one that they are the difference of', () => {
+    const levels = Float32Array.from({ length: 2001 }, (_, i) => (i - 1000) / 1500);
+    const logVariance = 2 * Math.log(0.12);
+    const likelihood = tf.exp(discretizedGaussianLogLikelihood(tf.tensor1d(levels), tf.zeros([2001]), tf.fill([2001], logVariance)));
+    const expected = Float64Array.from(levels, (x) => Math.exp(hostBinLogLikelihood(x, 0, Math.fround(logVariance))));
+    expectClose(likelihood.dataSync(), expected, { abs: 1e-7 });
   });
 
   it('sums to one over the levels, and is bounded below', () => {

@@ -1,4 +1,5 @@
 import { tf, type Tensor } from '@atelier/tensor';
+import { closedForm } from '../derivative.ts';
 
 /** KL divergence of N(mean1, e^log1) from N(mean2, e^log2), elementwise in nats: ½(-1 + ℓ₂ - ℓ₁ + e^(ℓ₁-ℓ₂) + (μ₁ - μ₂)²e^(-ℓ₂)). Shapes broadcast. */
 export function normalKl(mean1: Tensor, logVariance1: Tensor, mean2: Tensor, logVariance2: Tensor): Tensor {
@@ -32,7 +33,19 @@ export function discretizedGaussianLogLikelihood(x: Tensor, mean: Tensor, logVar
 /** Φ(z) ≈ ½(1 + tanh(√(2/π)(z + 0.044715z³))). */
 function approximateNormalCdf(z: Tensor): Tensor {
   const cubic = tf.add(z, tf.mul(tf.mul(tf.square(z), z), 0.044715));
-  return tf.mul(tf.add(tf.tanh(tf.mul(cubic, Math.sqrt(2 / Math.PI))), 1), 0.5);
+  return tf.mul(tf.add(roundedTanh(tf.mul(cubic, Math.sqrt(2 / Math.PI))), 1), 0.5);
+}
+
+/**
+ * tanh u = ±(1 - 2/(1 + e^(2|u|))), rounded to the nearest float32 where it is close to ±1. A bin in the tail is the difference of two such numbers, a few of
+ * their last bits, and the fast tanh of an engine is off by up to five of them.
+ */
+function roundedTanh(u: Tensor): Tensor {
+  const value = (at: Tensor): Tensor => {
+    const short = tf.div(2, tf.add(tf.exp(tf.mul(tf.abs(at), 2)), 1));
+    return tf.mul(tf.sign(at), tf.sub(1, short));
+  };
+  return closedForm(u, value, (dy, at) => tf.mul(dy, tf.sub(1, tf.square(value(at)))));
 }
 
 const logOf = (probability: Tensor): Tensor => tf.log(tf.clipByValue(probability, 1e-12, 1));
