@@ -41,7 +41,10 @@ export function ditFromStateDict(tensors: StateDict, settings: DiTSettings): DiT
 
 const diffusersBlock = (l: number): string => `transformer_blocks.${l}.`;
 
-/** Modules of the diffusers export of DiT by ours. A list is stacked, in its order; `{l}` is the number of a block. */
+/**
+ * Modules of the diffusers export of DiT by ours (huggingface/diffusers scripts/convert_dit_to_diffusers.py). A list is stacked, in its order; `{l}` is the
+ * number of a block.
+ */
 const DIFFUSERS: Readonly<Record<string, string | readonly string[]>> = {
   'x_embedder.proj': 'pos_embed.proj',
   'blocks.{l}.attn.qkv': ['transformer_blocks.{l}.attn1.to_q', 'transformer_blocks.{l}.attn1.to_k', 'transformer_blocks.{l}.attn1.to_v'],
