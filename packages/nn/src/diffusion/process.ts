@@ -102,14 +102,13 @@ export function reversePosterior(
   { variance, clip }: { variance: Variance; clip: boolean },
 ): { mean: Tensor; logVariance: Tensor; x0: Tensor } {
   const x0 = predictX0(epsilon, x, c, clip);
-  const share = v === undefined ? null : tf.div(tf.add(v, 1), 2);
-  const logVariance =
-    share === null
-      ? variance === 'large'
-        ? c.largeLogVariance
-        : c.posteriorLogVariance
-      : tf.add(tf.mul(share, c.logBeta), tf.mul(tf.sub(1, share), c.posteriorLogVariance));
-  return { mean: posteriorMean(x0, x, c), logVariance, x0 };
+  const fixed = variance === 'large' ? c.largeLogVariance : c.posteriorLogVariance;
+  return { mean: posteriorMean(x0, x, c), logVariance: v === undefined ? fixed : between(v, c), x0 };
+}
+
+function between(v: Tensor, c: PosteriorCoefficients): Tensor {
+  const share = tf.div(tf.add(v, 1), 2);
+  return tf.add(tf.mul(share, c.logBeta), tf.mul(tf.sub(1, share), c.posteriorLogVariance));
 }
 
 /** Throws unless k is a step index [B] int32 for each sample of x. */

@@ -117,7 +117,7 @@ function makeSampler<Context extends Tree, Name extends string>(
 ): DiffusionSampler<Context> {
   type At = { t: Tensor; c: Coefficients<Name>; z: readonly Tensor[] };
   const run = (x: Tensor, { t, c, z }: At, context: Context): ReverseStep => rule.step(network(x, t, context), x, c, z[0] ?? x);
-  // What is not asked for is not computed, and x̂₀ is nothing that a sampler needs to hand out.
+  // Whoever wants the samples alone is not handed an x̂₀ at every step.
   const brief = compile((x: Tensor, at: At, context: Context) => run(x, at, context).sample, { donate: [0, 1], name: where });
   const full = compile(run, { donate: [0, 1], name: where });
 
