@@ -25,7 +25,7 @@ export async function useEngine(name: string = process.env.ATELIER_ENGINE ?? 'or
   if (name === 'ort' && (options.device !== undefined || options.threads !== undefined || tf.findBackendFactory('ort') === null))
     registerOrt(options);
   if (name === 'wasm') await load('@tensorflow/tfjs-backend-wasm', name);
-  if (name === 'tensorflow') await load('@tensorflow/tfjs-node', name);
+  if (name === 'tensorflow') await load('@tensorflow/tfjs-node', name, ' (docs/tfjs-node.md says how to get it)');
   let ready = false;
   try {
     ready = await tf.setBackend(name);
@@ -53,10 +53,11 @@ export function runFused(
   return Array.isArray(result) ? result : [result];
 }
 
-async function load(module: string, name: string): Promise<void> {
+async function load(module: string, name: string, advice = ''): Promise<void> {
   try {
     await import(module);
   } catch (error) {
-    throw new Error(`useEngine: '${name}' needs ${module}, which could not be loaded: ${(error as Error).message.split('\n')[0]}`);
+    const [reason] = (error as Error).message.split('\n');
+    throw new Error(`useEngine: '${name}' needs ${module}${advice}, which could not be loaded: ${reason}`);
   }
 }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { compile } from '../src/compile.ts';
 import { engineName, useEngine } from '../src/engine.ts';
@@ -7,7 +8,13 @@ import { disposeTree } from '../src/tree.ts';
 
 const values = (x: Tensor): number[] => Array.from(x.dataSync());
 
-describe.each(['ort', 'cpu'] as const)('compile on %s', (engine) => {
+/** Optional, and then an engine like the others. */
+const tensorflow = await useEngine('tensorflow').then(
+  () => true,
+  () => false,
+);
+
+describe.each(['ort', 'cpu', ...(tensorflow ? ['tensorflow'] : [])])('compile on %s', (engine) => {
   beforeEach(() => useEngine(engine));
 
   it('gives what the function gives, for trees in and out', () => {
@@ -157,8 +164,11 @@ describe('useEngine', () => {
     await expect(useEngine('ort', { threads: 0 })).rejects.toThrow(/threads: wanted a whole number from 1, got 0/);
   });
 
-  it('says why an engine that is not installed cannot be used', async () => {
-    await expect(useEngine('tensorflow')).rejects.toThrow(/needs @tensorflow\/tfjs-node/);
+  it.skipIf(tensorflow)('says why an engine that is not installed cannot be used, and where to read on', async () => {
+    const sentence =
+      /^useEngine: 'tensorflow' needs @tensorflow\/tfjs-node \(docs\/tfjs-node\.md says .*\), which could not be loaded: .+$/;
+    await expect(useEngine('tensorflow')).rejects.toThrow(sentence);
+    expect(existsSync(new URL('../../../docs/tfjs-node.md', import.meta.url))).toBe(true);
   });
 
   it('runs on one thread when told', async () => {
