@@ -47,6 +47,13 @@ const cases: Record<string, { args: Argument[]; f: (...xs: Tensor[]) => Tensor }
   },
   'local response': { args: [image], f: grad((y) => tf.localResponseNormalization(y as never, 1)) },
   blocks: { args: [sample([2, 4, 6, 3], 8)], f: (x) => tf.sin(tf.spaceToBatchND(x, [2, 3], [[0, 0], [0, 0]])) }, // prettier-ignore
+  'sums over rows': {
+    args: [sample([3, 70, 5], 13), sample([3, 4, 5], 14)],
+    f: (x, y) => {
+      const sums = [tf.sum(tf.sin(x), 1), tf.sum(tf.sin(x), [0, 1]), tf.sum(tf.sin(y), 1), tf.sum(tf.sin(y), 0), tf.sum(tf.sin(y), [0, 2])];
+      return tf.concat(sums.map((sum) => tf.reshape(sum, [-1])));
+    },
+  },
   einsum: { args: [sample([2, 3, 4], 9), sample([4, 2, 5], 10)], f: (x, y) => tf.einsum('bij,jbk->kib', x, y) },
   scatter: { args: [whole([3, 1], [2, 0, 2]), sample([3, 2], 11)], f: (i, u) => tf.scatterND(i as never, u, [4, 2]) },
   counts: { args: [whole([6], [0, 3, 3, 9, 1, 3])], f: (x) => tf.bincount(x as never, tf.tensor1d([]), 5) },
