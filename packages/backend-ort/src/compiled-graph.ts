@@ -1,6 +1,6 @@
 import type { OrtBackend, TensorInfo } from './backend.ts';
 import { sizeOf, type Node } from './graph.ts';
-import { lower, nameOf, topological, workOf } from './lower.ts';
+import { lower, multiplyAdds, nameOf, topological, workOf } from './lower.ts';
 import type { OnnxType } from './onnx.ts';
 import { profileModel, type OperatorTime } from './profile.ts';
 import { rewrite } from './rewrite.ts';
@@ -26,9 +26,12 @@ export class CompiledGraph {
   private readonly feedNames: (string | null)[];
   private readonly sources: Source[];
   private readonly computed: { node: Node; name: string }[];
+  /** Multiply-accumulates of the matrix products and convolutions that the function asks for, before rewriting makes products of sums. */
+  readonly multiplyAdds: number;
 
   constructor(backend: OrtBackend, argumentNodes: Node[], results: { node: Node; shape: number[] }[], name: string) {
     this.backend = backend;
+    this.multiplyAdds = topological(results.map(({ node }) => node)).reduce((total, node) => total + multiplyAdds(node), 0);
     const nodes = rewrite(
       backend.graph,
       results.map(({ node, shape }) => backend.graph.reshape(node, shape)),

@@ -48,15 +48,24 @@ export const nameOf = (position: number): string => `v${position}`;
 export function workOf(order: readonly Node[]): number {
   let work = 0;
   for (const node of order) {
-    const size = sizeOf(node.shape);
-    if (node.op === 'MatMul' || node.op === 'FusedMatMul' || node.op === 'Gemm') {
-      const a = node.inputs[0]!.shape;
-      work += 2 * size * (node.attributes.transA === 1 ? a[a.length - 2]! : a[a.length - 1]!);
-    } else if (node.op === 'Conv' || node.op === 'ConvTranspose')
-      work += (2 * size * sizeOf(node.inputs[1]!.shape)) / node.inputs[1]!.shape[0]!;
-    else if (node.op !== 'Leaf' && node.op !== 'Constant' && node.op !== 'Reshape') work += size;
+    const products = multiplyAdds(node);
+    if (products > 0) work += 2 * products;
+    else if (node.op !== 'Leaf' && node.op !== 'Constant' && node.op !== 'Reshape') work += sizeOf(node.shape);
   }
   return work;
+}
+
+/** Multiply-accumulates of a matrix product or a convolution; 0 for everything else. Those with the zeros of a padding count. */
+export function multiplyAdds(node: Node): number {
+  const size = sizeOf(node.shape);
+  if (node.op === 'MatMul' || node.op === 'FusedMatMul' || node.op === 'Gemm') {
+    const a = node.inputs[0]!.shape;
+    return size * (node.attributes.transA === 1 ? a[a.length - 2]! : a[a.length - 1]!);
+  }
+  if (node.op !== 'Conv' && node.op !== 'ConvTranspose') return 0;
+  const [x, weights] = node.inputs as [Node, Node];
+  // Each output of a convolution, and each input of a transposed one, meets all weights of its channel.
+  return ((node.op === 'Conv' ? size : sizeOf(x.shape)) * sizeOf(weights.shape)) / weights.shape[0]!;
 }
 
 /** The model of a graph. `Leaf` and `Input` nodes become its inputs, or with `bakeLeaves` leaves become constants. */

@@ -15,6 +15,8 @@ export type Compiled<A extends Tree[], R extends Tree> = ((...args: A) => R) & {
   onnx(...args: A): Uint8Array;
   /** Where the time of a call like this goes, by operator type, longest first. @throws Error on an engine without a graph */
   profile(...args: A): OperatorTime[];
+  /** Multiply-accumulates of the matrix products and convolutions of a call like this. @throws Error on an engine without a graph */
+  multiplyAdds(...args: A): number;
   /** Graphs made so far: one for each set of shapes and types that was seen. */
   readonly graphs: number;
   /** Frees the sessions. */
@@ -102,6 +104,7 @@ export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R,
       const leaves = args.flatMap(leavesOf);
       return traceFor(graphBackend('profile'), args, leaves).graph.profile(leaves);
     },
+    multiplyAdds: (...args: A): number => traceFor(graphBackend('multiplyAdds'), args, args.flatMap(leavesOf)).graph.multiplyAdds,
     dispose: () => {
       for (const { graph } of traces) graph.dispose();
       traces.length = 0;

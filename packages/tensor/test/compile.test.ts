@@ -4,7 +4,7 @@ import { compile } from '../src/compile.ts';
 import { engineName, useEngine } from '../src/engine.ts';
 import { profile } from '../src/profile.ts';
 import { tf, type Tensor } from '../src/tf.ts';
-import { disposeTree } from '../src/tree.ts';
+import { disposeTree, type Tree } from '../src/tree.ts';
 
 const values = (x: Tensor): number[] => Array.from(x.dataSync());
 
@@ -135,6 +135,25 @@ describe('compile on ort alone', () => {
     for (const { op } of rows) expect(printed).toContain(op);
     expect(printed).toMatch(/all +100\.0 % .* 2 nodes$/);
     expect(x.isDisposed).toBe(false);
+  });
+
+  it('counts the multiply-accumulates of products and convolutions', () => {
+    const count = (f: (...xs: Tensor[]) => Tree, ...shapes: number[][]): number =>
+      compile(f).multiplyAdds(...shapes.map((shape) => tf.ones(shape)));
+    expect(count((a, b) => tf.matMul(a!, b!, true), [5, 2], [5, 3])).toBe(2 * 3 * 5);
+    expect(count((a, b) => tf.add(tf.matMul(a!, b!, false, true), 1), [4, 2, 5], [4, 3, 5])).toBe(4 * 2 * 3 * 5);
+    expect(count((a) => [tf.sum(a!, 0), tf.softmax(a!)], [40, 30])).toBe(0);
+    const [image, filter, depthwise] = [
+      [2, 6, 7, 3],
+      [3, 3, 3, 5],
+      [3, 3, 3, 1],
+    ] as const;
+    const conv = (x: Tensor, w: Tensor): Tensor => tf.conv2d(x as never, w as never, 2, 'same');
+    const perOutput = 2 * 3 * 4 * 5 * (3 * 3 * 3);
+    expect(count((x, w) => conv(x!, w!), [...image], [...filter])).toBe(perOutput);
+    expect(count((x, w) => tf.grad((v: Tensor) => conv(v, w!))(x!), [...image], [...filter])).toBe(perOutput);
+    const channelwise = 2 * 6 * 7 * 3 * (3 * 3);
+    expect(count((x, w) => tf.depthwiseConv2d(x as never, w as never, 1, 'same'), [...image], [...depthwise])).toBe(channelwise);
   });
 
   it('folds factors and biases into products without changing the result', () => {
