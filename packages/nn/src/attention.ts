@@ -62,14 +62,20 @@ export type SelfAttentionParams = { qkv: LinearParams; proj: LinearParams };
 
 /** Self-attention of x [B, T, D] with `heads` heads; qkv.weight [3D, D], proj.weight [D, D] -> [B, T, D]. */
 export function multiHeadSelfAttention(p: SelfAttentionParams, x: Tensor, heads: number, options: AttentionOptions = {}): Tensor {
+  const { q, k, v } = queriesKeysValues(p, x, heads);
+  return linear(p.proj, mergeHeads(attention(q, k, v, options)));
+}
+
+/** What self-attention attends with: x [B, T, D], qkv.weight [3D, D] -> q, k and v [B, K, T, D/K]. */
+export function queriesKeysValues(p: SelfAttentionParams, x: Tensor, heads: number): { q: Tensor; k: Tensor; v: Tensor } {
   const { D } = dims<'D'>(x, 'B T D', 'multiHeadSelfAttention: x');
   checkHeads('multiHeadSelfAttention', D, heads);
   dims(p.qkv.weight, 'rows D', 'multiHeadSelfAttention: qkv.weight', { rows: 3 * D, D });
   // Cutting the weight in three costs less than cutting the wide product.
   const weights = tf.split(p.qkv.weight, 3, 0);
   const biases = tf.split(p.qkv.bias, 3, 0);
-  const [q, k, v] = weights.map((weight, i) => splitHeads(linear({ weight, bias: biases[i]! }, x), heads)); // -> [B, K, T, D/K]
-  return linear(p.proj, mergeHeads(attention(q!, k!, v!, options)));
+  const [q, k, v] = weights.map((weight, i) => splitHeads(linear({ weight, bias: biases[i]! }, x), heads));
+  return { q: q!, k: k!, v: v! };
 }
 
 /** [B, T, D] -> [B, K, T, D/K]. */

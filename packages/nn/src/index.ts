@@ -1,5 +1,13 @@
 export { gelu, silu, softmax, type GeluKind } from './activation.ts';
-export { attention, mergeHeads, multiHeadSelfAttention, splitHeads, type AttentionOptions, type SelfAttentionParams } from './attention.ts';
+export {
+  attention,
+  mergeHeads,
+  multiHeadSelfAttention,
+  queriesKeysValues,
+  splitHeads,
+  type AttentionOptions,
+  type SelfAttentionParams,
+} from './attention.ts';
 export { checkBatch, checkLike, checkPair, perSample } from './batch.ts';
 export { checkNumber, parseConfig } from './check.ts';
 export { closedForm, spreadLast, sumLast } from './derivative.ts';
