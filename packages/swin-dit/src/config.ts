@@ -1,0 +1,79 @@
+import { ditConfig, ditSizes, parseConfig } from '@atelier/nn';
+import { z } from 'zod';
+
+const size = z.int().min(1);
+const share = z.number().min(0).max(1);
+
+/**
+ * What mixes the tokens of a layer: `global`, the attention of DiT; `window`, attention inside windows; `shifted`, the same with windows moved by half
+ * their side, as in Swin; `pswa`, window heads beside bridging heads.
+ */
+export const attentionKind = z.enum(['global', 'window', 'shifted', 'pswa']);
+export type AttentionKind = z.infer<typeof attentionKind>;
+
+/**
+ * Settings of a Swin DiT: those of the DiT that it is otherwise, the token grid, and what stands in place of its attention.
+ *
+ * Everything but `dit` is our reading of the paper (see the README), the defaults too.
+ */
+export const swinDiTConfig = z
+  .strictObject({
+    dit: ditConfig,
+    /** Rows h and columns w of the token grid: image side over patch side. The tables of relative positions depend on it where it is small. */
+    grid: z.tuple([size, size]),
+    /** One kind for all layers, or one for each. */
+    attention: z.union([attentionKind, z.array(attentionKind)]).default('pswa'),
+    /** M, side of a window in tokens; the grid's smaller side where that is no larger. It must divide both sides of the grid. */
+    window: size.default(8),
+    /** K, side of the bridge's kernel, odd; max(3, 2⌊M/4⌋ + 1) if not given. */
+    kernel: size.optional(),
+    /** Shares of window heads in the first and the last PSWA layer, between them a straight line; 1/4 and 3/4 if nothing is given. */
+    pcca: z.strictObject({ rho0: share, rho1: share }).optional(),
+    /** Window heads of each PSWA layer, in place of `pcca`: 0 leaves bridging heads alone, all of the heads windows alone. */
+    windowHeads: z.array(z.int().min(0)).optional(),
+  })
+  .superRefine(({ dit, attention, kernel, pcca, windowHeads }, context) => {
+    const wrong = (path: string, message: string) => context.addIssue({ code: 'custom', path: [path], message });
+    if (Array.isArray(attention) && attention.length !== dit.depth)
+      wrong('attention', `wanted one kind for each of ${dit.depth} layers, got ${attention.length}`);
+    if (kernel !== undefined && kernel % 2 === 0) wrong('kernel', `wanted an odd number, got ${kernel}`);
+    if (windowHeads === undefined) return;
+    if (pcca !== undefined) wrong('windowHeads', 'wanted window heads or pcca, got both');
+    const layers = Array.isArray(attention) ? attention.filter((kind) => kind === 'pswa').length : attention === 'pswa' ? dit.depth : 0;
+    if (windowHeads.length !== layers) wrong('windowHeads', `wanted a number for each of ${layers} PSWA layers, got ${windowHeads.length}`);
+    const most = Math.max(0, ...windowHeads);
+    if (most > dit.heads) wrong('windowHeads', `wanted at most the ${dit.heads} heads of a layer, got ${most}`);
+  });
+
+/** All settings, defaults filled in. */
+export type SwinDiTConfig = z.output<typeof swinDiTConfig>;
+/** Settings as written, defaults left out. */
+export type SwinDiTSettings = z.input<typeof swinDiTConfig>;
+
+/** Latents that the sizes below are made for: the image's side over 8. */
+const LATENT_FACTOR = 8;
+const sizeNames = ['S', 'B', 'L', 'XL'] as const;
+const patchSizes = [2, 4, 8] as const;
+
+/**
+ * Settings of Swin-DiT-S, -B, -L or -XL with patches of 2, 4 or 8 for images of a side of 256 (or another) pixels: `swinDiTSettings('L/2')`.
+ *
+ * Depth, width and heads are those of the DiT of the same name, since the paper's own could not be found; latents of four channels, learned variance, 1000
+ * classes, M = 8. `more` are further settings, or others in place of these.
+ */
+export function swinDiTSettings(
+  name: string,
+  more: Partial<Omit<SwinDiTSettings, 'dit' | 'grid'>> & { image?: number } = {},
+): SwinDiTConfig {
+  const { image = 256, ...attention } = more;
+  const [letters, patch] = name.split('/');
+  const known = sizeNames.find((known) => known === letters);
+  const patchSize = patchSizes.find((known) => String(known) === patch);
+  if (known === undefined || patchSize === undefined)
+    throw new Error(`swinDiTSettings: wanted one of ${sizeNames.join(', ')} over ${patchSizes.join(', ')}, as in L/2, got '${name}'`);
+  const side = image / LATENT_FACTOR / patchSize;
+  if (!Number.isInteger(side) || side < 1)
+    throw new Error(`swinDiTSettings: image: wanted a multiple of ${LATENT_FACTOR * patchSize}, got ${image}`);
+  const dit = { ...ditSizes[known], inChannels: 4, patchSize, numClasses: 1000, learnSigma: true };
+  return parseConfig(swinDiTConfig, { dit, grid: [side, side], ...attention }, 'swinDiTSettings');
+}
