@@ -1,11 +1,9 @@
-import { toTensor, unflattenTree, type HostTensor } from '@atelier/tensor';
+import type { HostTensor } from '@atelier/tensor';
 import { parseConfig } from './check.ts';
 import { ditConfig, ditParameters, type DiTSettings } from './dit-config.ts';
 import type { DiTParams } from './dit.ts';
 import { sinCosTable } from './position.ts';
-
-/** Tensors of a state dict by name, as `parseSafetensors` gives them. */
-export type StateDict = Readonly<Record<string, HostTensor>>;
+import { parametersFrom, type StateDict } from './state-dict.ts';
 
 /**
  * Parameters of a DiT from a state dict, under either of the two name schemes: that of facebookresearch/DiT (which is ours; of a training checkpoint, flattened
@@ -25,18 +23,7 @@ export function ditFromStateDict(tensors: StateDict, settings: DiTSettings): DiT
     : found;
   if (positions !== undefined) checkPositions(positions, config.width, where);
 
-  const table = ditParameters(config);
-  for (const name of Object.keys(weights))
-    if (!Object.hasOwn(table, name)) throw new Error(`${where}: wanted only parameters of this network, got '${name}'`);
-  const leaves = Object.entries(table).map(([name, { shape }]) => {
-    const host = weights[name];
-    if (host === undefined) throw new Error(`${where}: wanted parameter '${name}', got none of that name`);
-    if (host.dtype !== 'float32' || host.shape.join() !== shape.join())
-      throw new Error(`${where}: ${name}: wanted float32 [${shape.join(', ')}], got ${host.dtype} [${host.shape.join(', ')}]`);
-    return [name, host] as const;
-  });
-  // Nothing can fail any more, so no tensor is left behind.
-  return unflattenTree(Object.fromEntries(leaves.map(([name, host]) => [name, toTensor(host)]))) as DiTParams;
+  return parametersFrom(weights, ditParameters(config), where) as DiTParams;
 }
 
 const diffusersBlock = (l: number): string => `transformer_blocks.${l}.`;

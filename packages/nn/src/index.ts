@@ -11,7 +11,7 @@ export {
 export { checkBatch, checkLike, checkPair, perSample } from './batch.ts';
 export { checkNumber, parseConfig } from './check.ts';
 export { closedForm, spreadLast, sumLast } from './derivative.ts';
-export { ditFromStateDict, type StateDict } from './dit-checkpoint.ts';
+export { ditFromStateDict } from './dit-checkpoint.ts';
 export {
   ditConfig,
   ditDimensions,
@@ -58,3 +58,4 @@ export { embedPatches, patchify, unpatchify } from './patch.ts';
 export { inPieces, pieceCount } from './pieces.ts';
 export { sinCosPositions } from './position.ts';
 export { constant, cosine, emaEvery, emaWarmUp, linearDecay, warmUp, type Schedule } from './schedule.ts';
+export { parametersFrom, type StateDict } from './state-dict.ts';

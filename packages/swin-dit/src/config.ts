@@ -1,4 +1,4 @@
-import { ditConfig, ditSizes, parseConfig } from '@atelier/nn';
+import { ditConfig, officialDiTConfig, parseConfig, type DiTName } from '@atelier/nn';
 import { z } from 'zod';
 
 const size = z.int().min(1);
@@ -50,30 +50,26 @@ export type SwinDiTConfig = z.output<typeof swinDiTConfig>;
 /** Settings as written, defaults left out. */
 export type SwinDiTSettings = z.input<typeof swinDiTConfig>;
 
-/** Latents that the sizes below are made for: the image's side over 8. */
+/** Settings with their defaults filled in. @throws Error with one sentence that names what does not fit */
+export const parseSwinDiT = (settings: SwinDiTSettings, where: string): SwinDiTConfig => parseConfig(swinDiTConfig, settings, where);
+
+/** The image's side over that of its latents. */
 const LATENT_FACTOR = 8;
-const sizeNames = ['S', 'B', 'L', 'XL'] as const;
-const patchSizes = [2, 4, 8] as const;
 
 /**
- * Settings of Swin-DiT-S, -B, -L or -XL with patches of 2, 4 or 8 for images of a side of 256 (or another) pixels: `swinDiTSettings('L/2')`.
+ * Settings of Swin-DiT-S, -B, -L or -XL with patches of 2, 4 or 8 for images of 256 (or other) pixels a side: `swinDiTSettings('L/2')`. Depth, width and heads
+ * are those of the DiT of the same name, since the paper's own could not be found; M = 8.
  *
- * Depth, width and heads are those of the DiT of the same name, since the paper's own could not be found; latents of four channels, learned variance, 1000
- * classes, M = 8. `more` are further settings, or others in place of these.
+ * @param more further settings, or others in place of these
  */
 export function swinDiTSettings(
-  name: string,
+  name: DiTName,
   more: Partial<Omit<SwinDiTSettings, 'dit' | 'grid'>> & { image?: number } = {},
 ): SwinDiTConfig {
   const { image = 256, ...attention } = more;
-  const [letters, patch] = name.split('/');
-  const known = sizeNames.find((known) => known === letters);
-  const patchSize = patchSizes.find((known) => String(known) === patch);
-  if (known === undefined || patchSize === undefined)
-    throw new Error(`swinDiTSettings: wanted one of ${sizeNames.join(', ')} over ${patchSizes.join(', ')}, as in L/2, got '${name}'`);
-  const side = image / LATENT_FACTOR / patchSize;
+  const dit = officialDiTConfig(name);
+  const side = image / (LATENT_FACTOR * dit.patchSize);
   if (!Number.isInteger(side) || side < 1)
-    throw new Error(`swinDiTSettings: image: wanted a multiple of ${LATENT_FACTOR * patchSize}, got ${image}`);
-  const dit = { ...ditSizes[known], inChannels: 4, patchSize, numClasses: 1000, learnSigma: true };
-  return parseConfig(swinDiTConfig, { dit, grid: [side, side], ...attention }, 'swinDiTSettings');
+    throw new Error(`swinDiTSettings: image: wanted a multiple of ${LATENT_FACTOR * dit.patchSize}, got ${image}`);
+  return parseSwinDiT({ dit, grid: [side, side], ...attention }, 'swinDiTSettings');
 }

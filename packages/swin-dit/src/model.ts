@@ -4,7 +4,6 @@ import {
   initParameters,
   multiHeadSelfAttention,
   parameterCount,
-  parseConfig,
   type DiTBlockParams,
   type DiTFinalParams,
   type DiTInputs,
@@ -14,7 +13,7 @@ import {
 } from '@atelier/nn';
 import { tf, treeMap, type Rng, type Tensor } from '@atelier/tensor';
 import { centreDelta } from './bridge.ts';
-import { swinDiTConfig, type SwinDiTConfig, type SwinDiTSettings } from './config.ts';
+import { parseSwinDiT, type SwinDiTConfig, type SwinDiTSettings } from './config.ts';
 import { swinDiTLayers, type SwinDiTLayer } from './layers.ts';
 import { pswa, type PswaParams } from './pswa.ts';
 import { relativePositions } from './relative-position.ts';
@@ -29,7 +28,7 @@ const BRIDGE_DEVIATION = 0.02;
 
 /** Shape and start of every parameter by name: DiT's, and for layers that do not attend globally those of `pswa`. */
 export function swinDiTParameters(settings: SwinDiTSettings): ParameterTable {
-  const config = parseConfig(swinDiTConfig, settings, 'swinDiTParameters');
+  const config = parseSwinDiT(settings, 'swinDiTParameters');
   const D = config.dit.width;
   const table: ParameterTable = {};
   const layers = swinDiTLayers(config);
@@ -83,7 +82,7 @@ export function initSwinDiT(rng: Rng, settings: SwinDiTSettings): SwinDiTParams 
  * @throws Error naming what does not fit: the image's grid, a window that does not divide it, parameters of other settings
  */
 export function applySwinDiT(params: SwinDiTParams, x: Tensor, inputs: DiTInputs, settings: SwinDiTSettings): Tensor {
-  const config = parseConfig(swinDiTConfig, settings, 'applySwinDiT');
+  const config = parseSwinDiT(settings, 'applySwinDiT');
   return applyDiT(params as DiTParams, x, inputs, config.dit, { attention: swinDiTAttention(params, config) });
 }
 

@@ -1,10 +1,10 @@
-import { linear, type LinearParams, type SelfAttentionParams } from '@atelier/nn';
+import { checkNumber, linear, type LinearParams, type SelfAttentionParams } from '@atelier/nn';
 import { dims, tf, type Tensor } from '@atelier/tensor';
 import { bridge, type BridgeParams } from './bridge.ts';
 import { relativePositionBias } from './relative-position.ts';
 import { rollTokens, shiftMask } from './shift.ts';
 import { attendInWindows, maskedBias } from './window-attention.ts';
-import { mergeWindowHeads, splitWindowHeads, type Grid } from './window.ts';
+import { mergeWindowHeads, splitWindowHeads, windowSide, type Grid } from './window.ts';
 
 /**
  * Weights of pseudo shifted window attention with C_a channels of window heads and C_b of bridging heads, C_a + C_b = D: the rows of qkv
@@ -38,6 +38,10 @@ export function pswa(p: PswaParams, layer: PswaLayer): (u: Tensor) => Tensor {
 export function pswaBranches(p: PswaParams, layer: PswaLayer): (u: Tensor) => PswaBranches {
   const { grid, heads, windowHeads: a, window: M, shift } = layer;
   const { D } = dims<'D'>(p.proj.weight, 'D D', 'pswa: proj.weight');
+  checkNumber('pswa: heads', heads, { integer: true, min: 1 });
+  if (D % heads !== 0) throw new Error(`pswa: heads: wanted a divisor of the width ${D}, got ${heads}`);
+  checkNumber('pswa: windowHeads', a, { integer: true, min: 0, max: heads });
+  if (windowSide(grid, M, 'pswa') !== M) throw new Error(`pswa: window: wanted a side no larger than the grid's, got ${M}`);
   const Ca = (D / heads) * a;
   const Cb = D - Ca;
   dims(p.qkv.weight, 'rows D', 'pswa: qkv.weight', { rows: 2 * Ca + D, D });
