@@ -1,6 +1,7 @@
 export { gather, imageSet, imageSize, slice, type ImageBatch, type ImageSet } from './image-set.ts';
 export { batches, type Batches, type BatchState } from './batches.ts';
 export { checkerboard, gaussian, ring, twoMoons, type Density } from './density.ts';
+export { gaussianField, type GaussianField } from './gaussian-field.ts';
 export { drawShape, SHAPE_CLASSES, shapes, type Shape } from './shapes.ts';
 export { glyphOptions, glyphs, type GlyphOptions } from './glyphs.ts';
 export { GLYPH_FACES, type GlyphFace } from './glyph-raster.ts';

@@ -1,4 +1,5 @@
-import { EigenvalueDecomposition, Matrix } from 'ml-matrix';
+import { Matrix } from 'ml-matrix';
+import { eigen } from './eigen.ts';
 import { countSamples, type Samples } from './samples.ts';
 
 /** Mean [dim] and covariance [dim, dim] (row-major) in float64. */
@@ -108,15 +109,4 @@ function spectrum(name: string, covariance: Matrix): Spectrum {
   // The square root of a rounding error of 1e-16 would be 1e-8.
   const noise = unit.rows * Number.EPSILON * largest;
   return { scale, unit, values: values.map((value) => (value > noise ? value : 0)), vectors };
-}
-
-/** Eigenvalues and eigenvectors of a symmetric matrix of entries up to about 1. */
-function eigen(matrix: Matrix): { values: number[]; vectors: Matrix } {
-  // Entries that no eigenvalue can feel: their squares are subnormal, and the decomposition would divide by 0.
-  const clean = matrix.clone();
-  clean.apply((i, j) => {
-    if (Math.abs(clean.get(i, j)) < Number.EPSILON ** 2) clean.set(i, j, 0);
-  });
-  const { realEigenvalues, eigenvectorMatrix } = new EigenvalueDecomposition(clean, { assumeSymmetric: true });
-  return { values: realEigenvalues, vectors: eigenvectorMatrix };
 }

@@ -4,3 +4,4 @@ export { energyDistance } from './energy.ts';
 export { frechetDistance, frechetDistanceOfGaussians, gaussianMoments, type GaussianMoments } from './frechet.ts';
 export { CONV_FEATURES, convFeatures, initConvFeatures, type ConvFeatures } from './conv-features.ts';
 export { classShare, predictedClasses } from './class-share.ts';
+export { symmetricSpectrum, type Spectrum } from './eigen.ts';
