@@ -16,17 +16,17 @@ const LAYERS = {
 };
 const PAPER = ['nn', 'tensor'];
 const EVERYTHING = ['experiments', 'bench'];
-/** What tests may import besides. */
+/** What tests and a package's example may import besides. */
 const FOR_TESTS = ['testkit', 'datasets', 'metrics'];
 /** Modules that one package wraps for all others. */
 const OWNERS = { '@tensorflow/tfjs': ['tensor', 'backend-ort'], 'onnxruntime-node': ['backend-ort'], 'onnxruntime-web': ['backend-ort'] };
 
-/** The package that a file belongs to, its folder, and whether the file is a test of it; null outside of packages. */
+/** The package that a file belongs to, its folder, and whether the file is a test or the example of it; null outside of packages. */
 function place(file) {
   const parts = relative(root, file).split(sep);
   const depth = parts[0] === 'packages' ? 2 : 1;
   if (parts.length <= depth || !existsSync(join(root, ...parts.slice(0, depth), 'package.json'))) return null;
-  return { name: parts[depth - 1], folder: join(root, ...parts.slice(0, depth)), test: parts[depth] === 'test' };
+  return { name: parts[depth - 1], folder: join(root, ...parts.slice(0, depth)), test: ['test', 'example.ts'].includes(parts[depth]) };
 }
 
 const layers = {

@@ -44,6 +44,7 @@ describe('the layers of the workspace', () => {
     ['packages/tensor/src/tf.ts', "import * as tf from '@tensorflow/tfjs';"],
     ['packages/meanflow/src/model.ts', "import { applyDiT } from '@atelier/nn';"],
     ['packages/meanflow/test/parity.test.ts', "import { golden } from '@atelier/testkit';"],
+    ['packages/swin-dit/example.ts', "import { gaussianField } from '@atelier/datasets';"],
     ['packages/gs-jacobi/src/sampler.ts', "import { flow } from '@atelier/tarflow';"],
     ['experiments/meanflow/index.ts', "import { meanFlowLoss } from '@atelier/meanflow'; import { trainLoop } from '../src/index.ts';"],
     ['bench/meanflow.ts', "import * as tf from '@tensorflow/tfjs'; import { Rng } from '@atelier/tensor';"],

@@ -1,5 +1,5 @@
 import { layerNorm, mlp, type MlpParams } from '@atelier/nn';
-import { tf, type Tensor } from '@atelier/tensor';
+import { dims, tf, type Tensor } from '@atelier/tensor';
 import { rollTokens, shiftMask } from './shift.ts';
 import { windowAttention, type WindowAttentionParams } from './window-attention.ts';
 import { windowPartition, windowReverse, windowSide, type Grid } from './window.ts';
@@ -23,7 +23,7 @@ export function swinBlock(
   const { h, w } = grid;
   const M = windowSide(grid, window, 'swinBlock');
   const s = Math.min(h, w) <= window ? 0 : shift;
-  const [B, , D] = x.shape as [number, number, number];
+  const { B, D } = dims<'B' | 'D'>(x, 'B T D', 'swinBlock: x', { T: h * w });
   const mask = s === 0 ? undefined : tf.tensor3d(shiftMask(grid, M, s), [(h * w) / (M * M), M * M, M * M]);
 
   const moved = rollTokens(layerNorm(x, { eps: 1e-5, ...p.norm1 }), grid, s);
