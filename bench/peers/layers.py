@@ -1,6 +1,7 @@
 """The networks of the benches in PyTorch, as functions of nested parameters under official names; linear weights are [out, in]."""
 
 import math
+from typing import Callable
 
 import torch
 import torch.nn.functional as F
@@ -11,22 +12,59 @@ def linear(p: dict, x: Tensor) -> Tensor:
     return F.linear(x, p["weight"], p["bias"])
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, fused: bool) -> Tensor:
-    """softmax(QKᵀ/√d)V on [B, K, T, d]. The fused kernel has no forward-mode derivative."""
+def attention(q: Tensor, k: Tensor, v: Tensor, fused: bool, bias: Tensor | None = None) -> Tensor:
+    """softmax(QKᵀ/√d + bias)V on [B, K, T, d]. The fused kernel has no forward-mode derivative."""
     if fused:
-        return F.scaled_dot_product_attention(q, k, v)
-    return torch.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2), dim=-1) @ v
+        return F.scaled_dot_product_attention(q, k, v, bias)
+    logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    return torch.softmax(logits if bias is None else logits + bias, dim=-1) @ v
+
+
+def modulated_block(p: dict, x: Tensor, condition: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
+    """adaLN-Zero block: tokens [B, T, D], condition SiLU(c) [B, D] -> [B, T, D]."""
+    D = x.shape[-1]
+    shift1, scale1, gate1, shift2, scale2, gate2 = linear(p["adaLN_modulation"]["1"], condition).unsqueeze(1).chunk(6, dim=-1)
+    x = x + gate1 * attend(F.layer_norm(x, (D,), eps=1e-6) * (1 + scale1) + shift1)
+    u = F.layer_norm(x, (D,), eps=1e-6) * (1 + scale2) + shift2
+    return x + gate2 * linear(p["mlp"]["fc2"], F.gelu(linear(p["mlp"]["fc1"], u), approximate="tanh"))
 
 
 def dit_block(p: dict, x: Tensor, condition: Tensor, heads: int, fused: bool) -> Tensor:
-    """adaLN-Zero block: tokens [B, T, D], condition SiLU(c) [B, D] -> [B, T, D]."""
-    B, T, D = x.shape
-    shift1, scale1, gate1, shift2, scale2, gate2 = linear(p["adaLN_modulation"]["1"], condition).unsqueeze(1).chunk(6, dim=-1)
-    u = F.layer_norm(x, (D,), eps=1e-6) * (1 + scale1) + shift1
-    q, k, v = linear(p["attn"]["qkv"], u).view(B, T, 3, heads, D // heads).permute(2, 0, 3, 1, 4).unbind(0)
-    x = x + gate1 * linear(p["attn"]["proj"], attention(q, k, v, fused).transpose(1, 2).reshape(B, T, D))
-    u = F.layer_norm(x, (D,), eps=1e-6) * (1 + scale2) + shift2
-    return x + gate2 * linear(p["mlp"]["fc2"], F.gelu(linear(p["mlp"]["fc1"], u), approximate="tanh"))
+    """The block of DiT: tokens [B, T, D], condition SiLU(c) [B, D] -> [B, T, D]."""
+
+    def attend(u: Tensor) -> Tensor:
+        B, T, D = u.shape
+        q, k, v = linear(p["attn"]["qkv"], u).view(B, T, 3, heads, D // heads).permute(2, 0, 3, 1, 4).unbind(0)
+        return linear(p["attn"]["proj"], attention(q, k, v, fused).transpose(1, 2).reshape(B, T, D))
+
+    return modulated_block(p, x, condition, attend)
+
+
+def relative_positions(side: int) -> Tensor:
+    """Rows of the bias table for the pairs of tokens of a window, query minus key: [n, n], n = side²."""
+    place = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")).flatten(1)
+    difference = place[:, :, None] - place[:, None, :] + side - 1
+    return difference[0] * (2 * side - 1) + difference[1]
+
+
+def pswa(p: dict, u: Tensor, side: int, heads: int, window_heads: int, index: Tensor, fused: bool) -> Tensor:
+    """Window heads beside bridging heads on a square grid with windows of side × side: [B, T, D] -> [B, T, D]; `index` of `relative_positions`."""
+    B, T, D = u.shape
+    grid, d = math.isqrt(T), D // heads
+    count, attended = grid // side, window_heads * d
+    q, k, v, values = linear(p["qkv"], u).split([attended, attended, attended, D - attended], dim=-1)
+
+    def windows(x: Tensor) -> Tensor:
+        parted = x.view(B, count, side, count, side, window_heads, d).permute(0, 1, 3, 5, 2, 4, 6)
+        return parted.reshape(B * count * count, window_heads, side * side, d)
+
+    bias = p["rel_pos_bias_table"][index].permute(2, 0, 1).unsqueeze(0)
+    out = attention(windows(q), windows(k), windows(v), fused, bias).view(B, count, count, window_heads, side, side, d)
+    out = out.permute(0, 1, 4, 2, 5, 3, 6).reshape(B, T, attended)
+    image = values.transpose(1, 2).reshape(B, D - attended, grid, grid)
+    kernel = p["bridge"]["weight"]
+    bridged = F.conv2d(image, kernel, p["bridge"]["bias"], padding=kernel.shape[-1] // 2, groups=D - attended)
+    return linear(p["proj"], torch.cat([out, bridged.flatten(2).transpose(1, 2)], dim=-1))
 
 
 def frequencies(size: int) -> Tensor:

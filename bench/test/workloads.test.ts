@@ -3,8 +3,10 @@ import { expect, it } from 'vitest';
 import { checkAgreement, type Work } from '../harness/work.ts';
 import { attentionForward, attentionGradient, blocksForward, blocksJvp, blocksStep, mlpStep, product } from '../workloads/engine.ts';
 import { meanFlowWork } from '../workloads/meanflow.ts';
+import { blockWork } from '../workloads/swin-dit.ts';
 
 const size = [2, 6, 8, 2, 2] as const;
+const block = { width: 8, heads: 2, windowHeads: 1, window: 2 };
 const works: Record<string, () => Work> = {
   'blocks, training step': () => blocksStep(size),
   'blocks, forward': () => blocksForward(size),
@@ -14,6 +16,8 @@ const works: Record<string, () => Work> = {
   'attention, gradients': () => attentionGradient([2, 2, 6, 4]),
   'matrix product': () => product(16),
   'MeanFlow step of the MLP': () => meanFlowWork('mlp'),
+  'DiT block, gradients': () => blockWork('dit', 2, 4, block),
+  'PSWA block, gradients': () => blockWork('pswa', 2, 4, block),
 };
 
 // A peer has to meet these figures, so they must not depend on who computes them, nor on how often they are asked for.

@@ -69,11 +69,11 @@ function trainingWork<P extends Tree>(
 }
 
 /** A function of parameters and inputs that stay, compiled. Its results are in memory when it returns; no side makes a copy of them. */
-function callWork<P extends Tree>(
+export function callWork<P extends Tree>(
   params: P,
   inputs: Inputs,
   call: (params: P, inputs: Inputs) => Tensor[],
-  peer: { kind: string; heads?: number },
+  peer: { kind: string } & Record<string, unknown>,
   flops: number,
 ): EngineWork {
   const compiled = compile((p: P, x: Inputs) => call(p, x), { name: peer.kind });
