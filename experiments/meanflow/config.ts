@@ -1,6 +1,6 @@
-import { glyphOptions } from '@atelier/datasets';
 import { wrongTangents } from '@atelier/meanflow';
 import { z } from 'zod';
+import { imageSide, imageSourceKeys } from '../src/image-data.ts';
 
 const count = z.int().min(1);
 const share = z.number().min(0).max(1);
@@ -75,17 +75,9 @@ const pointsSchema = (defaults: { width: number; depth: number; training: Traini
     .prefault({});
 export type Points = z.output<ReturnType<typeof pointsSchema>>;
 
-/** Side of the square images of each data set; that of glyphs is a key. */
-const SIDES = { shapes: 8, mnist: 28, 'fashion-mnist': 28, cifar10: 32 } as const;
-
 const imagesSchema = z
   .strictObject({
-    /** `shapes` and `glyphs` are drawn; the others are read from ATELIER_DATA, or downloaded. */
-    data: z.enum(['shapes', 'glyphs', 'mnist', 'fashion-mnist', 'cifar10']).default('shapes'),
-    /** Letters and digits drawn from fonts: one class a character, under the random affine maps of the data set. */
-    glyphs: glyphOptions.extend({ size: glyphOptions.shape.size.unwrap().default(16) }).prefault({}),
-    /** How many images are drawn for training, where they are drawn. */
-    drawn: count.default(50_000),
+    ...imageSourceKeys({ data: 'shapes', glyphSize: 16, drawn: 50_000 }),
     network: z
       .strictObject({ patchSize: count.default(2), width: count.default(64), depth: count.default(3), heads: count.default(4) })
       .prefault({}),
@@ -105,7 +97,7 @@ const imagesSchema = z
   })
   .superRefine(({ data, glyphs, network: { patchSize, width, heads } }, check) => {
     const refuse = (key: string, message: string): void => check.addIssue({ code: 'custom', path: ['network', key], message });
-    const side = data === 'glyphs' ? glyphs.size : SIDES[data];
+    const side = imageSide({ data, glyphs });
     if (side % patchSize !== 0) refuse('patchSize', `wanted a divisor of ${side}, the side of the images`);
     if (width % 4 !== 0) refuse('width', 'wanted a multiple of 4');
     if (width % heads !== 0) refuse('heads', `wanted a divisor of the width ${width}`);
