@@ -1,5 +1,6 @@
 import { meanflow } from '../meanflow/index.ts';
+import { swinDit } from '../swin-dit/index.ts';
 import type { Experiment } from './experiment.ts';
 
 /** All experiments, in the order of `atelier list`. */
-export const experiments: readonly Experiment[] = [meanflow];
+export const experiments: readonly Experiment[] = [meanflow, swinDit];

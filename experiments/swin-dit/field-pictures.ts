@@ -1,0 +1,121 @@
+import type { GaussianField } from '@atelier/datasets';
+import type { SwinDiTParams } from '@atelier/swin-dit';
+import { join } from 'node:path';
+import type { RunContext } from '../src/experiment.ts';
+import { readMetrics } from '../src/metrics-file.ts';
+import { imageGrid } from '../src/pictures/image-grid.ts';
+import { lineChart, type ChartSeries } from '../src/pictures/line-chart.ts';
+import { SEAM_TIME, type Config } from './config.ts';
+import { excess, type FieldFindings } from './field-findings.ts';
+import type { Model } from './models.ts';
+import { denoised, predictNoise, type NoisyFields } from './prediction.ts';
+import { drawSamples } from './sampling.ts';
+
+const COLUMNS = 10;
+/** Fields have variance 1: nearly all values lie between. */
+const RANGE = [-2.5, 2.5] as const;
+/** Lines of a curve that its picture averages over. */
+const SMOOTHED = 10;
+
+type Trained = { model: Model; params: SwinDiTParams };
+
+/** What the part on fields shows: errors against cost, losses, seams, denoised fields, samples. */
+export async function fieldPictures(
+  context: RunContext<Config>,
+  found: FieldFindings,
+  shown: { trained: readonly Trained[]; field: GaussianField; noisy: NoisyFields; exact: (images: NoisyFields) => Float32Array },
+): Promise<void> {
+  const { models, whole, windows } = found;
+  const points = models.map((one): ChartSeries => ({ name: one.label, points: [[one.blockMacs / 1e6, excess(found, one.name)]] }));
+  await context.figure(
+    'error-against-macs',
+    lineChart(points, {
+      title: 'Excess error against cost',
+      x: 'multiply-accumulates of the blocks, forward, in millions',
+      y: 'error of the noise above the least possible',
+      dots: true,
+    }),
+    `Mean over ${found.repeats.length} repetitions. 0 is the best denoiser there is; windows that do not see each other cannot get below ${(windows.here - whole.here).toFixed(4)}.`,
+  );
+  await context.figure('losses', lossChart(context, found), 'First repetition; each point is the mean over a twentieth of the training.');
+  await context.figure('seams', seamChart(found), 'First repetition. Above 1, images jump more between windows than inside them.');
+  await context.figure(
+    'denoised',
+    await denoisedGrid(shown),
+    'One step of denoising from the same noisy fields: what a window does not know of its neighbours shows.',
+  );
+  await context.figure('field-samples', await sampleGrid(context, shown), 'All models from the same noise.');
+}
+
+function lossChart({ folder, config }: RunContext<Config>, { models, whole, windows }: FieldFindings) {
+  const lines = readMetrics(join(folder, 'metrics.jsonl'));
+  const { steps } = config.fields.training;
+  const ending = config.fields.repeats > 1 ? '-1' : '';
+  const curves = models.map(({ name, label }): ChartSeries => {
+    const own = lines.filter(({ series }) => series === `field-${name}${ending}`);
+    const parts = Array.from({ length: Math.floor(own.length / SMOOTHED) }, (_, i) => own.slice(i * SMOOTHED, (i + 1) * SMOOTHED));
+    const mean = (part: typeof own, key: 'step' | 'loss'): number => part.reduce((sum, line) => sum + Number(line[key]), 0) / part.length;
+    return { name: label, points: (parts.length > 1 ? parts : [own]).map((part) => [mean(part, 'step'), mean(part, 'loss')]) };
+  });
+  const level = (name: string, value: number, color: number): ChartSeries => ({
+    name,
+    color,
+    dashed: true,
+    points: [
+      [0, value],
+      [steps, value],
+    ],
+  });
+  const bounds = [
+    level('least possible', whole.expected, models.length),
+    level('least of windows alone', windows.expected, models.length + 1),
+  ];
+  return lineChart([...curves, ...bounds], { title: 'Training loss', x: 'step', y: 'mean (ε̂ - ε)²', logY: true, height: 340 });
+}
+
+function seamChart({ models, repeats, exactSeams }: FieldFindings) {
+  const line = (seams: Readonly<Record<string, number>>): [number, number][] =>
+    Object.entries(seams)
+      .map(([t, ratio]): [number, number] => [Number(t), ratio])
+      .sort(([a], [b]) => a - b);
+  const series = models.map(({ name, label }): ChartSeries => ({ name: label, points: line(repeats[0]![name]!.seams) }));
+  return lineChart([...series, { name: 'exact denoiser', points: line(exactSeams), dashed: true }], {
+    title: 'Jumps across windows over jumps inside',
+    x: 'time that is denoised from in one step',
+    dots: true,
+  });
+}
+
+async function denoisedGrid({ trained, field: { side }, noisy, exact }: Parameters<typeof fieldPictures>[2]) {
+  const size = side * side;
+  const first = (data: Float32Array): Float32Array => data.subarray(0, COLUMNS * size);
+  const few: NoisyFields = { x0: first(noisy.x0), noise: first(noisy.noise), xt: first(noisy.xt), times: noisy.times.subarray(0, COLUMNS) };
+  const rows: [string, Float32Array][] = [
+    ['clean', few.x0],
+    [`noisy, t = ${SEAM_TIME}`, few.xt],
+    ['exact', exact(few)],
+  ];
+  for (const { model, params } of trained) rows.push([model.label, denoised(await predictNoise(model, params, few, side), few)]);
+  return grid(rows, side, `Denoised in one step from t = ${SEAM_TIME}`);
+}
+
+async function sampleGrid({ config, rng, signal }: RunContext<Config>, { trained, field }: Parameters<typeof fieldPictures>[2]) {
+  const { side } = field;
+  const own = rng.child('field pictures');
+  const { samplingSteps: steps } = config.fields;
+  const start = { z: own.child('start').normals(COLUMNS * side * side), y: new Int32Array(COLUMNS), shape: [side, side, 1] as const };
+  const rows: [string, Float32Array][] = [['true fields', field.sample(own.child('true'), COLUMNS)]];
+  for (const { model, params } of trained) {
+    const sampling = { sampler: 'ddim', steps, guidance: 1, clip: false, batch: COLUMNS, signal } as const;
+    rows.push([model.label, await drawSamples(model, params, start, own.child('noise'), sampling)]);
+  }
+  return grid(rows, side, `Samples by ${steps} steps of DDIM`);
+}
+
+function grid(rows: readonly (readonly [label: string, images: Float32Array])[], side: number, title: string) {
+  const size = COLUMNS * side * side;
+  const data = new Float32Array(rows.length * size);
+  rows.forEach(([, images], i) => data.set(images, i * size));
+  const images = { dtype: 'float32' as const, shape: [rows.length * COLUMNS, side, side, 1], data };
+  return imageGrid(images, { title, columns: COLUMNS, rowLabels: rows.map(([label]) => label), range: RANGE, tile: 44 });
+}

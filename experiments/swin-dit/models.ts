@@ -1,0 +1,50 @@
+import { swinDiTMacs, swinDiTParameterCount, type AttentionKind, type SwinDiTSettings } from '@atelier/swin-dit';
+import type { ModelName } from './config.ts';
+
+/** The sizes that all models of a comparison share. */
+export type SharedSettings = { dit: SwinDiTSettings['dit']; grid: [number, number]; window: number; kernel?: number | undefined };
+
+/** One network of a comparison. */
+export type Model = {
+  readonly name: ModelName;
+  /** For legends and tables. */
+  readonly label: string;
+  readonly settings: SwinDiTSettings;
+  readonly parameters: number;
+  /** Multiply-accumulates of all blocks for one image, forward. */
+  readonly blockMacs: number;
+};
+
+export const modelLabels: Record<ModelName, string> = {
+  dit: 'DiT',
+  window: 'windows alone',
+  swin: 'Swin, shifted windows',
+  pswa: 'PSWA',
+  uniform: 'PSWA, uniform',
+  reversed: 'PSWA, reversed',
+  bridge: 'bridge alone',
+};
+
+/** A network of the comparison: all that differs is what stands in the place of attention. */
+export function model(name: ModelName, { kernel, ...shared }: SharedSettings): Model {
+  const depth = shared.dit.depth;
+  const kinds: Partial<Record<ModelName, SwinDiTSettings['attention']>> = {
+    dit: 'global',
+    window: 'window',
+    swin: Array.from({ length: depth }, (_, l): AttentionKind => (l % 2 === 1 ? 'shifted' : 'window')),
+  };
+  const allocations: Partial<Record<ModelName, Pick<SwinDiTSettings, 'pcca' | 'windowHeads'>>> = {
+    pswa: { pcca: { rho0: 1 / 4, rho1: 3 / 4 } },
+    uniform: { pcca: { rho0: 1 / 2, rho1: 1 / 2 } },
+    reversed: { pcca: { rho0: 3 / 4, rho1: 1 / 4 } },
+    bridge: { windowHeads: Array.from({ length: depth }, () => 0) },
+  };
+  const settings: SwinDiTSettings = {
+    ...shared,
+    ...(kernel !== undefined && { kernel }),
+    attention: kinds[name] ?? 'pswa',
+    ...allocations[name],
+  };
+  const blockMacs = swinDiTMacs(settings).blocks.reduce((a, b) => a + b, 0);
+  return { name, label: modelLabels[name], settings, parameters: swinDiTParameterCount(settings), blockMacs };
+}
