@@ -92,10 +92,11 @@ export const SEAM_TIME = 500;
 
 const imagesSchema = z
   .strictObject({
-    ...imageSourceKeys({ data: 'glyphs', glyphSize: 32, drawn: 20_000 }),
+    ...imageSourceKeys({ data: 'glyphs', glyphSize: 16, drawn: 20_000 }),
     network: z
       .strictObject({
         ...networkKeys,
+        patchSize: count.default(1),
         width: count.default(64),
         window: count.default(8),
         kernel: count.optional(),
@@ -104,7 +105,7 @@ const imagesSchema = z
       })
       .prefault({}),
     models: models(['dit', 'pswa']),
-    training: trainingSchema({ steps: 2000, batch: 16, learningRate: 1.5e-3, warmUp: 100, emaDecay: 0.999 }),
+    training: trainingSchema({ steps: 5000, batch: 8, learningRate: 3e-3, warmUp: 100, emaDecay: 0.999 }),
     /** Probability of the null label. */
     classDrop: share.default(0.1),
     sampler: z.enum(['ddim', 'ddpm']).default('ddim'),
@@ -116,7 +117,7 @@ const imagesSchema = z
     /** Noisy images, at times spread evenly, on which the attention of DiT is looked at. */
     analysed: count.default(32),
     /** Steps between two pictures of samples. */
-    watch: count.default(500),
+    watch: count.default(1000),
   })
   .superRefine(({ network, ...source }, context) =>
     checkNetwork(context, ['network'], network, { of: 'images', pixels: imageSide(source) }),

@@ -14,8 +14,8 @@ import { drawSamples } from './sampling.ts';
 const COLUMNS = 10;
 /** Fields have variance 1: nearly all values lie between. */
 const RANGE = [-2.5, 2.5] as const;
-/** Lines of a curve that its picture averages over. */
-const SMOOTHED = 10;
+/** Points of a curve of losses, each the mean of a part of the training. */
+const POINTS = 25;
 
 type Trained = { model: Model; params: SwinDiTParams };
 
@@ -37,7 +37,11 @@ export async function fieldPictures(
     }),
     `Mean over ${found.repeats.length} repetitions. 0 is the best denoiser there is; windows that do not see each other cannot get below ${(windows.here - whole.here).toFixed(4)}.`,
   );
-  await context.figure('losses', lossChart(context, found), 'First repetition; each point is the mean over a twentieth of the training.');
+  await context.figure(
+    'losses',
+    lossChart(context, found),
+    'First repetition, without the first tenth; each point is the mean over a part of the training.',
+  );
   await context.figure('seams', seamChart(found), 'First repetition. Above 1, images jump more between windows than inside them.');
   await context.figure(
     'denoised',
@@ -51,26 +55,36 @@ function lossChart({ folder, config }: RunContext<Config>, { models, whole, wind
   const lines = readMetrics(join(folder, 'metrics.jsonl'));
   const { steps } = config.fields.training;
   const ending = config.fields.repeats > 1 ? '-1' : '';
+  const mean = (part: typeof lines, key: 'step' | 'loss'): number => part.reduce((sum, line) => sum + Number(line[key]), 0) / part.length;
   const curves = models.map(({ name, label }): ChartSeries => {
     const own = lines.filter(({ series }) => series === `field-${name}${ending}`);
-    const parts = Array.from({ length: Math.floor(own.length / SMOOTHED) }, (_, i) => own.slice(i * SMOOTHED, (i + 1) * SMOOTHED));
-    const mean = (part: typeof own, key: 'step' | 'loss'): number => part.reduce((sum, line) => sum + Number(line[key]), 0) / part.length;
-    return { name: label, points: (parts.length > 1 ? parts : [own]).map((part) => [mean(part, 'step'), mean(part, 'loss')]) };
+    // The fall at the beginning, the same for all, would leave no room for what tells them apart.
+    const later = own.slice(Math.floor(own.length / 10));
+    const size = Math.ceil(later.length / POINTS);
+    const parts = Array.from({ length: Math.ceil(later.length / size) }, (_, i) => later.slice(i * size, (i + 1) * size));
+    return { name: label, points: parts.map((part) => [mean(part, 'step'), mean(part, 'loss')]) };
   });
   const level = (name: string, value: number, color: number): ChartSeries => ({
     name,
     color,
     dashed: true,
     points: [
-      [0, value],
+      [steps / 10, value],
       [steps, value],
     ],
   });
   const bounds = [
     level('least possible', whole.expected, models.length),
-    level('least of windows alone', windows.expected, models.length + 1),
+    level(
+      'least of windows alone',
+      windows.expected,
+      Math.max(
+        0,
+        models.findIndex(({ name }) => name === 'window'),
+      ),
+    ),
   ];
-  return lineChart([...curves, ...bounds], { title: 'Training loss', x: 'step', y: 'mean (ε̂ - ε)²', logY: true, height: 340 });
+  return lineChart([...curves, ...bounds], { title: 'Training loss', x: 'step', y: 'mean (ε̂ - ε)²', height: 340 });
 }
 
 function seamChart({ models, repeats, exactSeams }: FieldFindings) {

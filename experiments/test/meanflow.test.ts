@@ -1,8 +1,6 @@
-import type { ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { readSafetensors } from '@atelier/tensor/node';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { meanflow } from '../meanflow/index.ts';
 import type { ClaimRecord } from '../src/claims.ts';
@@ -10,7 +8,8 @@ import { checkClaims } from '../src/claims.ts';
 import { resolveConfig } from '../src/config.ts';
 import { readMetrics } from '../src/metrics-file.ts';
 import { experiments } from '../src/registry.ts';
-import { here, inChild, once, onlyRun, readJson, temporaryFolder } from './child.ts';
+import { here, onlyRun, readJson, temporaryFolder } from './child.ts';
+import { killAfter, weightsAndScores } from './killed-run.ts';
 
 /** The command line over all experiments. */
 const atelier = (words: readonly string[], runs: string) => here(words, runs, undefined, experiments);
@@ -146,35 +145,22 @@ describe('images', () => {
 });
 
 describe('a run that is killed in mid-training and resumed', () => {
+  /** Claims about times. */
+  const TIMED = ['images-cost'];
   const words = ['parts=[images]', ...TINY, 'images.training.steps=40', 'checkpointSeconds=0'];
 
   it('ends with the same weights and scores, bit for bit', async () => {
     const whole = temporaryFolder();
     expect(await atelier(['run', 'meanflow', 'smoke', ...words], whole)).toMatchObject({ code: 0, err: '' });
-    const wanted = await weightsAndScores(onlyRun(whole));
+    const wanted = await weightsAndScores(onlyRun(whole), TIMED);
 
     const runs = temporaryFolder();
-    for (const [series, command] of [
-      ['classifier', ['run', 'meanflow', 'smoke', ...words]],
-      ['flow-matching', ['resume', '']],
-    ] as const) {
-      const resumed = command[0] === 'resume' ? ['resume', onlyRun(runs)] : command;
-      const atStep20 = (child: ChildProcess): void => {
-        const path = join(onlyRun(runs), 'metrics.jsonl');
-        const poll = setInterval(() => {
-          if (!existsSync(path) || !readFileSync(path, 'utf8').includes(`{"series":"${series}","step":20,`)) return;
-          clearInterval(poll);
-          child.kill('SIGKILL');
-        }, 2);
-        poll.unref();
-      };
-      const killed = await inChild(resumed, runs, once('classifier', atStep20), '../src/cli.ts');
-      expect(killed.signal).toBe('SIGKILL');
-    }
+    await killAfter(20, 'classifier', ['run', 'meanflow', 'smoke', ...words], runs);
+    await killAfter(20, 'flow-matching', ['resume', onlyRun(runs)], runs);
     const ended = await atelier(['resume', onlyRun(runs)], runs);
     expect(ended).toMatchObject({ code: 0, err: '' });
     expect(ended.out).toMatch(/flow-matching: goes on after step \d+ of 40/);
-    expect(await weightsAndScores(onlyRun(runs))).toEqual(wanted);
+    expect(await weightsAndScores(onlyRun(runs), TIMED)).toEqual(wanted);
   });
 });
 
@@ -240,20 +226,3 @@ describe('what is refused', () => {
     }
   });
 });
-
-/** All weights and states but times, and all claims but their dates and times. */
-async function weightsAndScores(run: string): Promise<Record<string, unknown>> {
-  const out: Record<string, unknown> = {};
-  for (const file of readdirSync(join(run, 'checkpoints')).sort()) {
-    const { tensors, metadata } = await readSafetensors(join(run, 'checkpoints', file));
-    const { lineMs, seconds, ...state } = JSON.parse(metadata['state']!) as Record<string, unknown>;
-    out[file] = state;
-    expect([typeof lineMs, typeof seconds]).toEqual(file.startsWith('stage-') ? ['undefined', 'undefined'] : ['object', 'number']);
-    for (const [path, { shape, data }] of Object.entries(tensors))
-      out[`${file} ${path}`] = [shape.join(), Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('hex')];
-  }
-  const rows = readJson(join(run, 'claims.json')) as unknown as ClaimRecord[];
-  out['claims'] = rows.filter(({ id }) => id !== 'images-cost').map(({ id, measured, detail }) => ({ id, measured, detail }));
-  out['metrics'] = readMetrics(join(run, 'metrics.jsonl')).map(({ ms: _, ...line }) => line);
-  return out;
-}

@@ -53,6 +53,8 @@ export function lineChart(series: readonly ChartSeries[], options: LineChartOpti
     marginRight: 20,
     marginTop: 22,
     marginBottom: 42,
+    // Room for the marks of the first and the last point.
+    inset: dots ? 6 : 0,
     x: { type: logX ? 'log' : 'linear' },
     y: logY ? { type: 'log', domain: [decades(ys)[0]!, decades(ys).at(-1)!] } : { type: 'linear', nice: true },
     marks: [

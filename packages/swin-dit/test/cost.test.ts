@@ -17,7 +17,7 @@ beforeAll(async () => {
   await useEngine();
 });
 
-/** Section 2.4 of the specification: DiT's parameters with its frozen positions, then PSWA's, GMAC at 256 and 512 pixels, window heads in all. */
+/** DiT's parameters with its frozen positions, then PSWA's, GMAC at 256 and 512 pixels, window heads in all. */
 const published: Record<string, { dit: number; pswa: number; macs: [number, number]; ratio: [number, number]; heads: number }> = {
   'S/2': { dit: 32_963_360, pswa: 31_158_980, macs: [5.09, 20.32], ratio: [0.84, 0.646], heads: 36 },
   'B/2': { dit: 130_512_416, pswa: 123_364_712, macs: [20.17, 80.53], ratio: [0.877, 0.757], heads: 72 },

@@ -5,7 +5,7 @@ import { allocateHeads } from '../src/index.ts';
 const total = (heads: readonly number[]): number => heads.reduce((a, b) => a + b, 0);
 
 describe('invariant 10: progressive coverage channel allocation', () => {
-  it('gives the examples of the specification', () => {
+  it('gives the stated examples', () => {
     const quarters = { rho0: 1 / 4, rho1: 3 / 4 };
     expect(allocateHeads(12, 6, quarters)).toEqual([1, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 5]);
     expect(allocateHeads(12, 12, quarters)).toEqual([3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9]);

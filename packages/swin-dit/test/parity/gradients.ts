@@ -2,7 +2,7 @@ import { flattenTree, tf, valueAndGrad, type Tensor, type Tree } from '@atelier/
 import { expectClose, type GoldenFile } from '@atelier/testkit';
 import { expect } from 'vitest';
 
-/** Bounds of the specification, relative to a tensor's largest value. */
+/** Bounds, relative to a tensor's largest value. */
 export const VALUE = { max: 1e-4 };
 export const GRADIENT = { max: 5e-4 };
 
