@@ -70,7 +70,7 @@ const fieldsSchema = z
     /** K of the bridge; by the rule of the package if not given. */
     kernel: count.optional(),
     models: models(['dit', 'window', 'swin', 'pswa', 'bridge', 'uniform', 'reversed']),
-    training: trainingSchema({ steps: 2500, batch: 32, learningRate: 2e-3, warmUp: 50, emaDecay: 0 }),
+    training: trainingSchema({ steps: 2000, batch: 32, learningRate: 2e-3, warmUp: 50, emaDecay: 0 }),
     /** Repetitions with other initial weights and batches. */
     repeats: count.default(2),
     /** Images of the fixed evaluation, one at each of the times 1, 3, …, 999 in turn. */
