@@ -1,9 +1,10 @@
 import { adamW, cosine, emaUpdate, emaWarmUp, initParameters, linear, warmUp, type AdamState, type LinearParams } from '@atelier/nn';
-import { batches, gather, type ImageSet } from '@atelier/datasets';
+import { batches, type ImageSet } from '@atelier/datasets';
 import { classShare, predictedClasses } from '@atelier/metrics';
 import { compile, disposeTree, tf, treeMap, valueAndGrad, type Rng, type Tensor } from '@atelier/tensor';
 import { trainLoop } from '../src/train-loop.ts';
-import type { Json, RunContext } from '../src/experiment.ts';
+import type { RunContext } from '../src/experiment.ts';
+import { imagesOf, placeOf } from '../src/image-data.ts';
 import type { Config } from './config.ts';
 
 /** Two convolutions of stride 2 and two linear layers; weights [out, in, 3, 3] and [out, in]. */
@@ -60,10 +61,7 @@ export async function trainClassifier(
     name: 'classifier',
     steps,
     every: { checkpointSeconds: context.config.checkpointSeconds },
-    cursor: {
-      state: () => cursor.state() as unknown as Json,
-      restore: (state) => cursor.restore(state as unknown as ReturnType<typeof cursor.state>),
-    },
+    cursor: placeOf(cursor),
     init() {
       const params = initClassifier(rng.child('init'), train);
       return { params, optimizer: optimizer.init(params), average: treeMap((leaf) => leaf.clone(), params) };
@@ -121,9 +119,6 @@ export function makeJudge(params: ClassifierParams, { height, width, channels, c
 
 /** Share of the images of a set that the judge puts into their class. */
 export async function accuracy(judge: Judge, set: ImageSet): Promise<number> {
-  const { x, y } = gather(
-    set,
-    Int32Array.from({ length: set.count }, (_, i) => i),
-  );
+  const { x, y } = imagesOf(set);
   return classShare((await judge.look(x)).classes, y);
 }

@@ -1,9 +1,9 @@
-import { gather, imageSize, slice, type ImageSet } from '@atelier/datasets';
+import { imageSize, type ImageSet } from '@atelier/datasets';
 import { classShare, CONV_FEATURES, convFeatures, frechetDistanceOfGaussians, gaussianMoments, initConvFeatures } from '@atelier/metrics';
 import type { GaussianMoments } from '@atelier/metrics';
 import type { Rng } from '@atelier/tensor';
 import { CLASSIFIER_FEATURES, type Judge } from './classifier.ts';
-import type { ImageData } from '../src/image-data.ts';
+import { imagesOf, type ImageData } from '../src/image-data.ts';
 
 /** Distances of a set of samples from the true images, and the share of samples that the classifier puts into the class they were asked for. */
 export type ImageScores = {
@@ -57,13 +57,4 @@ export async function imageMeasure(reference: ImageSet, judge: Judge, rng: Rng):
 export async function floorScores(measure: ImageMeasure, { second }: ImageData): Promise<ImageScores> {
   const { x, y } = imagesOf(second);
   return measure.score(x, y);
-}
-
-/** All images of a set, or the first `count`. */
-export function imagesOf(set: ImageSet, count = set.count): { x: Float32Array; y: Int32Array } {
-  const part = count === set.count ? set : slice(set, 0, count);
-  return gather(
-    part,
-    Int32Array.from({ length: part.count }, (_, i) => i),
-  );
 }

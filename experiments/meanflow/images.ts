@@ -2,12 +2,12 @@ import { batches, imageSize, type ImageSet } from '@atelier/datasets';
 import { initMeanFlowDiT, meanFlowDiT, wrongTangents } from '@atelier/meanflow';
 import { ditConfig, ditParameterCount, parseConfig, type DiTParams } from '@atelier/nn';
 import { disposeTree, tf, type Tree } from '@atelier/tensor';
-import type { Json, RunContext } from '../src/experiment.ts';
-import { loadImages } from '../src/image-data.ts';
+import type { RunContext } from '../src/experiment.ts';
+import { imagesOf, loadImages, placeOf } from '../src/image-data.ts';
 import { accuracy, makeJudge, trainClassifier } from './classifier.ts';
 import type { Config, TangentName } from './config.ts';
 import { distanceChart, type Distances } from './distance-chart.ts';
-import { floorScores, imageMeasure, imagesOf, type ImageMeasure, type ImageScores } from './image-measures.ts';
+import { floorScores, imageMeasure, type ImageMeasure, type ImageScores } from './image-measures.ts';
 import { classGrid, comparison } from './image-pictures.ts';
 import { drawSamples, type Method } from './sampling.ts';
 import { trainFlow, type Network, type Variant } from './training.ts';
@@ -75,10 +75,7 @@ export async function runImages(context: RunContext<Config>): Promise<ImageFindi
       variant,
       settings: config.training,
       rng: rng.child('networks'),
-      cursor: {
-        state: () => cursor.state() as unknown as Json,
-        restore: (state) => cursor.restore(state as unknown as ReturnType<typeof cursor.state>),
-      },
+      cursor: placeOf(cursor),
       classes: { count: set.classes, drop: config.classDrop },
       data() {
         const { x, y } = cursor.next();

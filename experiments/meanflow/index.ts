@@ -1,3 +1,4 @@
+import { enterClaim } from '../src/claims.ts';
 import { defineExperiment, type RunContext } from '../src/experiment.ts';
 import { claims, tangentClaim } from './claims.ts';
 import { configSchema, type Config } from './config.ts';
@@ -89,9 +90,7 @@ async function claimCost(
   await enter(context, id, mf / fm, `${mf.toFixed(1)} ms against ${fm.toFixed(1)} ms; 1 + share of moving rows is ${1 + movingShare}`);
 }
 
-/** Enters a number into the ledger where the claim is one of those that the preset measures: with other steps and sizes it would mean something else. */
-async function enter(context: RunContext<Config>, id: string, measured: number, detail?: string): Promise<void> {
-  if (claims.find((claim) => claim.id === id)!.presets.includes(context.preset)) await context.claim(id, measured, detail);
-}
+const enter = (context: RunContext<Config>, id: string, measured: number, detail?: string): Promise<void> =>
+  enterClaim(context, claims, id, measured, detail);
 
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { StopError } from './errors.ts';
-import type { ClaimDefinition, Experiment } from './experiment.ts';
+import type { BaseConfig, ClaimDefinition, Experiment, RunContext } from './experiment.ts';
 
 /** The verdicts a row of the ledger can have. */
 export const verdictSchema = z.enum(['reproduced', 'not reproduced', 'out of reach', 'not measured']);
@@ -81,4 +81,16 @@ export function checkClaims(experiment: Pick<Experiment, 'name' | 'claims' | 'pr
     }
     if (presets.length === 0) throw new StopError(`${where}: wanted at least one preset that measures it, got none`);
   }
+}
+
+/** Enters a number into the ledger where the claim is one of those that the preset measures: with other steps and sizes it would mean something else. */
+export async function enterClaim<Config extends BaseConfig>(
+  context: RunContext<Config>,
+  claims: readonly ClaimDefinition[],
+  id: string,
+  measured: number,
+  detail?: string,
+): Promise<void> {
+  const presets = claims.find((claim) => claim.id === id)?.presets ?? [context.preset];
+  if (presets.includes(context.preset)) await context.claim(id, measured, detail);
 }

@@ -1,7 +1,20 @@
-import { cifar10, fashionMnist, glyphOptions, glyphs, mnist, shapes, slice, type ImageSet } from '@atelier/datasets';
+import {
+  cifar10,
+  fashionMnist,
+  gather,
+  glyphOptions,
+  glyphs,
+  mnist,
+  shapes,
+  slice,
+  type Batches,
+  type ImageBatch,
+  type ImageSet,
+} from '@atelier/datasets';
 import type { Rng } from '@atelier/tensor';
 import { z } from 'zod';
 import { StopError } from './errors.ts';
+import type { Json, Resumable } from './experiment.ts';
 
 const count = z.int().min(1);
 
@@ -54,3 +67,18 @@ async function readImages(read: (split: 'train' | 'test') => Promise<ImageSet>, 
     throw new Error(`${experiment}: 'images.samples': wanted at most ${fewer}, for that many true images are there, got ${samples}`);
   return { train, reference, second: slice(train, 0, samples) };
 }
+
+/** All images of a set, or the first `count`. */
+export function imagesOf(set: ImageSet, count = set.count): ImageBatch {
+  const part = count === set.count ? set : slice(set, 0, count);
+  return gather(
+    part,
+    Int32Array.from({ length: part.count }, (_, i) => i),
+  );
+}
+
+/** The place of a cursor over a set, in the form in which `trainLoop` saves it. */
+export const placeOf = (cursor: Batches): Resumable => ({
+  state: () => cursor.state() as unknown as Json,
+  restore: (state) => cursor.restore(state as unknown as ReturnType<Batches['state']>),
+});

@@ -1,8 +1,9 @@
-import { gather, type ImageSet } from '@atelier/datasets';
+import type { ImageSet } from '@atelier/datasets';
 import type { DiTParams } from '@atelier/nn';
 import { attentionProfile, meanDistance, shareWithin, type AttentionProfile, type SwinDiTParams } from '@atelier/swin-dit';
 import { tf } from '@atelier/tensor';
 import type { RunContext } from '../src/experiment.ts';
+import { imagesOf } from '../src/image-data.ts';
 import { lineChart, type ChartSeries } from '../src/pictures/line-chart.ts';
 import type { Config } from './config.ts';
 import type { Model } from './models.ts';
@@ -31,12 +32,9 @@ export async function analyseAttention(
   params: SwinDiTParams,
   set: ImageSet,
 ): Promise<AttentionFindings> {
-  const { analysed } = context.config.images;
+  const analysed = Math.min(context.config.images.analysed, set.count);
   const profile = await context.stage('attention-by-distance', async (): Promise<AttentionProfile> => {
-    const { x, y } = gather(
-      set,
-      Int32Array.from({ length: analysed }, (_, i) => i % set.count),
-    );
+    const { x, y } = imagesOf(set, analysed);
     const times = Int32Array.from({ length: analysed }, (_, i) => Math.floor(((i + 0.5) * tables.steps) / analysed));
     const { xt } = noisy(x, context.rng.child('attention noise').normals(x.length), times);
     const image = tf.tensor(xt, [analysed, set.height, set.width, set.channels]);

@@ -1,4 +1,4 @@
-import { batches, gather, imageSize, type ImageSet } from '@atelier/datasets';
+import { batches, imageSize, type ImageSet } from '@atelier/datasets';
 import {
   CONV_FEATURES,
   convFeatures,
@@ -9,8 +9,8 @@ import {
 } from '@atelier/metrics';
 import type { SwinDiTParams } from '@atelier/swin-dit';
 import { disposeTree, tf, type Rng, type Tree } from '@atelier/tensor';
-import type { Json, RunContext } from '../src/experiment.ts';
-import { loadImages } from '../src/image-data.ts';
+import type { RunContext } from '../src/experiment.ts';
+import { imagesOf, loadImages, placeOf } from '../src/image-data.ts';
 import { imageGrid } from '../src/pictures/image-grid.ts';
 import { analyseAttention, type AttentionFindings } from './attention.ts';
 import type { Config, Images } from './config.ts';
@@ -49,12 +49,12 @@ export async function runImages(context: RunContext<Config>): Promise<ImageFindi
     gaussianMoments(await convFeatures(features, images, set.height, set.width), CONV_FEATURES);
   let truth: GaussianMoments | undefined;
   const distance = async (images: Float32Array): Promise<number> =>
-    frechetDistanceOfGaussians(await moments(images), (truth ??= await moments(firstOf(reference, config.samples).x)));
-  const { floor } = await context.stage('image-floor', async () => ({ floor: await distance(firstOf(second, config.samples).x) }));
+    frechetDistanceOfGaussians(await moments(images), (truth ??= await moments(imagesOf(reference, config.samples).x)));
+  const { floor } = await context.stage('image-floor', async () => ({ floor: await distance(imagesOf(second, config.samples).x) }));
 
   const start = {
     z: rng.child('start').normals(config.samples * imageSize(set)),
-    y: firstOf(reference, config.samples).y,
+    y: imagesOf(reference, config.samples).y,
     shape: [set.height, set.width, set.channels] as const,
   };
   const sampling = { sampler: config.sampler, steps: config.samplingSteps, clip: true, batch: SAMPLE_BATCH, signal: context.signal };
@@ -89,10 +89,7 @@ async function train(context: RunContext<Config>, one: Model, set: ImageSet, con
     name: `image-${one.name}`,
     settings: training,
     rng: rng.child('networks'),
-    cursor: {
-      state: () => cursor.state() as unknown as Json,
-      restore: (state) => cursor.restore(state as unknown as ReturnType<typeof cursor.state>),
-    },
+    cursor: placeOf(cursor),
     classDrop,
     data() {
       const { x, y } = cursor.next();
@@ -118,9 +115,3 @@ async function classGrid(one: Model, params: SwinDiTParams, set: ImageSet, rng: 
     { title: one.label, columns: COLUMNS, rowLabels: set.classNames, tile: set.width <= 16 ? 32 : 42 },
   );
 }
-
-const firstOf = (set: ImageSet, count: number) =>
-  gather(
-    set,
-    Int32Array.from({ length: count }, (_, i) => i),
-  );

@@ -1,3 +1,4 @@
+import { enterClaim } from '../src/claims.ts';
 import { defineExperiment, type RunContext } from '../src/experiment.ts';
 import { NEAR } from './attention.ts';
 import { claims } from './claims.ts';
@@ -75,7 +76,5 @@ async function claimImages(context: RunContext<Config>, { models, distances, flo
   await enter(context, 'images-distance', pswa / dit, detail);
 }
 
-/** Enters a number into the ledger where the claim is one of those that the preset measures: with other steps and sizes it would mean something else. */
-async function enter(context: RunContext<Config>, id: string, measured: number, detail: string): Promise<void> {
-  if (claims.find((claim) => claim.id === id)!.presets.includes(context.preset)) await context.claim(id, measured, detail);
-}
+const enter = (context: RunContext<Config>, id: string, measured: number, detail: string): Promise<void> =>
+  enterClaim(context, claims, id, measured, detail);
