@@ -1,6 +1,9 @@
-import { attention, layerNorm, linear, mergeHeads, mlp, splitHeads, type LinearParams } from '@atelier/nn';
+import { attention, checkNumber, layerNorm, linear, mergeHeads, mlp, splitHeads, type LinearParams } from '@atelier/nn';
 import { dims, tf, type Tensor } from '@atelier/tensor';
 import type { TarFlowConfig } from './config.ts';
+
+/** Added to the variance in every layer norm. */
+const EPS = 1e-5;
 
 export type NormParams = { weight: Tensor; bias: Tensor };
 export type LayerParams = {
@@ -49,6 +52,28 @@ export function tokenContext(p: BlockParams, k: number, y?: Tensor): Tensor {
 }
 
 /**
+ * What mixes tokens in layer l: normalized rows u [R, W] of any number of tokens, with the layer's weights, to heads side by side [R, W], before
+ * the output projection.
+ */
+export type Mixer = (u: Tensor, p: LayerParams['attention'], l: number) => Tensor;
+
+/**
+ * The transformer of a block on R rows, one token each: embedded tokens h [R, W] -> α° and μ° [R, D].
+ *
+ * h ← h + O·Attn(LN(h)) + b_O, h ← h + W₂·GELU(W₁·LN(h) + b₁) + b₂ in every layer, then one linear layer without a norm before it.
+ */
+export function conditionRows(p: BlockParams, h: Tensor, config: TarFlowConfig, mix: Mixer): { alpha: Tensor; mu: Tensor } {
+  p.attn_blocks.forEach(({ attention: a, mlp: m }, l) => {
+    h = tf.add(h, linear(a.proj, mix(layerNorm(h, { eps: EPS, ...a.norm }), a, l)));
+    h = tf.add(h, mlp({ fc1: m.main[0], fc2: m.main[2] }, layerNorm(h, { eps: EPS, ...m.norm }), 'gelu-erf'));
+  });
+  const out = linear(p.proj_out, h); // -> [R, 2D], or [R, D] if the volume is preserved
+  if (config.volumePreserving) return { alpha: tf.zerosLike(out), mu: out };
+  const [alpha, mu] = tf.split(out, 2, 1) as [Tensor, Tensor];
+  return { alpha, mu };
+}
+
+/**
  * The conditioner of a block on s consecutive tokens: α° and μ° of each, from itself and the tokens before it.
  *
  * Every block of a model is the same function of its parameters and context, so one compiled graph serves all of them. With `past` given the
@@ -64,25 +89,22 @@ export function conditioner(
   config: TarFlowConfig,
   { context, past, temperature = 1 }: { context: Tensor; past?: KeyValues; temperature?: number },
 ): Conditioner {
-  const { s } = dims<'s'>(x, 'B s D', 'conditioner: x');
-  dims(context, 'rows s W', 'conditioner: context', { s, W: config.width });
-  const heads = config.width / config.headSize;
-  const scale = 1 / (Math.sqrt(config.headSize) * temperature);
+  const { B, s, D } = dims<'B' | 's' | 'D'>(x, 'B s D', 'conditioner: x');
+  const { width: W, headSize: d } = config;
+  dims(context, 'rows s W', 'conditioner: context', { s, W });
+  checkNumber('conditioner: temperature', temperature, { above: 0 });
+  const scale = 1 / (Math.sqrt(d) * temperature);
   const keys: Tensor[] = [];
   const values: Tensor[] = [];
-  let h = tf.add(linear(p.proj_in, x), context); // -> [B, s, W]
-  p.attn_blocks.forEach(({ attention: a, mlp: m }, l) => {
-    const [q, k, v] = queriesKeysValues(a.qkv, layerNorm(h, { eps: 1e-5, ...a.norm }), heads); // -> [B, K, s, d]
-    keys.push(k);
+  const rows = tf.reshape(tf.add(linear(p.proj_in, x), context), [B * s, W]); // [B, s, D] -> [B·s, W]
+  const out = conditionRows(p, rows, config, (u, a, l) => {
+    const [q, k, v] = queriesKeysValues(a.qkv, u).map((part) => splitHeads(tf.reshape(part, [B, s, W]), W / d)) as [Tensor, Tensor, Tensor];
+    keys.push(k); // [B, K, s, d]
     values.push(v);
-    const [allKeys, allValues] = past === undefined ? [k, v] : [tf.concat([past.keys[l]!, k], 2), tf.concat([past.values[l]!, v], 2)];
-    h = tf.add(h, linear(a.proj, mergeHeads(attention(q, allKeys, allValues, { causal: true, scale }))));
-    h = tf.add(h, mlp({ fc1: m.main[0], fc2: m.main[2] }, layerNorm(h, { eps: 1e-5, ...m.norm }), 'gelu-erf'));
+    const [seen, held] = past === undefined ? [k, v] : [tf.concat([past.keys[l]!, k], 2), tf.concat([past.values[l]!, v], 2)];
+    return tf.reshape(mergeHeads(attention(q, seen, held, { causal: true, scale })), [B * s, W]); // [B, K, s, d] -> [B·s, W]
   });
-  const out = linear(p.proj_out, h); // -> [B, s, 2D], or [B, s, D] if the volume is preserved
-  if (config.volumePreserving) return { alpha: tf.zerosLike(out), mu: out, keys, values };
-  const [alpha, mu] = tf.split(out, 2, 2) as [Tensor, Tensor];
-  return { alpha, mu, keys, values };
+  return { alpha: tf.reshape(out.alpha, [B, s, D]), mu: tf.reshape(out.mu, [B, s, D]), keys, values };
 }
 
 /** The outputs moved by one token: the first gets zeros, the last one's own output is never used. [B, T, D] -> [B, T, D]. */
@@ -105,12 +127,11 @@ export function blockForward(p: BlockParams, k: number, x: Tensor, config: TarFl
   return { z, logDet: tf.neg(tf.mean(alpha, [1, 2])) };
 }
 
-/** One linear layer to the queries, keys and values of all heads: [B, s, W] -> three of [B, K, s, d]. */
-function queriesKeysValues(p: LinearParams, x: Tensor, heads: number): [Tensor, Tensor, Tensor] {
-  const [B, s, W] = x.shape as [number, number, number];
-  const split = (all: Tensor): [Tensor, Tensor, Tensor] => tf.split(all, 3, -1) as [Tensor, Tensor, Tensor];
-  // Of many tokens three products cost less than one that is cut, of few tokens the weight is the larger one to cut.
-  const parts =
-    B * s < W ? split(linear(p, x)) : tf.split(p.weight, 3, 0).map((weight, i) => linear({ weight, bias: tf.split(p.bias, 3, 0)[i]! }, x));
-  return parts.map((part) => splitHeads(part, heads)) as [Tensor, Tensor, Tensor];
+/** One linear layer to the queries, keys and values of all heads: [R, W] -> three of [R, W]. */
+function queriesKeysValues(p: LinearParams, u: Tensor): Tensor[] {
+  const [R, W] = u.shape as [number, number];
+  // Of many rows three products cost less than one that is cut, of few rows the weight is the larger one to cut.
+  if (R < W) return tf.split(linear(p, u), 3, 1);
+  const biases = tf.split(p.bias, 3, 0);
+  return tf.split(p.weight, 3, 0).map((weight, i) => linear({ weight, bias: biases[i]! }, u));
 }

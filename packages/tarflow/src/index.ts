@@ -3,6 +3,7 @@ export { patchify, unpatchify } from './patch.ts';
 export {
   blockForward,
   conditioner,
+  conditionRows,
   permute,
   shiftByOne,
   tokenContext,
@@ -10,6 +11,30 @@ export {
   type Conditioner,
   type KeyValues,
   type LayerParams,
+  type Mixer,
   type NormParams,
 } from './block.ts';
-export { initTarFlow, tarflowForward, type Flow, type TarFlow, type TarFlowParams } from './model.ts';
+export {
+  checkLabelRange,
+  checkLabels,
+  checkModel,
+  initTarFlow,
+  tarflowForward,
+  type Flow,
+  type TarFlow,
+  type TarFlowParams,
+} from './model.ts';
+export {
+  blockGuidance,
+  guidanceConfig,
+  guidanceWarnings,
+  guidanceWeights,
+  readGuidance,
+  type Guidance,
+  type GuidanceConfig,
+  type GuidanceOptions,
+} from './guidance.ts';
+export { reverseBlock } from './sequential.ts';
+export { sequentialSampler, type Sample, type SampleOptions, type SequentialSampler } from './sampler.ts';
+export { bitsPerDimension, dequantize, negativeLogLikelihood, tarflowLoss } from './objective.ts';
+export { loadTarFlow } from './state-dict.ts';

@@ -53,10 +53,21 @@ export function checkParams(params: TarFlowParams, config: TarFlowConfig, where:
   if (classes !== config.numClasses) throw new Error(`${where}: params: wanted ${config.numClasses} classes, got ${classes}`);
 }
 
+export function checkModel(model: TarFlow, config: TarFlowConfig, where: string): void {
+  checkParams(model, config, where);
+  dims(model.var, 'T D', `${where}: var`, tokenSizes(config));
+}
+
 /** Labels fit the model: int32 [B], and none for a model without classes. Their values are looked at by `checkLabelRange`. */
 export function checkLabels(y: Tensor | undefined, B: number, config: TarFlowConfig, where: string): void {
   if (y === undefined) return;
   if (config.numClasses === 0) throw new Error(`${where}: y: wanted no labels for a model without classes, got some`);
   dims(y, 'B', `${where}: y`, { B });
   if (y.dtype !== 'int32') throw new Error(`${where}: y: wanted int32 labels, got ${y.dtype}`);
+}
+
+/** Reads the labels, so it must stand outside of compiled functions. */
+export function checkLabelRange(y: Tensor | undefined, { numClasses }: TarFlowConfig, where: string): void {
+  const wrong = y?.dataSync().find((label) => label < -1 || label >= numClasses);
+  if (wrong !== undefined) throw new Error(`${where}: y: wanted labels from -1 (none) to ${numClasses - 1}, got ${wrong}`);
 }

@@ -2,11 +2,12 @@ import { tf, useEngine } from '@atelier/tensor';
 import { golden, type Golden, type GoldenFile } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { forward } from './parity/forward.ts';
+import { reverse } from './parity/reverse.ts';
 
 /** Compares one file with the package and says how many cases or tensors it held. */
 type Check = (file: GoldenFile, all: Golden) => number;
 
-const checks: Record<string, Check> = { forward };
+const checks: Record<string, Check> = { forward, reverse };
 
 const all = golden('gs-jacobi');
 
