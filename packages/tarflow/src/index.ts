@@ -38,3 +38,18 @@ export { reverseBlock } from './sequential.ts';
 export { sequentialSampler, type Sample, type SampleOptions, type SequentialSampler } from './sampler.ts';
 export { bitsPerDimension, dequantize, negativeLogLikelihood, tarflowLoss } from './objective.ts';
 export { loadTarFlow } from './state-dict.ts';
+export { tarflowSchedule, type TarFlowScheduleOptions } from './schedule.ts';
+export {
+  addNoise,
+  drawNoise,
+  dropLabels,
+  initTraining,
+  modelOfState,
+  trainingStep,
+  updateVariance,
+  type NoiseLevel,
+  type TrainingBatch,
+  type TrainingState,
+} from './training.ts';
+export { denoise, type DenoiseOptions } from './denoise.ts';
+export { classify } from './classify.ts';

@@ -27,14 +27,12 @@ export function dequantize(pixels: Tensor, uniform: Tensor): Tensor {
 
 /**
  * Bits per dimension of 8-bit images x [B, H, W, C], dequantized as by `dequantize`, without labels: (½mean(z²) + ½log 2π + log 128 - ℓ) / log 2
- * of each image [B] (apple/ml-tarflow evaluate_bpd.py). `priorLogProb` [B] is log N(z; 0, I) in nats, of all dimensions together.
+ * of each image [B] (apple/ml-tarflow evaluate_bpd.py). `priorLogProb` [B] is the first part in nats and of all dimensions together, as it is logged
+ * there: log N(z; 0, I) - T·D·log 128.
  */
 export function bitsPerDimension(params: TarFlowParams, x: Tensor, settings: TarFlowSettings): { bits: Tensor; priorLogProb: Tensor } {
   const { z, logDet } = tarflowForward(params, x, settings);
   const [, T, D] = z.shape as [number, number, number];
-  const perDimension = tf.add(negativeLogLikelihood(z, logDet), HALF_LOG_2PI + Math.log(128));
-  const prior = tf.mul(tf.add(tf.mul(tf.mean(tf.square(z), [1, 2]), 0.5), HALF_LOG_2PI), -T * D);
-  return { bits: tf.div(perDimension, Math.LN2), priorLogProb: prior };
+  const prior = tf.add(negativeLogLikelihood(z, tf.zerosLike(logDet)), 0.5 * Math.log(2 * Math.PI) + Math.log(128));
+  return { bits: tf.div(tf.sub(prior, logDet), Math.LN2), priorLogProb: tf.mul(prior, -T * D) };
 }
-
-const HALF_LOG_2PI = 0.5 * Math.log(2 * Math.PI);

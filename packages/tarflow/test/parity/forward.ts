@@ -41,9 +41,8 @@ export function forward(file: GoldenFile, all: Golden): number {
       }
   }
   // The raw outputs are those of each block on its official input.
-  const prefix = passes.length > 1 ? '' : '';
   for (let k = 0; file.has(`raw_null_xa.${k}`); k++) {
-    const input = k === 0 ? file.tensor('patches') : file.tensor(`${prefix}out.${k - 1}`);
+    const input = k === 0 ? file.tensor('patches') : file.tensor(`out.${k - 1}`);
     const p = model.blocks[k]!;
     const raw = conditioner(p, permute(input, k), config, { context: tokenContext(p, k) });
     compare(raw.alpha, `raw_null_xa.${k}`);
