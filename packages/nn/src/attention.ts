@@ -16,7 +16,7 @@ const UNSEEN = -1e9;
 export type AttentionOptions = {
   /**
    * What a query may see, broadcast against [B, K, T, S]: `bool`, true where it may (every query must see a key), or float32, added to
-   * the logits (a relative position bias).
+   * the logits (a relative position bias). Beside `causal` it says which keys there are at all, [S].
    */
   mask?: Tensor;
   /** Whether query i sees the keys 0 … i + S - T alone, so that the last query sees them all (T <= S). */
@@ -33,9 +33,10 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, { mask, causal = fals
   if (scale !== undefined) checkNumber('attention: scale', scale);
   const factor = scale ?? d ** -0.5;
   if (causal) {
-    if (mask !== undefined) throw new Error('attention: mask: wanted none beside causal, got one');
     if (T > S) throw new Error(`attention: causal: wanted at most as many queries as keys (${S}), got ${T}`);
-    return causalAttention(q, k, v, factor);
+    if (mask !== undefined && mask.shape.join() !== String(S))
+      throw new Error(`attention: mask: wanted one entry for each key [${S}] beside causal, got [${mask.shape.join(', ')}]`);
+    return causalAttention(q, k, v, factor, mask === undefined ? null : logitBias(mask, [S]));
   }
   const bias = mask === undefined ? null : logitBias(mask, [B, K, T, S]);
   if (bias === null) {
@@ -48,17 +49,17 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, { mask, causal = fals
 }
 
 /** Queries in rows of tiles, each with the keys that its last row sees; the triangle at the end of a tile is masked. */
-function causalAttention(q: Tensor, k: Tensor, v: Tensor, scale: number): Tensor {
+function causalAttention(q: Tensor, k: Tensor, v: Tensor, scale: number, bias: Tensor | null): Tensor {
   const [B, K, T] = q.shape as [number, number, number];
   const [S, d, e] = [k.shape[2]!, k.shape[3]!, v.shape[3]!];
   const rows = engineName() === 'ort' ? Math.max(1, Math.min(CAUSAL_ROWS, Math.floor(LOGIT_BYTES / (4 * B * K * S)))) : T;
-  if (T <= rows) return fusedAttention(q, k, v, scale, true);
+  if (T <= rows) return fusedAttention(q, k, v, scale, { causal: true, bias });
   const sizes = pieceSizes(T, Math.ceil(T / rows));
   let seen = S - T;
   const tiles = tf.split(q, sizes, 2).map((queries, i) => {
     seen += sizes[i]!;
     const [keys, values] = [tf.slice(k, [0, 0, 0, 0], [B, K, seen, d]), tf.slice(v, [0, 0, 0, 0], [B, K, seen, e])];
-    return fusedAttention(queries, keys, values, scale, true);
+    return fusedAttention(queries, keys, values, scale, { causal: true, bias: bias && tf.slice(bias, [0], [seen]) });
   });
   return tf.concat(tiles, 2); // -> [B, K, T, e]
 }
@@ -75,19 +76,28 @@ function triangle(rows: number, before: number): Tensor {
  * With P = softmax(s·QKᵀ + bias) and O = PV, given dO: dV = PᵀdO, dS = P∘(dO·Vᵀ - δ), δ = rowsum(dO∘O), dQ = s·dS·K, dK = s·dSᵀQ. The row sums of the
  * softmax's own derivative, Σ P∘(dO·Vᵀ), are those of dO∘O, a smaller tensor. The bias is a constant.
  */
-function fusedAttention(q: Tensor, k: Tensor, v: Tensor, scale: number, causal = false): Tensor {
-  const weights = (queries: Tensor, keys: Tensor): Tensor => {
+function fusedAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  scale: number,
+  { causal, bias }: { causal: boolean; bias: Tensor | null } = { causal: false, bias: null },
+): Tensor {
+  const [T, S] = [q.shape[2]!, k.shape[2]!];
+  const weights = (queries: Tensor, keys: Tensor, offsets: Tensor | undefined): Tensor => {
     const logits = tf.mul(tf.matMul(queries, keys, false, true), scale);
-    const [T, S] = logits.shape.slice(-2) as [number, number];
-    return tf.softmax(causal && T > 1 ? tf.add(logits, triangle(T, S - T)) : logits);
+    if (!causal || T === 1) return tf.softmax(offsets === undefined ? logits : tf.add(logits, offsets));
+    const unseen = triangle(T, S - T);
+    // Both together first, which is a small sum: the logits are passed over once.
+    return tf.softmax(tf.add(logits, offsets === undefined ? unseen : tf.add(unseen, offsets)));
   };
   const custom = tf.customGrad((...args) => {
     const [queries, keys, values, save] = args as unknown as [Tensor, Tensor, Tensor, (tensors: Tensor[]) => void];
-    save([queries, keys, values]);
+    save([queries, keys, values, ...(bias === null ? [] : [bias])]);
     return {
-      value: tf.matMul(weights(queries, keys), values),
-      gradFunc: ((dO: Tensor, [Q, K, V]: [Tensor, Tensor, Tensor]) => {
-        const P = weights(Q, K);
+      value: tf.matMul(weights(queries, keys, bias ?? undefined), values),
+      gradFunc: ((dO: Tensor, [Q, K, V, offsets]: [Tensor, Tensor, Tensor, Tensor?]) => {
+        const P = weights(Q, K, offsets);
         const delta = sumLast(tf.mul(dO, tf.matMul(P, V)));
         const dS = tf.mul(P, tf.sub(tf.matMul(dO, V, false, true), delta));
         return [tf.mul(tf.matMul(dS, K), scale), tf.mul(tf.matMul(dS, Q, true, false), scale), tf.matMul(P, dO, true, false)];

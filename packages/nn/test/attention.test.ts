@@ -104,10 +104,40 @@ describe('attention', () => {
     expectClose(tf.slice(later, [0, 0, 0, 0], seen), tf.slice(causal, [0, 0, 0, 0], seen));
   });
 
+  it('causal with a mask over the keys is as if those were not there, in tiles too', () => {
+    const rng = new Rng(6);
+    for (const [T, S, absent] of [
+      [1, 4, 2],
+      [3, 7, 4],
+      [300, 321, 21],
+      [300, 321, 5],
+    ] as const) {
+      const [q, k, v] = [draw(rng, 'q', [2, 2, T, 4]), draw(rng, 'k', [2, 2, S, 4]), draw(rng, 'v', [2, 2, S, 3])];
+      const mask = tf.tensor1d(
+        Array.from({ length: S }, (_, s) => Number(s >= absent)),
+        'bool',
+      );
+      const present = [k, v].map((x) => tf.slice(x, [0, 0, absent, 0], [2, 2, S - absent, -1])) as [Tensor, Tensor];
+      expectClose(attention(q, k, v, { causal: true, mask }), attention(q, ...present, { causal: true }), { abs: 1e-5 });
+    }
+    const xs = [draw(rng, 'q', [2, 2, 2, 2]), draw(rng, 'k', [2, 2, 5, 2]), draw(rng, 'v', [2, 2, 5, 3])];
+    const mask = tf.tensor1d([0, 1, 0, 1, 1], 'bool');
+    checkLayer(
+      (q, k, v) => attention(q!, k!, v!, { causal: true, mask }),
+      (q, k, v) =>
+        hostAttention(q!, k!, v!, { B: 2, K: 2, T: 2, S: 5, d: 2, e: 3 }, Math.SQRT1_2, (_b, _k, t, s) =>
+          s <= t + 3 && s !== 0 && s !== 2 ? 0 : -Infinity,
+        ),
+      xs,
+      rng,
+      bounds,
+    );
+  });
+
   it('refuses what does not fit', () => {
     const q = tf.ones([2, 2, 3, 4]);
     expect(() => attention(q, q, q, { causal: true, mask: tf.ones([3, 3], 'bool') })).toThrow(
-      'attention: mask: wanted none beside causal, got one',
+      'attention: mask: wanted one entry for each key [3] beside causal, got [3, 3]',
     );
     expect(() => attention(q, tf.ones([2, 2, 2, 4]), tf.ones([2, 2, 2, 4]), { causal: true })).toThrow(
       'attention: causal: wanted at most as many queries as keys (2), got 3',

@@ -81,13 +81,14 @@ export function conditionRows(p: BlockParams, h: Tensor, config: TarFlowConfig, 
  * @param x tokens in the block's order [B, s, D]
  * @param context what `tokenContext` gives, cut to these tokens: [1 or B, s, W]
  * @param past keys and values of all tokens before, [L] of [B, K, c, d] each; absent at the start of the sequence
+ * @param seen how many of the c tokens in `past` there are, the last ones, int32 scalar; all of them if absent. So one graph serves any place
  * @param temperature τ of the attention logits, q·k / (√d·τ)
  */
 export function conditioner(
   p: BlockParams,
   x: Tensor,
   config: TarFlowConfig,
-  { context, past, temperature = 1 }: { context: Tensor; past?: KeyValues; temperature?: number },
+  { context, past, seen, temperature = 1 }: { context: Tensor; past?: KeyValues; seen?: Tensor; temperature?: number },
 ): Conditioner {
   const { B, s, D } = dims<'B' | 's' | 'D'>(x, 'B s D', 'conditioner: x');
   const { width: W, headSize: d } = config;
@@ -96,15 +97,22 @@ export function conditioner(
   const scale = 1 / (Math.sqrt(d) * temperature);
   const keys: Tensor[] = [];
   const values: Tensor[] = [];
+  const mask = past === undefined || seen === undefined ? undefined : pastMask(past.keys[0]!.shape[2]!, s, seen);
   const rows = tf.reshape(tf.add(linear(p.proj_in, x), context), [B * s, W]); // [B, s, D] -> [B·s, W]
   const out = conditionRows(p, rows, config, (u, a, l) => {
     const [q, k, v] = queriesKeysValues(a.qkv, u).map((part) => splitHeads(tf.reshape(part, [B, s, W]), W / d)) as [Tensor, Tensor, Tensor];
     keys.push(k); // [B, K, s, d]
     values.push(v);
-    const [seen, held] = past === undefined ? [k, v] : [tf.concat([past.keys[l]!, k], 2), tf.concat([past.values[l]!, v], 2)];
-    return tf.reshape(mergeHeads(attention(q, seen, held, { causal: true, scale })), [B * s, W]); // [B, K, s, d] -> [B·s, W]
+    const [allKeys, allValues] = past === undefined ? [k, v] : [tf.concat([past.keys[l]!, k], 2), tf.concat([past.values[l]!, v], 2)];
+    const mixed = attention(q, allKeys, allValues, { causal: true, scale, ...(mask && { mask }) });
+    return tf.reshape(mergeHeads(mixed), [B * s, W]); // [B, K, s, d] -> [B·s, W]
   });
   return { alpha: tf.reshape(out.alpha, [B, s, D]), mu: tf.reshape(out.mu, [B, s, D]), keys, values };
+}
+
+/** True for the last `seen` of c earlier tokens and for the s own: [c + s]. */
+function pastMask(c: number, s: number, seen: Tensor): Tensor {
+  return tf.greaterEqual(tf.range(0, c + s, 1, 'int32'), tf.sub(tf.scalar(c, 'int32'), seen));
 }
 
 /** The outputs moved by one token: the first gets zeros, the last one's own output is never used. [B, T, D] -> [B, T, D]. */
