@@ -4,3 +4,22 @@ export { equalSegments, segmentRanges, segmentsFromEnds, type SegmentRange } fro
 export { totalCost, type Cost, type SegmentReport, type Solution, type SolveReport, type Stop } from './solution.ts';
 export { solveGsJacobi, type GsJacobiOptions } from './gs-jacobi.ts';
 export { solveExactly, type ExactOptions, type ExactReport, type Proof } from './exact.ts';
+export {
+  blockPlan,
+  everywhere,
+  guessKinds,
+  officialStrategy,
+  parseStrategy,
+  publishedStrategies,
+  readStrategy,
+  strategy,
+  type BlockPlan,
+  type Guess,
+  type PublishedStrategy,
+  type Strategy,
+  type StrategyOptions,
+} from './strategy.ts';
+export { matrixNorm, normKinds, type NormKind } from './matrix-norm.ts';
+export { bestGuesses, convergenceMetrics, crmShares, crmStack, type BlockMetrics } from './convergence-ranking.ts';
+export { prepareBlock, tarflowMap, type BlockCache, type BlockInputs, type PreparedBlock, type TarFlowMap } from './tarflow-map.ts';
+export { gsJacobiSampler, type BlockReport, type GsJacobiSample, type GsJacobiSampleOptions, type GsJacobiSampler } from './sampler.ts';
