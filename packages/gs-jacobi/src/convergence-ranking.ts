@@ -1,25 +1,15 @@
 import { checkNumber, parseConfig } from '@atelier/nn';
-import {
-  checkModel,
-  conditioner,
-  patchify,
-  permute,
-  shiftByOne,
-  tarflowConfig,
-  tokenContext,
-  tokenSizes,
-  type BlockParams,
-  type TarFlow,
-  type TarFlowSettings,
-} from '@atelier/tarflow';
-import { compile, dims, tf, type Tensor } from '@atelier/tensor';
-import { guessKinds, type Guess } from './strategy.ts';
+import { tarflowConfig, tokenSizes, type BlockParams, type TarFlow, type TarFlowSettings } from '@atelier/tarflow';
+import { compile, tf, type Tensor } from '@atelier/tensor';
+import { shiftedOutputs, throughBlocks } from './data-pass.ts';
 import { matrixNorm, normKinds, type NormKind } from './matrix-norm.ts';
+import { type OfficialGuess } from './strategy.ts';
+import { firstTokenOnly } from './tarflow-map.ts';
 
 /** What one pass of images tells of a block. */
 export type BlockMetrics = {
   /** Initial guessing metric ‖mean_b[exp(α(X⁰))⊙Z + μ(X⁰) - X]‖: the error after one Jacobi step from either guess. */
-  igm: Record<Guess, number>;
+  igm: Record<OfficialGuess, number>;
   /** ‖mean_b[exp(-α(X))⊙X]‖. */
   scaledInput: number;
   /** ‖W_s‖ and ‖W_u‖, the halves of `proj_out.weight` that make α° and μ°. */
@@ -39,7 +29,7 @@ export type BlockMetrics = {
  * @param options.batch images that go through the model at a time
  */
 export function convergenceMetrics(
-  params: TarFlow,
+  model: TarFlow,
   x: Tensor,
   settings: TarFlowSettings,
   options: { norm?: NormKind; batch?: number } = {},
@@ -48,57 +38,35 @@ export function convergenceMetrics(
   const config = parseConfig(tarflowConfig, settings, where);
   const { norm = '2', batch = 64 } = options;
   if (!normKinds.includes(norm)) throw new Error(`${where}: norm: wanted '2', '1' or 'fro', got '${String(norm)}'`);
-  checkNumber(`${where}: batch`, batch, { integer: true, min: 1 });
-  checkModel(params, config, where);
-  const [H, W] = config.imageSize;
-  const { n } = dims<'n'>(x, 'n H W C', `${where}: x`, { H, W, C: config.inChannels });
-  if (n === 0) throw new Error(`${where}: x: wanted at least one image, got none`);
   const { T, D } = tokenSizes(config);
+  const { width: W, volumePreserving } = config;
 
-  // Sums over the batch [T, D] of what the norms are taken of, and the block's output in its own order.
+  // Sums over the batch [T, D] of what the norms are taken of, and the block's output.
   const pass = compile(
     (p: BlockParams, input: Tensor, context: Tensor) => {
-      const shifted = (at: Tensor): { alpha: Tensor; mu: Tensor } => {
-        const raw = conditioner(p, at, config, { context });
-        return { alpha: shiftByOne(raw.alpha), mu: shiftByOne(raw.mu) };
-      };
-      const { alpha, mu } = shifted(input);
+      const { alpha, mu } = shiftedOutputs(p, input, config, context);
       const z = tf.mul(tf.sub(input, mu), tf.exp(tf.neg(alpha)));
-      const first = tf.slice(z, [0, 0, 0], [z.shape[0]!, 1, D]);
-      const zero = tf.concat([first, tf.zeros([z.shape[0]!, T - 1, D])], 1);
       const residual = (guess: Tensor): Tensor => {
-        const at = shifted(guess);
+        const at = shiftedOutputs(p, guess, config, context);
         return tf.sum(tf.sub(tf.add(tf.mul(tf.exp(at.alpha), z), at.mu), input), 0);
       };
-      return { z, scaled: tf.sum(tf.mul(tf.exp(tf.neg(alpha)), input), 0), residuals: { z: residual(z), zero: residual(zero) } };
+      return { z, sums: { z: residual(z), zero: residual(firstTokenOnly(z)), scaled: tf.sum(tf.mul(tf.exp(tf.neg(alpha)), input), 0) } };
     },
     { name: 'convergence-metrics' },
   );
-  const sums = params.blocks.map(() => ({ z: new Float64Array(T * D), zero: new Float64Array(T * D), scaled: new Float64Array(T * D) }));
-  const add = (to: Float64Array, values: Tensor): void => {
-    values.dataSync().forEach((value, i) => (to[i]! += value / n));
-  };
-  for (let at = 0; at < n; at += batch) {
-    const rows = Math.min(batch, n - at);
-    let z = tf.tidy(() => patchify(tf.slice(x, [at, 0, 0, 0], [rows, -1, -1, -1]), config.patchSize));
-    params.blocks.forEach((p, k) => {
-      z = tf.tidy(() => {
-        const out = pass(p, permute(z, k), tokenContext(p, k));
-        add(sums[k]!.scaled, out.scaled);
-        for (const guess of guessKinds) add(sums[k]![guess], out.residuals[guess]);
-        return permute(out.z, k);
-      });
-    });
-    z.dispose();
-  }
+  const zeros = (): Float64Array => new Float64Array(T * D);
+  const means = model.blocks.map(() => ({ z: zeros(), zero: zeros(), scaled: zeros() }));
+  throughBlocks(model, x, config, { batch, where }, ({ k, params, input, context, n }) => {
+    const { z, sums } = pass(params, input, context);
+    for (const name of ['z', 'zero', 'scaled'] as const) sums[name].dataSync().forEach((value, i) => (means[k]![name][i]! += value / n));
+    return z;
+  });
   pass.dispose();
-  return params.blocks.map(({ proj_out }, k) => {
+  return model.blocks.map(({ proj_out }, k) => {
     const weight = proj_out.weight.dataSync();
-    const rows = config.volumePreserving ? [0, 0] : [0, D];
-    const half = (from: number): number =>
-      matrixNorm(weight.subarray(from * config.width, (from + D) * config.width), D, config.width, norm);
-    const [scaleWeight, shiftWeight] = [config.volumePreserving ? 0 : half(rows[0]!), half(rows[1]!)];
-    const { z, zero, scaled } = sums[k]!;
+    const half = (from: number): number => matrixNorm(weight.subarray(from * W, (from + D) * W), D, W, norm);
+    const [scaleWeight, shiftWeight] = volumePreserving ? [0, half(0)] : [half(0), half(D)];
+    const { z, zero, scaled } = means[k]!;
     const scaledInput = matrixNorm(scaled, T, D, norm);
     return {
       igm: { z: matrixNorm(z, T, D, norm), zero: matrixNorm(zero, T, D, norm) },
@@ -117,8 +85,8 @@ export function crmShares(metrics: readonly BlockMetrics[]): number[] {
 }
 
 /** The guess with the smaller IGM for every block, in the order of sampling. */
-export function bestGuesses(metrics: readonly BlockMetrics[]): Guess[] {
-  return metrics.map(({ igm }): Guess => (igm.zero < igm.z ? 'zero' : 'z')).reverse();
+export function bestGuesses(metrics: readonly BlockMetrics[]): OfficialGuess[] {
+  return metrics.map(({ igm }): OfficialGuess => (igm.zero < igm.z ? 'zero' : 'z')).reverse();
 }
 
 /**

@@ -8,6 +8,7 @@ export {
   blockPlan,
   everywhere,
   guessKinds,
+  officialGuesses,
   officialStrategy,
   parseStrategy,
   publishedStrategies,
@@ -15,6 +16,7 @@ export {
   strategy,
   type BlockPlan,
   type Guess,
+  type OfficialGuess,
   type PublishedStrategy,
   type Strategy,
   type StrategyOptions,
@@ -23,3 +25,4 @@ export { matrixNorm, normKinds, type NormKind } from './matrix-norm.ts';
 export { bestGuesses, convergenceMetrics, crmShares, crmStack, type BlockMetrics } from './convergence-ranking.ts';
 export { prepareBlock, tarflowMap, type BlockCache, type BlockInputs, type PreparedBlock, type TarFlowMap } from './tarflow-map.ts';
 export { gsJacobiSampler, type BlockReport, type GsJacobiSample, type GsJacobiSampleOptions, type GsJacobiSampler } from './sampler.ts';
+export { meanGuesses, type BlockMeans } from './mean-guess.ts';

@@ -21,9 +21,10 @@ import { compile, dims, tf, type Compiled, type Tensor, type Tree } from '@ateli
 import { compileCausalMap, type CompiledMap } from './compiled-map.ts';
 import { solveExactly, type ExactReport } from './exact.ts';
 import { solveGsJacobi, type GsJacobiOptions } from './gs-jacobi.ts';
+import type { BlockMeans } from './mean-guess.ts';
 import { totalCost, type Cost, type SolveReport } from './solution.ts';
 import { readStrategy, type BlockPlan, type Guess, type StrategyOptions } from './strategy.ts';
-import { prepareBlock, tarflowMap, type BlockCache, type BlockInputs, type PreparedBlock } from './tarflow-map.ts';
+import { prepareBlock, tarflowMap, type BlockCache, type BlockInputs, type BlockSetting, type PreparedBlock } from './tarflow-map.ts';
 
 export type GsJacobiSampleOptions = Pick<GsJacobiOptions, 'tolerance' | 'clamp' | 'stopping' | 'cache' | 'fallback' | 'unroll'> & {
   /** A plan for every block in the order of sampling: entry i is block K - 1 - i. The options above are for plans of GS-Jacobi. */
@@ -31,6 +32,8 @@ export type GsJacobiSampleOptions = Pick<GsJacobiOptions, 'tolerance' | 'clamp' 
   /** Labels [B] int32 in -1 … N-1, -1 for none; none at all if absent. */
   y?: Tensor;
   guidance?: GuidanceOptions;
+  /** Means of every block k = 0 … K - 1, for plans that start from `mean`. */
+  means?: readonly BlockMeans[];
   /**
    * The released sampler to the letter: values clipped to [-3, 3], δ of the batch, the cache of the last evaluation, no way back from an
    * overflow, and only segments of one size. Its result is not the sequential one wherever that leaves [-3, 3].
@@ -95,7 +98,7 @@ export function gsJacobiSampler(settings: TarFlowSettings): GsJacobiSampler {
       reverseBlock(p, z, config, { context: inputs.context, ...(guidance[0] && { guidance: guidance[0] }) }),
     { name: 'tarflow-sequential' },
   );
-  type Prepare = Compiled<[given: { params: BlockParams; z: Tensor; y?: Tensor; weights?: Tensor } & Tree], PreparedBlock & Tree>;
+  type Prepare = Compiled<[given: BlockSetting & { z: Tensor; means?: BlockMeans } & Tree], PreparedBlock & Tree>;
   const prepares = new Map<string, Prepare>();
   const prepareFor = (k: number, guess: Guess): Prepare => {
     const key = `${k % 2} ${guess}`;
@@ -108,13 +111,14 @@ export function gsJacobiSampler(settings: TarFlowSettings): GsJacobiSampler {
   const start = compile((noise: Tensor, variance: Tensor) => tf.mul(noise, tf.sqrt(variance)) as Tensor, { name: 'prior' });
 
   const sample = (model: TarFlow, noise: Tensor, options: GsJacobiSampleOptions): GsJacobiSample => {
-    const { y, guidance: guidanceOptions, official = false, onBlock, onIteration, strategy, ...own } = options;
+    const { y, guidance: guidanceOptions, means, official = false, onBlock, onIteration, strategy, ...own } = options;
     checkModel(model, config, where);
     const { B } = dims<'B'>(noise, 'B T D', `${where}: noise`, { T, D });
     checkLabels(y, B, config, where);
     checkLabelRange(y, config, where);
     const plans = readStrategy(strategy, config.blocks, where);
     if (official) checkOfficial(plans, T);
+    checkMeans(plans, means, { T, D });
     const guidance = readGuidance(guidanceOptions, where);
     const weights = guidance === null ? undefined : guidanceWeights(guidance, T);
     const graphs = mapFor(guidance?.temperature ?? 1);
@@ -123,7 +127,8 @@ export function gsJacobiSampler(settings: TarFlowSettings): GsJacobiSampler {
     const invertBlock = (k: number, plan: BlockPlan, z: Tensor): { x: Tensor; report: BlockReport } => {
       const params = model.blocks[k]!;
       const guess = plan.method === 'sequential' ? 'z' : plan.guess;
-      const prepared = prepareFor(k, guess)({ params, z, ...(y && { y }), ...(weights && { weights }) });
+      const setting = { params, z, ...(y && { y }), ...(weights && { weights }), ...(guess === 'mean' && { means: means![k]! }) };
+      const prepared = prepareFor(k, guess)(setting);
       try {
         const problem = { params, inputs: prepared.inputs, guess: prepared.guess };
         if (plan.method === 'sequential') {
@@ -199,5 +204,16 @@ function checkOfficial(plans: readonly BlockPlan[], tokens: number): void {
     checkNumber(`${at}: segments`, plan.segments, { integer: true, min: 1, max: tokens / 2 });
     if (tokens % plan.segments !== 0)
       throw new Error(`${at}: segments: wanted a divisor of ${tokens} tokens in the official mode, got ${plan.segments}`);
+  }
+}
+
+/** @throws Error unless every block that starts from `mean` has its means */
+function checkMeans(plans: readonly BlockPlan[], means: readonly BlockMeans[] | undefined, sizes: { T: number; D: number }): void {
+  for (const [i, plan] of plans.entries()) {
+    if (plan.method === 'sequential' || plan.guess !== 'mean') continue;
+    const own = means?.[plans.length - 1 - i];
+    if (own === undefined)
+      throw new Error(`gsJacobiSampler: means: wanted some for block ${plans.length - 1 - i}, which starts from them, got none`);
+    for (const name of ['alpha', 'mu'] as const) dims(own[name], 'T D', `gsJacobiSampler: means: ${plans.length - 1 - i}.${name}`, sizes);
   }
 }

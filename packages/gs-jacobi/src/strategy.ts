@@ -2,7 +2,10 @@ import { checkNumber, parseConfig } from '@atelier/nn';
 import { z } from 'zod';
 
 /** Where the iteration of a block starts: at its own noise, or at zero; token 0 is the noise's in both. Official numbers: 0 and 1. */
-export const guessKinds = ['z', 'zero'] as const;
+export const officialGuesses = ['z', 'zero'] as const;
+export type OfficialGuess = (typeof officialGuesses)[number];
+/** And one of ours, `mean`, for which the sampler needs `meanGuesses`. */
+export const guessKinds = [...officialGuesses, 'mean'] as const;
 export type Guess = (typeof guessKinds)[number];
 
 const count = z.int().min(1);
@@ -60,7 +63,7 @@ export function officialStrategy(
     if (list.length !== blocks) throw new Error(`officialStrategy: ${name}: wanted ${blocks} entries as in numGS, got ${list.length}`);
   const plans = numGS.map((segments, i): StrategyOptions[number] => {
     if (segments < 1 || segments === tokens) return { method: 'sequential' };
-    const start = guessKinds[lists.guess[i]!];
+    const start = officialGuesses[lists.guess[i]!];
     if (start === undefined) throw new Error(`officialStrategy: guess: wanted 0 (noise) or 1 (zero), got ${lists.guess[i]}`);
     return { method: 'gs-jacobi', segments, iterations: maxJacobi[i]!, guess: start };
   });
@@ -113,13 +116,13 @@ export type PublishedStrategy = {
   /** Which of tarflow's `publishedTarFlows` it samples. */
   readonly model: string;
   readonly name: string;
-  readonly guesses: readonly Guess[];
+  readonly guesses: readonly OfficialGuess[];
   /** Annealed guidance w, attention temperature τ, and the factor λ of the denoising step. */
   readonly guidance: { readonly weight: number; readonly temperature: number };
   readonly denoising: number;
 };
 
-const guessList = (numbers: string): Guess[] => [...numbers].map((n) => guessKinds[Number(n)]!);
+const guessList = (numbers: string): OfficialGuess[] => [...numbers].map((n) => officialGuesses[Number(n)]!);
 
 /** Table of the paper's code (encoreus/GS-Jacobi_for_TarFlow README), all with ε = 1e-6 and values clipped to [-3, 3]. */
 export const publishedStrategies = {

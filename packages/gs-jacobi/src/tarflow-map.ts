@@ -1,6 +1,7 @@
 import { conditioner, permute, tokenContext, type BlockParams, type KeyValues, type TarFlowConfig } from '@atelier/tarflow';
 import { tf, type Tensor } from '@atelier/tensor';
 import type { CausalMap } from './causal-map.ts';
+import type { BlockMeans } from './mean-guess.ts';
 import type { Guess } from './strategy.ts';
 
 /** What token i of a block needs besides the tokens: Z_{i+1} [B, T, D], what belongs to place and class [1 or B, T, W], and guidance. */
@@ -57,15 +58,17 @@ export type PreparedBlock = {
   inputs: BlockInputs;
 };
 
+/** What belongs to a block and not to a guess: its parameters, labels [B] if there are any, and with guidance its weights [T - 1, 2]. */
+export type BlockSetting = { params: BlockParams; y?: Tensor; weights?: Tensor };
+
 /**
- * Everything about block k that its inversion needs, from the output z [B, T, D] of the block inverted before (in image order).
- *
- * Depends on k by its parity alone. Parameters of the block, labels [B] if there are any, and with guidance its weights [T - 1, 2].
+ * Everything about block k that its inversion needs, from the output z [B, T, D] of the block inverted before (in image order). It depends
+ * on k by its parity alone. The guess `mean` needs the block's `means`.
  */
 export function prepareBlock(
   k: number,
   guess: Guess,
-  { params, z: before, y, weights }: { params: BlockParams; z: Tensor; y?: Tensor; weights?: Tensor },
+  { params, y, weights, z: before, means }: BlockSetting & { z: Tensor; means?: BlockMeans },
 ): PreparedBlock {
   const z = permute(before, k);
   const [B, T, D] = z.shape as [number, number, number];
@@ -75,6 +78,18 @@ export function prepareBlock(
     const padded = tf.expandDims(tf.concat([weights, tf.zeros([1, 2])], 0), 0); // [T - 1, 2] -> [1, T, 2]
     inputs.guidance = { context: tokenContext(params, k), weights: padded as Tensor };
   }
-  const zero = (): Tensor => tf.concat([tf.slice(z, [0, 0, 0], [B, 1, D]), tf.zeros([B, T - 1, D])], 1);
-  return { z, guess: guess === 'z' ? z : zero(), inputs };
+  return { z, guess: startOf(guess, z, means), inputs };
+}
+
+function startOf(guess: Guess, z: Tensor, means: BlockMeans | undefined): Tensor {
+  if (guess === 'z') return z;
+  if (guess === 'zero') return firstTokenOnly(z);
+  if (means === undefined) throw new Error("prepareBlock: guess: wanted means for the guess 'mean', got none");
+  return tf.add(tf.mul(tf.exp(means.alpha), z), means.mu);
+}
+
+/** (z_0, 0, …, 0) of z [B, T, D]. */
+export function firstTokenOnly(z: Tensor): Tensor {
+  const [B, T, D] = z.shape as [number, number, number];
+  return tf.concat([tf.slice(z, [0, 0, 0], [B, 1, D]), tf.zeros([B, T - 1, D])], 1);
 }

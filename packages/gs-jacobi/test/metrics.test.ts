@@ -1,8 +1,18 @@
 import { Rng, tf, treeMap, useEngine } from '@atelier/tensor';
-import { expectClose } from '@atelier/testkit';
+import { expectClose, expectNoLeak } from '@atelier/testkit';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { bestGuesses, convergenceMetrics, crmShares, crmStack, matrixNorm, type BlockMetrics } from '../src/index.ts';
+import {
+  bestGuesses,
+  convergenceMetrics,
+  crmShares,
+  crmStack,
+  everywhere,
+  gsJacobiSampler,
+  matrixNorm,
+  meanGuesses,
+  type BlockMetrics,
+} from '../src/index.ts';
 import { tinyModel } from './tiny-model.ts';
 
 beforeAll(async () => {
@@ -87,6 +97,13 @@ describe('the metrics', () => {
     }
   });
 
+  it('leave no tensor behind', async () => {
+    const { model, config } = tinyModel();
+    const x = images(3, config.imageSize);
+    await expectNoLeak(() => void convergenceMetrics(model, x, config, { batch: 2 }));
+    await expectNoLeak(() => meanGuesses(model, x, config, { batch: 2 }));
+  });
+
   it('choose guesses in the order of sampling, and the blocks with more than their share', () => {
     const metrics = [
       { igm: { z: 1, zero: 2 }, crm: 1 },
@@ -127,5 +144,46 @@ describe('the metrics', () => {
       'convergenceMetrics: batch: wanted an integer at least 1, got 0',
     );
     expect(() => crmStack([], 0)).toThrow('crmStack: factor: wanted a finite number above 0, got 0');
+  });
+});
+
+describe('the mean guess', () => {
+  it('is exact for a constant conditioner, and for images all alike', () => {
+    const { model, config, noise } = tinyModel({ classes: 2 });
+    const flat = treeMap((leaf, path) => (path.endsWith('proj_out.weight') ? tf.zerosLike(leaf) : leaf), model);
+    const sampler = gsJacobiSampler(config);
+    const z = noise(1);
+    for (const [one, y] of [
+      [flat, undefined],
+      [model, tf.tensor1d([1], 'int32')],
+    ] as const) {
+      const labels = y && { y };
+      const exact = sampler(one, z, { strategy: everywhere(3, { method: 'sequential' }), ...labels }).images;
+      // Means over two copies of the sample itself.
+      const twice = tf.concat([exact, exact], 0);
+      const means = meanGuesses(one, twice, config, { batch: 1, ...(y && { y: tf.concat([y, y], 0) }) });
+      const errors: number[] = [];
+      const strategy = everywhere(3, { method: 'gs-jacobi', segments: 1, iterations: 1, guess: 'mean' });
+      const { images, report } = sampler(one, z, { strategy, means, ...labels });
+      expectClose(images, exact, { abs: 2e-5 });
+      errors.push(...report.blocks.map(({ segments }) => segments![0]!.deltas[0]!));
+      expect(Math.max(...errors)).toBeLessThan(1e-5);
+    }
+  });
+
+  it('is refused without means, or with those of another model', () => {
+    const { model, config, noise } = tinyModel();
+    const sampler = gsJacobiSampler(config);
+    const strategy = everywhere(3, { method: 'exact', window: 4, guess: 'mean' });
+    expect(() => sampler(model, noise(2), { strategy })).toThrow(
+      'gsJacobiSampler: means: wanted some for block 2, which starts from them, got none',
+    );
+    const wrong = { alpha: tf.zeros([12, 12]), mu: tf.zeros([3, 12]) };
+    expect(() => sampler(model, noise(2), { strategy, means: [wrong, wrong, wrong] })).toThrow(
+      'means: 2.mu: wanted shape [T=12, D=12], got [3, 12]',
+    );
+    expect(() => meanGuesses(model, tf.zeros([1, 4, 4, 3]), config)).toThrow(
+      'meanGuesses: x: wanted shape [n=1, H=4, W=12, C=3], got [1, 4, 4, 3]',
+    );
   });
 });
