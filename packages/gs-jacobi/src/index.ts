@@ -24,5 +24,6 @@ export {
 export { matrixNorm, normKinds, type NormKind } from './matrix-norm.ts';
 export { bestGuesses, convergenceMetrics, crmShares, crmStack, type BlockMetrics } from './convergence-ranking.ts';
 export { prepareBlock, tarflowMap, type BlockCache, type BlockInputs, type PreparedBlock, type TarFlowMap } from './tarflow-map.ts';
-export { gsJacobiSampler, type BlockReport, type GsJacobiSample, type GsJacobiSampleOptions, type GsJacobiSampler } from './sampler.ts';
+export { blockInverter, type BlockInverter, type BlockOptions, type BlockReport } from './block-inverter.ts';
+export { gsJacobiSampler, type GsJacobiSample, type GsJacobiSampleOptions, type GsJacobiSampler } from './sampler.ts';
 export { meanGuesses, type BlockMeans } from './mean-guess.ts';

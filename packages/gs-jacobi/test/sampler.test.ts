@@ -226,9 +226,9 @@ describe('the official mode', () => {
     const { model, config, noise } = tinyModel();
     const sampler = gsJacobiSampler(config);
     const official = (plan: BlockPlan) => () => sampler(model, noise(B), { strategy: everywhere(3, plan), official: true });
-    expect(official(jacobi(5, 2))).toThrow('strategy: 0: segments: wanted a divisor of 12 tokens in the official mode, got 5');
-    expect(official(jacobi([4, 8], 2))).toThrow('strategy: 0: segments: wanted a number in the official mode, got [4, 8]');
-    expect(official(jacobi(12, 2))).toThrow('strategy: 0: segments: wanted an integer at least 1 and at most 6, got 12');
+    expect(official(jacobi(5, 2))).toThrow('strategy: block 2: segments: wanted a divisor of 12 tokens in the official mode, got 5');
+    expect(official(jacobi([4, 8], 2))).toThrow('strategy: block 2: segments: wanted a number in the official mode, got [4, 8]');
+    expect(official(jacobi(12, 2))).toThrow('strategy: block 2: segments: wanted an integer at least 1 and at most 6, got 12');
     expect(official({ method: 'exact', window: 2, guess: 'z' })).toThrow(
       "wanted 'sequential' or 'gs-jacobi' in the official mode, got 'exact'",
     );
