@@ -4,7 +4,7 @@ import { lower, nameOf, topological, workOf } from './lower.ts';
 import type { OnnxType } from './onnx.ts';
 import { profileModel, type OperatorTime } from './profile.ts';
 import { rewrite } from './rewrite.ts';
-import { createSession, type HostValue, type Session } from './runtime.ts';
+import { createSession, type HostValue, type Session, type SessionOptions } from './runtime.ts';
 import { threadsFor } from './session-cache.ts';
 import { tf } from './tf.ts';
 
@@ -27,7 +27,13 @@ export class CompiledGraph {
   private readonly sources: Source[];
   private readonly computed: { node: Node; name: string }[];
 
-  constructor(backend: OrtBackend, argumentNodes: Node[], results: { node: Node; shape: number[] }[], name: string) {
+  constructor(
+    backend: OrtBackend,
+    argumentNodes: Node[],
+    results: { node: Node; shape: number[] }[],
+    name: string,
+    idle: SessionOptions['idle'],
+  ) {
     this.backend = backend;
     const nodes = rewrite(
       backend.graph,
@@ -49,7 +55,7 @@ export class CompiledGraph {
     this.session =
       this.model === null
         ? null
-        : createSession(this.model, { ...backend.options, threads: this.threads, optimize: 'all', keepMemory: true });
+        : createSession(this.model, { ...backend.options, threads: this.threads, optimize: 'all', keepMemory: true, idle });
   }
 
   /** The bytes of an `.onnx` file, which any ONNX Runtime runs. */
@@ -129,6 +135,7 @@ export function traceGraph(
   signature: readonly { shape: readonly number[]; dtype: string }[],
   fn: (inputs: Tensor[]) => Tensor[],
   name: string,
+  idle: SessionOptions['idle'] = 'spin',
 ): CompiledGraph {
   return backend.trace(() => {
     const nodes = signature.map(({ shape, dtype }) => backend.graph.input(shape, dtype as OnnxType));
@@ -139,7 +146,7 @@ export function traceGraph(
         return tf.engine().makeTensorFromDataId(dataId, [...signature[i]!.shape], dtype as 'float32', backend);
       });
       const results = fn(inputs).map((x) => ({ node: backend.storedNode(x.dataId), shape: x.shape }));
-      compiled = new CompiledGraph(backend, nodes, results, name);
+      compiled = new CompiledGraph(backend, nodes, results, name, idle);
     });
     return compiled!;
   });

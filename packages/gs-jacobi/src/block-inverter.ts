@@ -77,18 +77,19 @@ export function blockInverter(config: TarFlowConfig, where = 'blockInverter'): B
   const sequential = compile(
     (p: BlockParams, { z, inputs }: PreparedBlock, guidance: Guidance[]) =>
       reverseBlock(p, z, config, { context: inputs.context, ...(guidance[0] && { guidance: guidance[0] }) }),
-    { name: 'tarflow-sequential' },
+    { name: 'tarflow-sequential', idle: 'sleep' },
   );
   type Given = BlockSetting & { z: Tensor; means?: BlockMeans };
   const prepares = new Map<string, Compiled<[given: Given & Tree], PreparedBlock & Tree>>();
   const prepareFor = (k: number, guess: Guess): Compiled<[given: Given & Tree], PreparedBlock & Tree> => {
     const key = `${k % 2} ${guess}`;
     const prepare =
-      prepares.get(key) ?? compile((given: Given & Tree) => prepareBlock(k, guess, given) as PreparedBlock & Tree, { name: 'prepare' });
+      prepares.get(key) ??
+      compile((given: Given & Tree) => prepareBlock(k, guess, given) as PreparedBlock & Tree, { name: 'prepare', idle: 'sleep' });
     prepares.set(key, prepare);
     return prepare;
   };
-  const reorder = compile((x: Tensor) => permute(x, 1), { donate: [0], name: 'reverse-order' });
+  const reorder = compile((x: Tensor) => permute(x, 1), { donate: [0], name: 'reverse-order', idle: 'sleep' });
 
   const invert: BlockInverter['invert'] = (model, { block: k, plan, z }, options = {}) => {
     const { y, guidance: guidanceOptions, means, official = false, onIteration, ...own } = options;

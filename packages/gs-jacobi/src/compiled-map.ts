@@ -35,8 +35,8 @@ export function compileCausalMap<P extends Tree, I extends Tree, C extends Tree>
     graphs.set(key, graph);
     return graph;
   };
-  const join = compile((past: C, own: C) => appended(past, own, map.pastAxis), { donate: [0, 1], name: 'append' });
-  const giveBack = compile((_: Tree): Tree => [], { donate: [0], name: 'release' });
+  const join = compile((past: C, own: C) => appended(past, own, map.pastAxis), { donate: [0, 1], name: 'append', idle: 'sleep' });
+  const giveBack = compile((_: Tree): Tree => [], { donate: [0], name: 'release', idle: 'sleep' });
   const residual = compile(
     (x: Tensor, { params, inputs }: Fixed<P, I, C>) => {
       const [B, T] = x.shape as [number, number];
@@ -45,7 +45,7 @@ export function compileCausalMap<P extends Tree, I extends Tree, C extends Tree>
       const difference = tf.max(tf.abs(tf.sub(next, tokens(x, 1, T - 1))), 2); // [B, T-1, D] -> [B, T-1]
       return tf.concat([tf.zeros([B, 1]), difference], 1) as Tensor;
     },
-    { name: 'residual' },
+    { name: 'residual', idle: 'sleep' },
   );
   const all = (): { graphs: number; dispose(): void }[] => [...iterations.values(), ...windows.values(), join, giveBack, residual];
   return {

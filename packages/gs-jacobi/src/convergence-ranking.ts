@@ -52,7 +52,7 @@ export function convergenceMetrics(
       };
       return { z, sums: { z: residual(z), zero: residual(firstTokenOnly(z)), scaled: tf.sum(tf.mul(tf.exp(tf.neg(alpha)), input), 0) } };
     },
-    { name: 'convergence-metrics' },
+    { name: 'convergence-metrics', idle: 'sleep' },
   );
   const zeros = (): Float64Array => new Float64Array(T * D);
   const means = model.blocks.map(() => ({ z: zeros(), zero: zeros(), scaled: zeros() }));

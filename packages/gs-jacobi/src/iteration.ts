@@ -59,7 +59,7 @@ export function compileIteration<P extends Tree, I extends Tree, C extends Tree>
         const { next, own, squares } = evaluate(input, fixed);
         return { state: { x: input, next }, own, squares: tf.expandDims(squares, 0), done: tf.scalar(1) };
       },
-      { donate: [0], name },
+      { donate: [0], name, idle: 'sleep' },
     );
   return compile(
     ({ x }, fixed, threshold) => {
@@ -80,7 +80,7 @@ export function compileIteration<P extends Tree, I extends Tree, C extends Tree>
       }
       return { state: { x: next }, own, squares: tf.stack(all), done };
     },
-    { donate: [0], name },
+    { donate: [0], name, idle: 'sleep' },
   );
 }
 

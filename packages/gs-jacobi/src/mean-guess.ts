@@ -29,7 +29,7 @@ export function meanGuesses(
       const added = (sum: Tensor, values: Tensor): Tensor => tf.add(sum, tf.mul(tf.sum(values, 0), share));
       return { z: tf.mul(tf.sub(input, mu), tf.exp(tf.neg(alpha))), sums: { alpha: added(sums.alpha, alpha), mu: added(sums.mu, mu) } };
     },
-    { donate: [4], name: 'mean-guesses' },
+    { donate: [4], name: 'mean-guesses', idle: 'sleep' },
   );
   const means: BlockMeans[] = [];
   throughBlocks(model, x, config, { y, batch, where }, ({ k, params, input, context, n }) => {

@@ -54,7 +54,7 @@ export function gsJacobiSampler(settings: TarFlowSettings): GsJacobiSampler {
   const where = 'gsJacobiSampler';
   const config = parseConfig(tarflowConfig, settings, where);
   const blocks = blockInverter(config, where);
-  const prior = compile((noise: Tensor, variance: Tensor) => tf.mul(noise, tf.sqrt(variance)) as Tensor, { name: 'prior' });
+  const prior = compile((noise: Tensor, variance: Tensor) => tf.mul(noise, tf.sqrt(variance)) as Tensor, { name: 'prior', idle: 'sleep' });
 
   const sample = (model: TarFlow, noise: Tensor, options: GsJacobiSampleOptions): GsJacobiSample => {
     const { strategy, onBlock, ...rest } = options;

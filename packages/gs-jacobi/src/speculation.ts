@@ -83,6 +83,6 @@ export function compileWindow<P extends Tree, I extends Tree, C extends Tree>(
       );
       return { x: moved, past: nextPast, accepted, confirmed: firstNew, errors: difference };
     },
-    { donate: [0], name: `window of ${size}` },
+    { donate: [0], name: `window of ${size}`, idle: 'sleep' },
   );
 }
