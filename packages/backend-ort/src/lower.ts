@@ -44,20 +44,23 @@ export function structureOf(order: readonly Node[], outputs: readonly Node[]): s
 /** The name of a node's value inside a model that was lowered from `order`. */
 export const nameOf = (position: number): string => `v${position}`;
 
-/** Floating-point operations of the matrix products and, one each, of the elements of everything else. */
+/**
+ * Floating-point operations of the matrix products and, one each, of the elements of everything else, or those of one repetition of a loop if
+ * that is more: threads share an operator, and not the repetitions.
+ */
 export function workOf(order: readonly Node[]): number {
-  let work = 0;
+  let [work, repetition] = [0, 0];
   for (const node of order) {
     const size = sizeOf(node.shape);
     if (node.op === 'MatMul' || node.op === 'FusedMatMul' || node.op === 'Gemm') {
       const a = node.inputs[0]!.shape;
       work += 2 * size * (node.attributes.transA === 1 ? a[a.length - 2]! : a[a.length - 1]!);
-    } else if (node.body !== undefined) work += node.body.length * workOf(topological(node.body.outputs));
+    } else if (node.body !== undefined) repetition = Math.max(repetition, workOf(topological(node.body.outputs)));
     else if (node.op === 'Conv' || node.op === 'ConvTranspose')
       work += (2 * size * sizeOf(node.inputs[1]!.shape)) / node.inputs[1]!.shape[0]!;
     else if (node.op !== 'Leaf' && node.op !== 'Constant' && node.op !== 'Reshape') work += size;
   }
-  return work;
+  return Math.max(work, repetition);
 }
 
 /** The model of a graph. `Leaf` and `Input` nodes become its inputs, or with `bakeLeaves` leaves become constants. */
