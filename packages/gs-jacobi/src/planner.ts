@@ -42,7 +42,7 @@ const FIXED = { tolerance: -1 } as const;
 /** Numbers of iterations that are tried for several segments, where each is a run of its own. */
 const LADDER = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64];
 /** How often the strategy is run and what it may use corrected. */
-const ROUNDS = 6;
+const ROUNDS = 8;
 /** An error of one block below this share of the goal is as good as none. */
 const NEGLIGIBLE = 0.02;
 /** Goal by which trials end where only a time is asked for. */
@@ -86,30 +86,32 @@ export function planStrategy(sampler: GsJacobiSampler, model: TarFlow, noise: re
   const strategyOf = ({ choices }: Allocation): Strategy => choices.map((choice, i) => blocks[i]!.trials[choice]!.plan);
   const measure = (strategy: Strategy): Plan['measured'] => ({ ...runStrategy(world, noise, samples, strategy), sequentialMs });
   try {
-    const chosen = 'ms' in goal ? [bestWithin(front, goal.ms)] : corrected(front, wanted, (sum) => measure(strategyOf(sum)).rmse);
-    const strategy = strategyOf(chosen[0]!);
+    const chosen = 'ms' in goal ? bestWithin(front, goal.ms) : corrected(front, wanted, (sum) => measure(strategyOf(sum)).rmse);
+    const strategy = strategyOf(chosen);
     return { strategy, options: FIXED, measured: measure(strategy), blocks };
   } finally {
     disposeTree(samples.map(({ outputs }) => outputs));
   }
 }
 
-/** The cheapest sum that keeps within an error when it is run, found by correcting what the sum of single errors may be. */
-function corrected(front: readonly Allocation[], wanted: number, run: (sum: Allocation) => number): Allocation[] {
+/**
+ * The cheapest sum that keeps within an error when it is run. Single errors do not add up just as assumed, so what their sum may be is
+ * corrected by what came out, between the dearest sum that is known to miss and the cheapest that is known to keep within.
+ */
+function corrected(front: readonly Allocation[], wanted: number, run: (sum: Allocation) => number): Allocation {
+  // The last of the front has the least error of all.
+  let [missing, within] = [-1, front.length - 1];
   let allowed = wanted;
-  let best: Allocation | undefined;
-  const seen = new Map<Allocation, number>();
-  for (let round = 0; round < ROUNDS; round++) {
-    const chosen = cheapestWithin(front, allowed);
-    const rmse = seen.get(chosen) ?? run(chosen);
-    if (seen.has(chosen)) break;
-    seen.set(chosen, rmse);
-    if (rmse <= wanted && (best === undefined || chosen.cost < best.cost)) best = chosen;
+  for (let round = 0; round < ROUNDS && missing + 1 < within; round++) {
+    const guess = front.indexOf(cheapestWithin(front, allowed));
+    const at = Math.min(within - 1, Math.max(missing + 1, guess));
+    const rmse = run(front[at]!);
+    if (rmse <= wanted) within = at;
+    else missing = at;
     if (rmse <= wanted && rmse > 0.8 * wanted) break;
-    allowed *= (0.9 * wanted) / Math.max(rmse, 0.1 * wanted);
+    allowed = (Math.sqrt(front[at]!.squaredError) * 0.9 * wanted) / rmse;
   }
-  // The last of the front has the least error of all: token by token, or nothing to gain by it.
-  return [best ?? front.at(-1)!];
+  return front[within]!;
 }
 
 /** What all steps need. */
