@@ -4,7 +4,7 @@ import { lower, multiplyAdds, nameOf, topological, workOf } from './lower.ts';
 import type { OnnxType } from './onnx.ts';
 import { profileModel, type OperatorTime } from './profile.ts';
 import { rewrite } from './rewrite.ts';
-import { createSession, type HostValue, type Session } from './runtime.ts';
+import { createSession, type HostValue, type Session, type SessionOptions } from './runtime.ts';
 import { threadsFor } from './session-cache.ts';
 import { tf } from './tf.ts';
 
@@ -29,7 +29,13 @@ export class CompiledGraph {
   /** Multiply-accumulates of the matrix products and convolutions that the function asks for, before rewriting makes products of sums. */
   readonly multiplyAdds: number;
 
-  constructor(backend: OrtBackend, argumentNodes: Node[], results: { node: Node; shape: number[] }[], name: string) {
+  constructor(
+    backend: OrtBackend,
+    argumentNodes: Node[],
+    results: { node: Node; shape: number[] }[],
+    name: string,
+    idle: SessionOptions['idle'],
+  ) {
     this.backend = backend;
     this.multiplyAdds = topological(results.map(({ node }) => node)).reduce((total, node) => total + multiplyAdds(node), 0);
     const nodes = rewrite(
@@ -52,7 +58,7 @@ export class CompiledGraph {
     this.session =
       this.model === null
         ? null
-        : createSession(this.model, { ...backend.options, threads: this.threads, optimize: 'all', keepMemory: true });
+        : createSession(this.model, { ...backend.options, threads: this.threads, optimize: 'all', keepMemory: true, idle });
   }
 
   /** The bytes of an `.onnx` file, which any ONNX Runtime runs. */
@@ -132,6 +138,7 @@ export function traceGraph(
   signature: readonly { shape: readonly number[]; dtype: string }[],
   fn: (inputs: Tensor[]) => Tensor[],
   name: string,
+  idle: SessionOptions['idle'] = 'spin',
 ): CompiledGraph {
   return backend.trace(() => {
     const nodes = signature.map(({ shape, dtype }) => backend.graph.input(shape, dtype as OnnxType));
@@ -142,7 +149,7 @@ export function traceGraph(
         return tf.engine().makeTensorFromDataId(dataId, [...signature[i]!.shape], dtype as 'float32', backend);
       });
       const results = fn(inputs).map((x) => ({ node: backend.storedNode(x.dataId), shape: x.shape }));
-      compiled = new CompiledGraph(backend, nodes, results, name);
+      compiled = new CompiledGraph(backend, nodes, results, name, idle);
     });
     return compiled!;
   });

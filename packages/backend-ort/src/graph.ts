@@ -15,12 +15,29 @@ export interface Node {
   dtype: OnnxType;
   /** Host data of a leaf or constant. */
   data?: HostArray;
+  /** What a `Scan` repeats. */
+  body?: Body;
   /** Hash-consing key; absent from leaves and inputs, which are never equal to another. */
   key?: string;
   /** Data ids that hold this node. */
   owners: number;
   /** True once somebody outside may hold `data`, or a pending node reads it: its memory is then not used again. */
   shared: boolean;
+}
+
+/**
+ * The repeated part of a `Scan`, a graph of its own. Its inputs are stand-ins: for the values that are carried along, for one slice of each
+ * sequence, and for what it uses from outside. Its outputs are the values carried on, then one slice of each result.
+ */
+export interface Body {
+  inputs: readonly Node[];
+  outputs: readonly Node[];
+  /** Number of inputs before those from outside. */
+  own: number;
+  /** Number of repetitions. */
+  length: number;
+  /** Two bodies of one structure compute the same. */
+  structure: string;
 }
 
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
@@ -105,13 +122,21 @@ export class Graph {
     shape: readonly number[],
     dtype: OnnxType,
     domain = '',
+    body?: Body,
   ): Node {
     if (shape.includes(0)) return this.constant(emptyArray(dtype, 0), shape, dtype);
-    const key = `${op}|${inputs.map((x) => (x === null ? '' : x.id)).join()}|${Object.keys(attributes).length === 0 ? '' : JSON.stringify(attributes)}|${dtype}|${shape}`;
+    const key = `${op}|${inputs.map((x) => (x === null ? '' : x.id)).join()}|${Object.keys(attributes).length === 0 ? '' : JSON.stringify(attributes)}|${dtype}|${shape}${body === undefined ? '' : `|${body.structure}`}`;
     return this.intern(key, () => {
       for (const x of inputs) if (x !== null) x.shared = true;
-      return { op, domain, inputs, attributes, shape, dtype };
+      return { op, domain, inputs, attributes, shape, dtype, ...(body && { body }) };
     });
+  }
+
+  /** The same operator over other inputs. */
+  again(node: Node, inputs: (Node | null)[]): Node {
+    if (node.inputs.every((input, i) => input === inputs[i])) return node;
+    if (node.op === 'Reshape') return this.reshape(inputs[0]!, node.shape);
+    return this.add(node.op, inputs, { ...node.attributes }, node.shape, node.dtype, node.domain, node.body);
   }
 
   /** An operator with several results. */
@@ -120,8 +145,9 @@ export class Graph {
     inputs: Node[],
     attributes: Record<string, Attribute>,
     results: { shape: readonly number[]; dtype: OnnxType }[],
+    body?: Body,
   ): Node[] {
-    const parent = this.add(op, inputs, { ...attributes, results: results.length }, [], 'float32');
+    const parent = this.add(op, inputs, { ...attributes, results: results.length }, [], 'float32', '', body);
     return results.map(({ shape, dtype }, index) => this.add('Output', [parent], { index }, shape, dtype));
   }
 

@@ -2,4 +2,5 @@ export { OrtBackend } from './backend.ts';
 export { CompiledGraph, traceGraph } from './compiled-graph.ts';
 export type { OperatorTime } from './profile.ts';
 export { registerOrt } from './register.ts';
+export { traceScan } from './scan.ts';
 export { bundledDevices, type Device, type RuntimeOptions } from './runtime.ts';

@@ -7,7 +7,7 @@
 /** Element types that occur in our graphs. `int64` (shapes, axes, indices) and `float64` only inside a graph. */
 export type OnnxType = 'float32' | 'int32' | 'bool' | 'int64' | 'float64';
 export type HostArray = Float32Array | Int32Array | Uint8Array | BigInt64Array;
-export type Attribute = number | string | readonly number[] | { readonly float: number };
+export type Attribute = number | string | readonly number[] | { readonly float: number } | { readonly graph: OnnxGraph };
 
 export interface OnnxNode {
   op: string;
@@ -103,19 +103,23 @@ const encoder = new TextEncoder();
 
 /** The bytes of an `.onnx` file. */
 export function encodeModel(graph: OnnxGraph, name: string): Uint8Array {
-  const body = new Message();
-  for (const node of graph.nodes) body.message(1, encodeNode(node));
-  body.text(2, name);
-  for (const initializer of graph.initializers) body.message(5, encodeTensor(initializer));
-  for (const input of graph.inputs) body.message(11, encodeValueInfo(input));
-  for (const output of graph.outputs) body.message(12, encodeValueInfo(output));
   return new Message()
     .int(1, 10)
     .text(2, 'atelier')
-    .message(7, body)
+    .message(7, encodeGraph(graph, name))
     .message(8, new Message().text(1, '').int(2, OPSET))
     .message(8, new Message().text(1, 'com.microsoft').int(2, 1))
     .finish();
+}
+
+function encodeGraph(graph: OnnxGraph, name: string): Message {
+  const out = new Message();
+  for (const node of graph.nodes) out.message(1, encodeNode(node));
+  out.text(2, name);
+  for (const initializer of graph.initializers) out.message(5, encodeTensor(initializer));
+  for (const input of graph.inputs) out.message(11, encodeValueInfo(input));
+  for (const output of graph.outputs) out.message(12, encodeValueInfo(output));
+  return out;
 }
 
 function encodeNode(node: OnnxNode): Message {
@@ -133,6 +137,7 @@ function encodeAttribute(name: string, value: Attribute): Message {
   if (typeof value === 'number') return out.int(3, value).int(20, 2);
   if (typeof value === 'string') return out.text(4, value).int(20, 3);
   if ('float' in value) return out.float(2, value.float).int(20, 1);
+  if ('graph' in value) return out.message(6, encodeGraph(value.graph, name)).int(20, 5);
   for (const item of value) out.int(8, item);
   return out.int(20, 7);
 }

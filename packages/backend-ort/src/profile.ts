@@ -31,7 +31,7 @@ export function profileModel(
 ): OperatorTime[] {
   const folder = mkdtempSync(join(tmpdir(), 'atelier-profile-'));
   try {
-    const session = createSession(model, { ...options, optimize: 'all', keepMemory: true, profile: join(folder, 'run') });
+    const session = createSession(model, { ...options, optimize: 'all', keepMemory: true, idle: 'spin', profile: join(folder, 'run') });
     for (let i = 0; i < runs; i++) session.run(feeds, fetches);
     session.dispose();
     const file = readdirSync(folder).find((name) => name.endsWith('.json'));

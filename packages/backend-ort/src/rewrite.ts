@@ -92,10 +92,7 @@ class Step {
 
   /** The node over its new inputs. */
   same(): Node {
-    const { g, node, inputs } = this;
-    if (node.inputs.every((input, i) => input === inputs[i])) return node;
-    if (node.op === 'Reshape') return g.reshape(inputs[0]!, node.shape);
-    return g.add(node.op, inputs, { ...node.attributes }, node.shape, node.dtype, node.domain);
+    return this.g.again(this.node, this.inputs);
   }
 
   /**

@@ -28,6 +28,11 @@ export interface SessionOptions extends RuntimeOptions {
   optimize: 'basic' | 'all';
   /** Whether the session keeps the memory of a run for the next one. */
   keepMemory: boolean;
+  /**
+   * What the session's threads do after a run: `spin` for a while, ready for the next one at once, or `sleep`, so that they do not take the
+   * cores from sessions that run in turn with this one.
+   */
+  idle: 'spin' | 'sleep';
   /** Path prefix of a profile file that the session writes when it ends. */
   profile?: string;
 }
@@ -98,6 +103,7 @@ export function createSession(model: Uint8Array, options: SessionOptions): Sessi
       enableMemPattern: false,
       // What goes wrong is thrown, and not printed as well.
       logSeverityLevel: 4,
+      ...(options.idle === 'sleep' ? { extra: { session: { force_spinning_stop: '1' } } } : {}),
       ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
     }),
   );

@@ -47,7 +47,13 @@ export class SessionCache {
     let session = this.sessions.get(key);
     if (session === undefined) {
       const threads = threadsFor(workOf(order), this.options.threads);
-      session = createSession(lower(order, outputs, 'atelier', false), { ...this.options, threads, optimize: 'basic', keepMemory: false });
+      session = createSession(lower(order, outputs, 'atelier', false), {
+        ...this.options,
+        threads,
+        optimize: 'basic',
+        keepMemory: false,
+        idle: 'spin',
+      });
       this.created++;
     } else this.sessions.delete(key);
     this.sessions.set(key, session);

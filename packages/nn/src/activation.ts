@@ -1,4 +1,4 @@
-import { tf, type Tensor } from '@atelier/tensor';
+import { runFused, tf, type Tensor } from '@atelier/tensor';
 import { closedForm, sumLast } from './derivative.ts';
 
 /** Which Gaussian error linear unit: the tanh approximation (DiT) or the exact one by erf (Swin, PyTorch's default). */
@@ -68,7 +68,7 @@ function geluTanhPullback(dy: Tensor, x: Tensor): Tensor {
 const normalCdf = (x: Tensor): Tensor => tf.add(tf.mul(tf.erf(tf.mul(x, Math.SQRT1_2)), 0.5), 0.5);
 
 function geluErf(x: Tensor): Tensor {
-  return tf.mul(x, normalCdf(x));
+  return runFused('GeluErf', { x })?.[0] ?? tf.mul(x, normalCdf(x));
 }
 
 function geluErfPullback(dy: Tensor, x: Tensor): Tensor {

@@ -3,51 +3,101 @@ import { softmax } from './activation.ts';
 import { checkNumber } from './check.ts';
 import { sumLast } from './derivative.ts';
 import { linear, type LinearParams } from './linear.ts';
-import { inPieces } from './pieces.ts';
+import { inPieces, pieceSizes } from './pieces.ts';
 
 /** Bytes of logits that are worked on at a time, so that no T × T tensor lies in memory; of 2 to 512 MiB the fastest, forward and backward. */
 const LOGIT_BYTES = 32 * 2 ** 20;
 
+/** Rows of a causal tile, at most: the fewer, the less is computed for keys that a query does not see. */
+const CAUSAL_ROWS = 128;
+/** Added to the logit of a key that is not seen: low enough that its weight is exactly 0, finite so that no gradient becomes NaN. */
+const UNSEEN = -1e9;
+
 export type AttentionOptions = {
   /**
    * What a query may see, broadcast against [B, K, T, S]: `bool`, true where it may (every query must see a key), or float32, added to
-   * the logits (a relative position bias).
+   * the logits (a relative position bias). Beside `causal` it says which keys there are at all, [S].
    */
   mask?: Tensor;
+  /** Whether query i sees the keys 0 … i + S - T alone, so that the last query sees them all (T <= S). */
+  causal?: boolean;
   /** Factor of the logits; 1/√d if not given. */
   scale?: number;
 };
 
 /** softmax(scale·QKᵀ + mask)·V: q [B, K, T, d], k [B, K, S, d], v [B, K, S, e] -> [B, K, T, e]. */
-export function attention(q: Tensor, k: Tensor, v: Tensor, { mask, scale }: AttentionOptions = {}): Tensor {
+export function attention(q: Tensor, k: Tensor, v: Tensor, { mask, causal = false, scale }: AttentionOptions = {}): Tensor {
   const { B, K, T, d } = dims<'B' | 'K' | 'T' | 'd'>(q, 'B K T d', 'attention: q');
   const { S } = dims<'S'>(k, 'B K S d', 'attention: k', { B, K, d });
   dims(v, 'B K S e', 'attention: v', { B, K, S });
   if (scale !== undefined) checkNumber('attention: scale', scale);
   const factor = scale ?? d ** -0.5;
+  if (causal) {
+    if (T > S) throw new Error(`attention: causal: wanted at most as many queries as keys (${S}), got ${T}`);
+    if (mask !== undefined && mask.shape.join() !== String(S))
+      throw new Error(`attention: mask: wanted one entry for each key [${S}] beside causal, got [${mask.shape.join(', ')}]`);
+    return causalAttention(q, k, v, factor, mask === undefined ? null : logitBias(mask, [S]));
+  }
   const bias = mask === undefined ? null : logitBias(mask, [B, K, T, S]);
   if (bias === null) {
     const rows = Math.max(1, Math.floor(LOGIT_BYTES / (4 * B * K * S)));
     const count = engineName() === 'ort' ? Math.ceil(T / rows) : 1;
-    return inPieces([q], count, 2, (queries) => maskless(queries!, k, v, factor)); // -> [B, K, T, e]
+    return inPieces([q], count, 2, (queries) => fusedAttention(queries!, k, v, factor)); // -> [B, K, T, e]
   }
   const logits = tf.mul(tf.matMul(q, k, false, true), factor); // -> [B, K, T, S]
   return tf.matMul(softmax(tf.add(logits, bias)), v); // -> [B, K, T, e]
 }
 
+/** Queries in rows of tiles, each with the keys that its last row sees; the triangle at the end of a tile is masked. */
+function causalAttention(q: Tensor, k: Tensor, v: Tensor, scale: number, bias: Tensor | null): Tensor {
+  const [B, K, T] = q.shape as [number, number, number];
+  const [S, d, e] = [k.shape[2]!, k.shape[3]!, v.shape[3]!];
+  const rows = engineName() === 'ort' ? Math.max(1, Math.min(CAUSAL_ROWS, Math.floor(LOGIT_BYTES / (4 * B * K * S)))) : T;
+  if (T <= rows) return fusedAttention(q, k, v, scale, { causal: true, bias });
+  const sizes = pieceSizes(T, Math.ceil(T / rows));
+  let seen = S - T;
+  const tiles = tf.split(q, sizes, 2).map((queries, i) => {
+    seen += sizes[i]!;
+    const [keys, values] = [tf.slice(k, [0, 0, 0, 0], [B, K, seen, d]), tf.slice(v, [0, 0, 0, 0], [B, K, seen, e])];
+    return fusedAttention(queries, keys, values, scale, { causal: true, bias: bias && tf.slice(bias, [0], [seen]) });
+  });
+  return tf.concat(tiles, 2); // -> [B, K, T, e]
+}
+
+/** What is added to the logits of `rows` queries behind `before` keys: 0 up to a query's own key, and after it enough to make the weight 0. */
+function triangle(rows: number, before: number): Tensor {
+  const columns = before + rows;
+  const values = new Float32Array(rows * columns);
+  for (let i = 0; i < rows; i++) values.fill(UNSEEN, i * columns + before + i + 1, (i + 1) * columns);
+  return tf.tensor2d(values, [rows, columns]);
+}
+
 /**
- * With P = softmax(s·QKᵀ) and O = PV, given dO: dV = PᵀdO, dS = P∘(dO·Vᵀ - δ), δ = rowsum(dO∘O), dQ = s·dS·K, dK = s·dSᵀQ. The row sums of the
- * softmax's own derivative, Σ P∘(dO·Vᵀ), are those of dO∘O, a smaller tensor.
+ * With P = softmax(s·QKᵀ + bias) and O = PV, given dO: dV = PᵀdO, dS = P∘(dO·Vᵀ - δ), δ = rowsum(dO∘O), dQ = s·dS·K, dK = s·dSᵀQ. The row sums of the
+ * softmax's own derivative, Σ P∘(dO·Vᵀ), are those of dO∘O, a smaller tensor. The bias is a constant.
  */
-function maskless(q: Tensor, k: Tensor, v: Tensor, scale: number): Tensor {
-  const weights = (queries: Tensor, keys: Tensor): Tensor => tf.softmax(tf.mul(tf.matMul(queries, keys, false, true), scale));
+function fusedAttention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  scale: number,
+  { causal, bias }: { causal: boolean; bias: Tensor | null } = { causal: false, bias: null },
+): Tensor {
+  const [T, S] = [q.shape[2]!, k.shape[2]!];
+  const weights = (queries: Tensor, keys: Tensor, offsets: Tensor | undefined): Tensor => {
+    const logits = tf.mul(tf.matMul(queries, keys, false, true), scale);
+    if (!causal || T === 1) return tf.softmax(offsets === undefined ? logits : tf.add(logits, offsets));
+    const unseen = triangle(T, S - T);
+    // Both together first, which is a small sum: the logits are passed over once.
+    return tf.softmax(tf.add(logits, offsets === undefined ? unseen : tf.add(unseen, offsets)));
+  };
   const custom = tf.customGrad((...args) => {
     const [queries, keys, values, save] = args as unknown as [Tensor, Tensor, Tensor, (tensors: Tensor[]) => void];
-    save([queries, keys, values]);
+    save([queries, keys, values, ...(bias === null ? [] : [bias])]);
     return {
-      value: tf.matMul(weights(queries, keys), values),
-      gradFunc: ((dO: Tensor, [Q, K, V]: [Tensor, Tensor, Tensor]) => {
-        const P = weights(Q, K);
+      value: tf.matMul(weights(queries, keys, bias ?? undefined), values),
+      gradFunc: ((dO: Tensor, [Q, K, V, offsets]: [Tensor, Tensor, Tensor, Tensor?]) => {
+        const P = weights(Q, K, offsets);
         const delta = sumLast(tf.mul(dO, tf.matMul(P, V)));
         const dS = tf.mul(P, tf.sub(tf.matMul(dO, V, false, true), delta));
         return [tf.mul(tf.matMul(dS, K), scale), tf.mul(tf.matMul(dS, Q, true, false), scale), tf.matMul(P, dO, true, false)];
@@ -103,6 +153,5 @@ function logitBias(mask: Tensor, shape: number[]): Tensor {
   }
   if (mask.dtype === 'float32') return mask;
   if (mask.dtype !== 'bool') throw new Error(`attention: mask: wanted bool or float32, got ${mask.dtype}`);
-  // Low enough that the exponential is exactly 0, finite so that no gradient becomes NaN.
-  return tf.mul(tf.sub(tf.cast(mask, 'float32'), 1), 1e9);
+  return tf.mul(tf.sub(tf.cast(mask, 'float32'), 1), -UNSEEN);
 }

@@ -3,10 +3,10 @@ import { checkNumber } from './check.ts';
 
 /**
  * How a parameter starts: all zeros or ones; `xavier`, uniform in ±√(6 / (fan_in + fan_out)); `torch`, uniform in ±1/√fan_in (PyTorch's
- * default for linear and convolution weights); or normal with the given standard deviation. A weight [out, in…] has fan_out = out and
+ * default for linear and convolution weights); uniform in ± a bound; or normal with the given standard deviation. A weight [out, in…] has fan_out = out and
  * fan_in = the product of the rest, which is how DiT treats its patch convolution.
  */
-export type Init = 'zeros' | 'ones' | 'xavier' | 'torch' | { normal: number };
+export type Init = 'zeros' | 'ones' | 'xavier' | 'torch' | { uniform: number } | { normal: number };
 
 /** Shape and start of every parameter of a network, by its official name. */
 export type ParameterTable = Record<string, { shape: number[]; init: Init }>;
@@ -20,11 +20,15 @@ export function initTensor(rng: Rng, shape: number[], init: Init): Tensor {
   if (init === 'ones') return tf.ones(shape);
   if (init === 'xavier') return uniform(rng, shape, Math.sqrt(6 / (fanIn + out)));
   if (init === 'torch') return uniform(rng, shape, 1 / Math.sqrt(fanIn));
+  if (typeof init === 'object' && init !== null && 'uniform' in init) {
+    checkNumber('initTensor: bound', init.uniform, { above: 0 });
+    return uniform(rng, shape, init.uniform);
+  }
   if (typeof init === 'object' && init !== null) {
     checkNumber('initTensor: standard deviation', init.normal, { min: 0 });
     return tf.tidy(() => tf.mul(rng.normal(shape), init.normal));
   }
-  throw new Error(`initTensor: wanted 'zeros', 'ones', 'xavier', 'torch' or { normal }, got ${String(init)}`);
+  throw new Error(`initTensor: wanted 'zeros', 'ones', 'xavier', 'torch', { uniform } or { normal }, got ${String(init)}`);
 }
 
 /** New parameters for a whole table. Each is drawn from the child stream of its own name, so adding one changes no other. */

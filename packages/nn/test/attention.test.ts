@@ -72,8 +72,76 @@ describe('attention', () => {
     expectClose(masked.dataSync(), expected, { max: 3e-6 });
   });
 
+  it('causal: value, gradient, forward mode, behind any number of earlier keys', () => {
+    const rng = new Rng(4);
+    for (const [T, S] of [
+      [3, 3],
+      [2, 5],
+      [1, 4],
+    ] as const) {
+      const sizes = { B: 2, K: 2, T, S, d: 2, e: 3 };
+      checkLayer(
+        (q, k, v) => attention(q!, k!, v!, { causal: true }),
+        (q, k, v) => hostAttention(q!, k!, v!, sizes, Math.SQRT1_2, (_b, _k, t, s) => (s <= t + S - T ? 0 : -Infinity)),
+        [draw(rng, 'q', [2, 2, T, 2]), draw(rng, 'k', [2, 2, S, 2]), draw(rng, 'v', [2, 2, S, 3])],
+        rng,
+        bounds,
+      );
+    }
+  });
+
+  it('causal in tiles is as the whole with a mask, and later keys change no output, bit for bit', () => {
+    const rng = new Rng(5);
+    const [T, S] = [300, 321];
+    const [q, k, v] = [draw(rng, 'q', [2, 2, T, 4]), draw(rng, 'k', [2, 2, S, 4]), draw(rng, 'v', [2, 2, S, 4])];
+    const lower = Array.from({ length: T * S }, (_, i) => Number((i % S) - Math.floor(i / S) <= S - T));
+    const mask = tf.tensor2d(lower, [T, S], 'bool');
+    const causal = attention(q, k, v, { causal: true });
+    expectClose(causal, attention(q, k, v, { mask }), { abs: 1e-5 });
+    const moved = tf.concat([tf.zeros([2, 2, S - 100, 4]), tf.fill([2, 2, 100, 4], 7)], 2);
+    const seen = [2, 2, T - 100, 4] as [number, number, number, number];
+    const later = attention(q, tf.add(k, moved), tf.sub(v, moved), { causal: true });
+    expectClose(tf.slice(later, [0, 0, 0, 0], seen), tf.slice(causal, [0, 0, 0, 0], seen));
+  });
+
+  it('causal with a mask over the keys is as if those were not there, in tiles too', () => {
+    const rng = new Rng(6);
+    for (const [T, S, absent] of [
+      [1, 4, 2],
+      [3, 7, 4],
+      [300, 321, 21],
+      [300, 321, 5],
+    ] as const) {
+      const [q, k, v] = [draw(rng, 'q', [2, 2, T, 4]), draw(rng, 'k', [2, 2, S, 4]), draw(rng, 'v', [2, 2, S, 3])];
+      const mask = tf.tensor1d(
+        Array.from({ length: S }, (_, s) => Number(s >= absent)),
+        'bool',
+      );
+      const present = [k, v].map((x) => tf.slice(x, [0, 0, absent, 0], [2, 2, S - absent, -1])) as [Tensor, Tensor];
+      expectClose(attention(q, k, v, { causal: true, mask }), attention(q, ...present, { causal: true }), { abs: 1e-5 });
+    }
+    const xs = [draw(rng, 'q', [2, 2, 2, 2]), draw(rng, 'k', [2, 2, 5, 2]), draw(rng, 'v', [2, 2, 5, 3])];
+    const mask = tf.tensor1d([0, 1, 0, 1, 1], 'bool');
+    checkLayer(
+      (q, k, v) => attention(q!, k!, v!, { causal: true, mask }),
+      (q, k, v) =>
+        hostAttention(q!, k!, v!, { B: 2, K: 2, T: 2, S: 5, d: 2, e: 3 }, Math.SQRT1_2, (_b, _k, t, s) =>
+          s <= t + 3 && s !== 0 && s !== 2 ? 0 : -Infinity,
+        ),
+      xs,
+      rng,
+      bounds,
+    );
+  });
+
   it('refuses what does not fit', () => {
     const q = tf.ones([2, 2, 3, 4]);
+    expect(() => attention(q, q, q, { causal: true, mask: tf.ones([3, 3], 'bool') })).toThrow(
+      'attention: mask: wanted one entry for each key [3] beside causal, got [3, 3]',
+    );
+    expect(() => attention(q, tf.ones([2, 2, 2, 4]), tf.ones([2, 2, 2, 4]), { causal: true })).toThrow(
+      'attention: causal: wanted at most as many queries as keys (2), got 3',
+    );
     expect(() => attention(q, tf.ones([2, 2, 3, 5]), q)).toThrow('attention: k: wanted shape [B=2, K=2, S=3, d=4], got [2, 2, 3, 5]');
     expect(() => attention(q, q, tf.ones([2, 2, 4, 4]))).toThrow('attention: v: wanted shape [B=2, K=2, S=3, e], got [2, 2, 4, 4]');
     expect(() => attention(q, q, q, { scale: NaN })).toThrow('attention: scale: wanted a finite number, got NaN');

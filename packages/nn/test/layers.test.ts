@@ -224,6 +224,9 @@ describe('linear', () => {
     const torch = initLinear(rng, 100, 300, { init: 'torch' }).weight.dataSync();
     expect(Math.max(...torch)).toBeGreaterThan(0.099);
     expect(Math.max(...torch)).toBeLessThanOrEqual(Math.fround(0.1));
+    const within = initLinear(rng, 100, 300, { init: { uniform: 0.25 } }).weight.dataSync();
+    expect(Math.max(...within)).toBeGreaterThan(0.249);
+    expect(Math.min(...within)).toBeGreaterThanOrEqual(-0.25);
     expectClose(initLinear(rng, 5, 2).bias, [0, 0]);
   });
 
@@ -236,7 +239,7 @@ describe('linear', () => {
     expect(() => initLinear(new Rng(1), 0, 3)).toThrow('initLinear: inputs: wanted an integer at least 1, got 0');
     expect(() => initLinear(new Rng(1), 2, 1.5)).toThrow('initLinear: outputs: wanted an integer at least 1, got 1.5');
     expect(() => initLinear(new Rng(1), 2, 2, { init: 'he' as never })).toThrow(
-      "initTensor: wanted 'zeros', 'ones', 'xavier', 'torch' or { normal }, got he",
+      "initTensor: wanted 'zeros', 'ones', 'xavier', 'torch', { uniform } or { normal }, got he",
     );
   });
 });

@@ -7,6 +7,11 @@ export interface CompileOptions {
   donate?: readonly number[];
   /** Name of the graph, for profiles and saved models. */
   name?: string;
+  /**
+   * What the graph's threads do between calls: `spin`, which answers the next call soonest and is best for a step in a loop of its own, or
+   * `sleep`, for graphs that are called in turn with others: threads that wait by spinning take the cores from them.
+   */
+  idle?: 'spin' | 'sleep';
 }
 
 /** A compiled function is called like the function it was made from. */
@@ -41,9 +46,10 @@ interface Trace {
  * another compiled function the call is inlined. On an engine without a graph `fn` runs eagerly, with the same results.
  */
 export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
-  const { donate = [], name = fn.name === '' ? 'compiled' : fn.name } = options;
+  const { donate = [], name = fn.name === '' ? 'compiled' : fn.name, idle = 'spin' } = options;
   for (const index of donate)
     if (!Number.isInteger(index) || index < 0) throw new Error(`compile ${name}: donate: wanted indexes of arguments, got ${index}`);
+  if (idle !== 'spin' && idle !== 'sleep') throw new Error(`compile ${name}: idle: wanted 'spin' or 'sleep', got '${String(idle)}'`);
   const traces: Trace[] = [];
   let owner: OrtBackend | undefined;
 
@@ -70,6 +76,7 @@ export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R,
         return leavesOf(result);
       },
       name,
+      idle,
     );
     const trace = { args: treeMap((leaf) => leaf, args as Tree[]) as Tree[], signature, graph, rebuild: rebuild! };
     traces.push(trace);

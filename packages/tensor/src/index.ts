@@ -7,6 +7,7 @@ export { einsum } from './einsum.ts';
 export { engineName, runFused, useEngine, type EngineName, type EngineOptions } from './engine.ts';
 export { profile } from './profile.ts';
 export { Rng, type RngState } from './rng.ts';
+export { scan } from './scan.ts';
 export { toHost, toHostTree, toTensor, type HostTensor } from './host-tensor.ts';
 export { fromNdarray, toNdarray } from './ndarray.ts';
 export { encodeSafetensors, parseSafetensors, type Safetensors } from './safetensors.ts';

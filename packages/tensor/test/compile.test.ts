@@ -93,6 +93,7 @@ describe.each(['ort', 'cpu', ...(tensorflow ? ['tensorflow'] : [])])('compile on
 
   it('refuses what is no tree and a bad index', () => {
     expect(() => compile((x: Tensor) => x, { donate: [-1] })).toThrow(/donate: wanted indexes of arguments, got -1/);
+    expect(() => compile((x: Tensor) => x, { idle: 'wait' as 'spin' })).toThrow(/idle: wanted 'spin' or 'sleep', got 'wait'/);
     if (engine === 'ort')
       expect(() => compile((x: Tensor) => x)(3 as never)).toThrow(/compile: wanted tensors in lists and records, got number/);
   });

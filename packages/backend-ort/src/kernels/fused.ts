@@ -19,6 +19,14 @@ export const fused: KernelTable = {
     ]);
     return [normal!, inverse!];
   },
+  /** x standardized over its last axis, times weight [D], plus bias [D]. */
+  LayerNorm: (k) => {
+    const [x, weight, bias] = [k.node('x'), k.node('weight'), k.node('bias')];
+    const attributes = { axis: -1, epsilon: { float: k.attribute<number>('eps') } };
+    return k.graph.add('LayerNormalization', [x, weight, bias], attributes, x.shape, 'float32');
+  },
+  /** x Φ(x), with the distribution function of the standard normal. */
+  GeluErf: (k) => k.graph.unary('Gelu', k.node('x')),
 };
 
 type Tensor = ReturnType<typeof tf.zeros>;

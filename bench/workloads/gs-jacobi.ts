@@ -1,0 +1,175 @@
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { discsAndBoxes } from '@atelier/datasets';
+import {
+  bestGuesses,
+  convergenceMetrics,
+  crmStack,
+  everywhere,
+  gsJacobiSampler,
+  meanGuesses,
+  parseStrategy,
+  type BlockMeans,
+  type BlockMetrics,
+  type GsJacobiSampler,
+  type Guess,
+  type Strategy,
+} from '@atelier/gs-jacobi';
+import {
+  drawNoise,
+  initTarFlow,
+  initTraining,
+  loadTarFlow,
+  modelOfState,
+  tarflowSchedule,
+  tokenSizes,
+  trainingStep,
+  type TarFlow,
+  type TarFlowSettings,
+} from '@atelier/tarflow';
+import { compile, Rng, tf, type Tensor } from '@atelier/tensor';
+import { readSafetensors } from '@atelier/tensor/node';
+import { median } from '../harness/contest.ts';
+
+/** A model with all that sampling it takes. */
+export type SampledModel = {
+  about: string;
+  model: TarFlow;
+  sampler: GsJacobiSampler;
+  metrics: BlockMetrics[];
+  means: BlockMeans[];
+  /** Noise [batch, T, D] of a name. */
+  noise: (name: string, batch: number) => Tensor;
+};
+
+/** Model A of the experiment with 1024 tokens and 8 blocks: width 32, two heads, two layers a block. */
+const LONG: TarFlowSettings = { imageSize: 64, patchSize: 2, width: 32, headSize: 16, blocks: 8, layers: 2 };
+/** σ_n of the noise that images are trained with. */
+const SIGMA = 0.1;
+const METRIC_IMAGES = 64;
+const MEAN_IMAGES = 16;
+
+/** Trained on discs and boxes for some steps at the learning rate of the paper (1e-6, up to 1e-4, and back). */
+export function shortlyTrained({ steps, batch }: { steps: number; batch: number }, settings: TarFlowSettings = LONG): SampledModel {
+  const rng = new Rng('bench gs-jacobi');
+  const step = compile(trainingStep(settings, SIGMA), { donate: [0, 1, 2], name: 'tarflow-step' });
+  const schedule = tarflowSchedule({ warmUpSteps: Math.max(1, Math.round(steps / 20)), totalSteps: steps });
+  let state = initTraining(initTarFlow(rng.child('init'), settings));
+  let loss = NaN;
+  for (let i = 0; i < steps; i++) {
+    const x = images(rng.child('data').child(i), batch, settings);
+    const out = step(state, { x, noise: drawNoise(rng.child('noise').child(i), x.shape, SIGMA) }, tf.scalar(schedule(i)));
+    ({ state } = out);
+    loss = out.loss.dataSync()[0]!;
+    out.loss.dispose();
+    if (!Number.isFinite(loss)) throw new Error(`bench gs-jacobi: wanted a finite loss, got ${loss} at step ${i}`);
+  }
+  step.dispose();
+  return sampled(modelOfState(state), settings, `${steps} steps of batch ${batch}, loss ${loss.toFixed(3)}`);
+}
+
+/** Model A as trained for 1500 steps, 64 tokens, 4 blocks: the weights that parity is tested with. */
+export async function modelA(): Promise<SampledModel> {
+  const path = join(fileURLToPath(import.meta.url), '..', '..', '..', 'packages', 'gs-jacobi', 'golden', 'weights_trained.safetensors');
+  const { tensors, metadata } = await readSafetensors(path);
+  const n = (key: string): number => Number(metadata[key]);
+  const settings = {
+    imageSize: n('img_size'),
+    patchSize: n('patch_size'),
+    width: n('channels'),
+    headSize: n('head_dim'),
+    blocks: n('num_blocks'),
+    layers: n('layers_per_block'),
+    numClasses: n('num_classes'),
+  };
+  return sampled(loadTarFlow(tensors, settings), settings, `${metadata.train_steps} steps of batch ${metadata.train_batch}`);
+}
+
+function sampled(model: TarFlow, settings: TarFlowSettings, about: string): SampledModel {
+  const sampler = gsJacobiSampler(settings);
+  const { T, D } = tokenSizes(sampler.config);
+  const rng = new Rng('bench gs-jacobi samples');
+  const noise = (name: string, batch: number): Tensor => rng.child(name).normal([batch, T, D]);
+  const metrics = tf.tidy(() => convergenceMetrics(model, images(rng.child('images'), METRIC_IMAGES, settings), settings, { batch: 8 }));
+  const own = sampler(model, noise('means', MEAN_IMAGES), { strategy: everywhere(sampler.config.blocks, { method: 'sequential' }) }).images;
+  const means = meanGuesses(model, own, settings);
+  own.dispose();
+  return { about, model, sampler, metrics, means, noise };
+}
+
+function images(rng: Rng, count: number, { imageSize }: TarFlowSettings): Tensor {
+  const side = Array.isArray(imageSize) ? imageSize[0] : imageSize;
+  return tf.tensor(discsAndBoxes(rng, count, side).pixels as Float32Array, [count, side, side, 3]);
+}
+
+/** A way to sample, as it is run: exactly as many iterations as its plans say. */
+export type Way = { name: string; strategy: Strategy };
+
+/** Images of one batch on the host. */
+export function draw(
+  { sampler, model, means }: SampledModel,
+  strategy: Strategy,
+  noise: Tensor,
+): { data: Float32Array; depth: number; work: number } {
+  const { images, report } = sampler(model, noise, { strategy, means, tolerance: -1 });
+  const data = images.dataSync() as Float32Array;
+  images.dispose();
+  return { data, depth: report.depth, work: report.work };
+}
+
+export const sequentially = ({ sampler }: SampledModel): Strategy => everywhere(sampler.config.blocks, { method: 'sequential' });
+
+export function rootMeanSquare(a: Float32Array, b: Float32Array): number {
+  return Math.sqrt(a.reduce((sum, value, i) => sum + (value - b[i]!) ** 2, 0) / a.length);
+}
+
+/** A way of the grid that keeps within the error, and the median of three times. */
+export type GridPoint = Way & { rmse: number; ms: number };
+
+const GRID = { all: [1, 2, 4, 8], stack: [4, 8, 16], iterations: [1, 2, 3, 4, 6, 8, 12, 16], others: [1, 2, 3, 4, 6, 8] };
+
+/**
+ * The small grid that the planner is held against: guesses by IGM, and `mean` everywhere; all blocks alike in 1 to 8 segments, or the blocks of the
+ * stack by CRM in 4 to 16 segments and all others in one. More iterations of a kind only take longer once the error is small enough, so each
+ * kind ends there. Gives the ways within `rmse` of the sequential images, the fastest first.
+ */
+export function exhaustiveGrid(sampledModel: SampledModel, noise: Tensor, rmse: number): { tried: number; within: GridPoint[] } {
+  const { sampler, metrics } = sampledModel;
+  const { blocks } = sampler.config;
+  const { T } = tokenSizes(sampler.config);
+  const exact = draw(sampledModel, sequentially(sampledModel), noise).data;
+  const within: GridPoint[] = [];
+  let tried = 0;
+  /** Whether the way is exact enough. */
+  const attempt = (name: string, strategy: Strategy): boolean => {
+    tried++;
+    const error = rootMeanSquare(draw(sampledModel, strategy, noise).data, exact);
+    if (error > rmse) return false;
+    const times = [0, 1, 2].map(() => {
+      const start = performance.now();
+      draw(sampledModel, strategy, noise);
+      return performance.now() - start;
+    });
+    within.push({ name, strategy, rmse: error, ms: median(times) });
+    return true;
+  };
+  const most = Math.max(...metrics.map(({ crm }) => crm));
+  const stack = crmStack(metrics);
+  const blocksOfStack = stack.length > 0 ? stack : [metrics.findIndex(({ crm }) => crm === most)];
+  const rules: Record<string, Guess[]> = { igm: bestGuesses(metrics), mean: new Array<Guess>(blocks).fill('mean') };
+  for (const [rule, guesses] of Object.entries(rules)) {
+    for (const segments of GRID.all)
+      for (const iterations of GRID.iterations) {
+        const strategy = guesses.map((guess) => ({ method: 'gs-jacobi' as const, segments, iterations, guess }));
+        if (attempt(`all ${segments} x ${iterations}, ${rule}`, strategy)) break;
+      }
+    for (const segments of GRID.stack.filter((count) => 2 * count <= T))
+      for (const others of GRID.others)
+        for (const iterations of GRID.iterations) {
+          const name = `[${blocksOfStack.join('/')}-${segments}-${iterations}-${others}]`;
+          if (attempt(`${name}, ${rule}`, parseStrategy(name, { blocks, tokens: T, guesses }))) break;
+        }
+  }
+  within.sort((a, b) => a.ms - b.ms);
+  return { tried, within };
+}

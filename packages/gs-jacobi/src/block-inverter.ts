@@ -1,0 +1,181 @@
+import { checkNumber } from '@atelier/nn';
+import {
+  checkLabelRange,
+  checkLabels,
+  checkModel,
+  guidanceWeights,
+  permute,
+  readGuidance,
+  reverseBlock,
+  tokenSizes,
+  type BlockParams,
+  type Guidance,
+  type GuidanceOptions,
+  type TarFlow,
+  type TarFlowConfig,
+} from '@atelier/tarflow';
+import { compile, dims, tf, type Compiled, type Tensor, type Tree } from '@atelier/tensor';
+import { compileCausalMap, type CompiledMap } from './compiled-map.ts';
+import { solveExactly, type ExactReport } from './exact.ts';
+import { solveGsJacobi, type GsJacobiOptions } from './gs-jacobi.ts';
+import type { BlockMeans } from './mean-guess.ts';
+import type { Cost, SolveReport } from './solution.ts';
+import type { BlockPlan, Guess } from './strategy.ts';
+import { prepareBlock, tarflowMap, type BlockCache, type BlockInputs, type BlockSetting, type PreparedBlock } from './tarflow-map.ts';
+
+/** How blocks are inverted, besides their plans. The first five are for plans of GS-Jacobi. */
+export type BlockOptions = Pick<GsJacobiOptions, 'tolerance' | 'clamp' | 'stopping' | 'cache' | 'fallback' | 'unroll'> & {
+  /** Labels [B] int32 in -1 … N-1, -1 for none; none at all if absent. */
+  y?: Tensor;
+  guidance?: GuidanceOptions;
+  /** Means of every block k = 0 … K - 1, for plans that start from `mean`. */
+  means?: readonly BlockMeans[];
+  /**
+   * The released sampler to the letter: values clipped to [-3, 3], δ of the batch, the cache of the last evaluation, no way back from an
+   * overflow, and only segments of one size. Its result is not the sequential one wherever that leaves [-3, 3].
+   */
+  official?: boolean;
+  /** Looks on after each iteration; `x` [B, T, D] is in the block's own order and lent. */
+  onIteration?: (state: { block: number; segment: number; iteration: number; x: Tensor }) => void;
+};
+
+/** What inverting one block took; token by token it is T - 1 evaluations. */
+export type BlockReport = Cost & {
+  block: number;
+  plan: BlockPlan;
+  /** Of `gs-jacobi`. */
+  segments?: SolveReport['segments'];
+  /** Of `exact`. */
+  exact?: Pick<ExactReport, 'evaluations' | 'proof'>;
+};
+
+/** Inverts blocks of models of one configuration; its graphs, which all blocks share, live until `dispose`. */
+export type BlockInverter = {
+  /**
+   * Block k from noise to data by a plan: z [B, T, D], the output of block k + 1, in image order -> x [B, T, D] likewise, which belongs to the
+   * caller, as z does.
+   */
+  invert(model: TarFlow, at: { block: number; plan: BlockPlan; z: Tensor }, options?: BlockOptions): { x: Tensor; report: BlockReport };
+  /** Checks what does not change from block to block. @throws Error in one sentence if something does not fit */
+  check(model: TarFlow, z: Tensor, plans: ReadonlyMap<number, BlockPlan>, options: BlockOptions): void;
+  readonly graphs: number;
+  dispose(): void;
+};
+
+/** What `official` stands for. */
+const OFFICIAL = { clamp: 3, stopping: 'batch', cache: 'stale', fallback: false } as const;
+
+/** @param where the public function that errors name */
+export function blockInverter(config: TarFlowConfig, where = 'blockInverter'): BlockInverter {
+  const { T, D } = tokenSizes(config);
+  const maps = new Map<number, CompiledMap<BlockParams, BlockInputs, BlockCache>>();
+  const mapFor = (temperature: number): CompiledMap<BlockParams, BlockInputs, BlockCache> => {
+    const map = maps.get(temperature) ?? compileCausalMap(tarflowMap(config, temperature));
+    maps.set(temperature, map);
+    return map;
+  };
+  const sequential = compile(
+    (p: BlockParams, { z, inputs }: PreparedBlock, guidance: Guidance[]) =>
+      reverseBlock(p, z, config, { context: inputs.context, ...(guidance[0] && { guidance: guidance[0] }) }),
+    { name: 'tarflow-sequential', idle: 'sleep' },
+  );
+  type Given = BlockSetting & { z: Tensor; means?: BlockMeans };
+  const prepares = new Map<string, Compiled<[given: Given & Tree], PreparedBlock & Tree>>();
+  const prepareFor = (k: number, guess: Guess): Compiled<[given: Given & Tree], PreparedBlock & Tree> => {
+    const key = `${k % 2} ${guess}`;
+    const prepare =
+      prepares.get(key) ??
+      compile((given: Given & Tree) => prepareBlock(k, guess, given) as PreparedBlock & Tree, { name: 'prepare', idle: 'sleep' });
+    prepares.set(key, prepare);
+    return prepare;
+  };
+  const reorder = compile((x: Tensor) => permute(x, 1), { donate: [0], name: 'reverse-order', idle: 'sleep' });
+
+  const invert: BlockInverter['invert'] = (model, { block: k, plan, z }, options = {}) => {
+    const { y, guidance: guidanceOptions, means, official = false, onIteration, ...own } = options;
+    const guidance = readGuidance(guidanceOptions, where);
+    const weights = guidance === null ? undefined : guidanceWeights(guidance, T);
+    const temperature = guidance?.temperature ?? 1;
+    const graphs = mapFor(temperature);
+    const params = model.blocks[k]!;
+    const guess = plan.method === 'sequential' ? 'z' : plan.guess;
+    const given = { params, z, ...(y && { y }), ...(weights && { weights }), ...(guess === 'mean' && { means: means![k]! }) };
+    const prepared = prepareFor(k, guess)(given);
+    const problem = { params, inputs: prepared.inputs, guess: prepared.guess };
+    const solve = (): { x: Tensor; report: BlockReport } => {
+      if (plan.method === 'sequential') {
+        const branches = prepared.inputs.guidance;
+        const inverse = tf.scalar(1 / temperature);
+        const guides = branches === undefined ? [] : [{ context: branches.context, weights: weights!, inverseTemperature: inverse }];
+        const x = sequential(params, prepared, guides);
+        inverse.dispose();
+        return { x, report: { block: k, plan, depth: T - 1, work: (T - 1) / T } };
+      }
+      if (plan.method === 'exact') {
+        const { window, tolerance } = plan;
+        const watch = onIteration && {
+          onIteration: (state: { iteration: number; x: Tensor }) => onIteration({ block: k, segment: 0, ...state }),
+        };
+        const { x, report } = solveExactly(graphs, problem, { window, ...(tolerance !== undefined && { tolerance }), ...watch });
+        const { depth, work, ...exact } = report;
+        return { x, report: { block: k, plan, depth, work, exact } };
+      }
+      const { segments, iterations, tolerance = own.tolerance } = plan;
+      const { x, report } = solveGsJacobi(graphs, problem, {
+        ...own,
+        ...(official && OFFICIAL),
+        segments,
+        iterations,
+        ...(tolerance !== undefined && { tolerance }),
+        ...(onIteration && { onIteration: (state) => onIteration({ block: k, ...state }) }),
+      });
+      return { x, report: { block: k, plan, ...report } };
+    };
+    try {
+      const { x, report } = solve();
+      return { x: k % 2 === 0 ? x : reorder(x), report };
+    } finally {
+      graphs.release(prepared);
+      weights?.dispose();
+    }
+  };
+
+  const all = (): { graphs: number; dispose(): void }[] => [...maps.values(), ...prepares.values(), sequential, reorder];
+  return {
+    invert,
+    check(model, z, plans, { y, guidance, means, official = false }) {
+      checkModel(model, config, where);
+      const { B } = dims<'B'>(z, 'B T D', `${where}: noise`, { T, D });
+      checkLabels(y, B, config, where);
+      checkLabelRange(y, config, where);
+      readGuidance(guidance, where);
+      for (const [block, plan] of plans) {
+        if (official) checkOfficial(plan, T, `${where}: strategy: block ${block}`);
+        if (plan.method !== 'sequential' && plan.guess === 'mean') checkMeans(means?.[block], block, { T, D }, where);
+      }
+    },
+    get graphs() {
+      return all().reduce((sum, one) => sum + one.graphs, 0);
+    },
+    dispose() {
+      for (const graph of all()) graph.dispose();
+    },
+  };
+}
+
+/** The released code leaves tokens unsolved, without a word, where segments do not divide them (GS_Jacobi_sampling.py:374-379). */
+function checkOfficial(plan: BlockPlan, tokens: number, where: string): void {
+  if (plan.method === 'sequential') return;
+  if (plan.method === 'exact') throw new Error(`${where}: wanted 'sequential' or 'gs-jacobi' in the official mode, got 'exact'`);
+  if (plan.guess === 'mean') throw new Error(`${where}: guess: wanted 'z' or 'zero' in the official mode, got 'mean'`);
+  if (typeof plan.segments !== 'number')
+    throw new Error(`${where}: segments: wanted a number in the official mode, got [${plan.segments.join(', ')}]`);
+  checkNumber(`${where}: segments`, plan.segments, { integer: true, min: 1, max: tokens / 2 });
+  if (tokens % plan.segments !== 0)
+    throw new Error(`${where}: segments: wanted a divisor of ${tokens} tokens in the official mode, got ${plan.segments}`);
+}
+
+function checkMeans(means: BlockMeans | undefined, block: number, sizes: { T: number; D: number }, where: string): void {
+  if (means === undefined) throw new Error(`${where}: means: wanted some for block ${block}, which starts from them, got none`);
+  for (const name of ['alpha', 'mu'] as const) dims(means[name], 'T D', `${where}: means: ${block}.${name}`, sizes);
+}

@@ -1,0 +1,42 @@
+import type { Tensor } from '@atelier/tensor';
+
+/**
+ * Why the iteration of a segment ended: the change fell to the tolerance, the bound on iterations was reached, as many iterations were run
+ * as the segment has unknowns (then it is exact), a value was not finite, or such a value made it start anew token by token.
+ */
+export type Stop = 'tolerance' | 'bound' | 'exact' | 'non-finite' | 'sequential';
+
+export type SegmentReport = {
+  /** Index of the first token of the segment, and the number of its tokens. */
+  first: number;
+  size: number;
+  /** Iterations that were run: evaluations of all tokens of the segment. */
+  iterations: number;
+  /** Further evaluations of the segment: to make its cache anew from the final values. */
+  renewals: number;
+  /** Further evaluations of one token each, after an overflow. */
+  single: number;
+  /** Changes δ of each iteration, of the whole batch. */
+  deltas: number[];
+  /** Iterations until each sample stopped; only with per-sample stopping. */
+  perSample?: number[];
+  stop: Stop;
+};
+
+/** What a solution has cost. */
+export type Cost = {
+  /** Evaluations one after the other. */
+  depth: number;
+  /** Evaluations × tokens of each / T: an evaluation of all tokens counts 1. */
+  work: number;
+};
+
+export type SolveReport = Cost & { segments: SegmentReport[] };
+
+/** X [B, T, D], which belongs to the caller, and how it was found. */
+export type Solution<R = SolveReport> = { x: Tensor; report: R };
+
+/** The sum of costs. */
+export function totalCost(costs: readonly Cost[]): Cost {
+  return costs.reduce<Cost>((sum, { depth, work }) => ({ depth: sum.depth + depth, work: sum.work + work }), { depth: 0, work: 0 });
+}

@@ -1,0 +1,29 @@
+import { parseConfig } from '@atelier/nn';
+import { loadTarFlow, tarflowConfig, type TarFlow, type TarFlowConfig } from '@atelier/tarflow';
+import { tf, type Tensor } from '@atelier/tensor';
+import { type Golden, type GoldenFile } from '@atelier/testkit';
+
+/** The model of a weight file, from the file's own settings. */
+export function loadModel(weights: GoldenFile): { model: TarFlow; config: TarFlowConfig } {
+  const n = (key: string): number => Number(weights.setting(key));
+  const settings = {
+    imageSize: n('img_size'),
+    inChannels: n('in_channels'),
+    patchSize: n('patch_size'),
+    width: n('channels'),
+    blocks: n('num_blocks'),
+    layers: n('layers_per_block'),
+    numClasses: n('num_classes'),
+    headSize: n('head_dim'),
+    expansion: n('expansion'),
+    volumePreserving: weights.setting('nvp') === false,
+  };
+  return { model: loadTarFlow(weights.tensors(), settings), config: parseConfig(tarflowConfig, settings, weights.name) };
+}
+
+/** The model of `weights_<tag>`, as files that hold several models name them. */
+export const taggedModel = (all: Golden, tag: string): { model: TarFlow; config: TarFlowConfig } => loadModel(all.load(`weights_${tag}`));
+
+/** Official images are [B, C, H, W]. */
+export const toNCHW = (x: Tensor): Tensor => tf.transpose(x, [0, 3, 1, 2]);
+export const toNHWC = (x: Tensor): Tensor => tf.transpose(x, [0, 2, 3, 1]);

@@ -1,0 +1,35 @@
+import { checkNumber, parseConfig } from '@atelier/nn';
+import { tf, type Tensor } from '@atelier/tensor';
+import { tarflowConfig, type TarFlowSettings } from './config.ts';
+import { checkParams, tarflowForward, type TarFlowParams } from './model.ts';
+import { negativeLogLikelihood } from './objective.ts';
+
+export type DenoiseOptions = {
+  /** σ_n of the noise that the model was trained with. */
+  sigma: number;
+  /** λ; 1 is what theory says, 0.9 to 1.4 are the published values (official `self_denoising_lr`). */
+  multiplier?: number;
+  /** Labels [B] int32, those of sampling. */
+  y?: Tensor;
+};
+
+/**
+ * Takes the training noise out of samples x [B, H, W, C]: x̂ = x + λσ_n²·∇ log p(x) (Tweedie), not clipped.
+ *
+ * log p of an image is -C·H·W times its share of the loss, so the step is the gradient of the sum over the batch times λσ_n²·C·H·W: one image
+ * does not change another's (apple/ml-tarflow evaluate_fid.py:84 multiplies the gradient of the mean by B).
+ */
+export function denoise(params: TarFlowParams, x: Tensor, settings: TarFlowSettings, { sigma, multiplier = 1, y }: DenoiseOptions): Tensor {
+  const config = parseConfig(tarflowConfig, settings, 'denoise');
+  checkParams(params, config, 'denoise');
+  checkNumber('denoise: sigma', sigma, { min: 0 });
+  checkNumber('denoise: multiplier', multiplier);
+  return tf.tidy(() => {
+    const [, H, W, C] = x.shape as [number, number, number, number];
+    const gradient = tf.grad((images: Tensor) => {
+      const { z, logDet } = tarflowForward(params, images, config, y);
+      return tf.sum(negativeLogLikelihood(z, logDet));
+    })(x);
+    return tf.sub(x, tf.mul(gradient, multiplier * sigma ** 2 * C * H * W));
+  });
+}

@@ -1,0 +1,73 @@
+import { initParameters, parseConfig } from '@atelier/nn';
+import { dims, tf, type Rng, type Tensor } from '@atelier/tensor';
+import { blockForward, type BlockParams } from './block.ts';
+import { tarflowConfig, tarflowParameters, tokenSizes, type TarFlowConfig, type TarFlowSettings } from './config.ts';
+import { patchify } from './patch.ts';
+
+/** The trained parameters under their official names. */
+export type TarFlowParams = { blocks: BlockParams[] };
+
+/** A model: its parameters, and the variance of its prior [T, D], a buffer that is ones unless the volume is preserved. */
+export type TarFlow = TarFlowParams & { var: Tensor };
+
+/** A new model with the official start. The caller owns it. */
+export function initTarFlow(rng: Rng, settings: TarFlowSettings): TarFlow {
+  const config = parseConfig(tarflowConfig, settings, 'initTarFlow');
+  const { T, D } = tokenSizes(config);
+  return { var: tf.ones([T, D]), ...(initParameters(rng, tarflowParameters(settings)) as TarFlowParams) };
+}
+
+export type Flow = {
+  /** Noise [B, T, D]. */
+  z: Tensor;
+  /** log|det ∂z/∂x| / (T·D) of each image [B]. */
+  logDet: Tensor;
+  /** Outputs of every block [B, T, D] and their own share of the log-determinant [B], from data to noise. */
+  blocks: { z: Tensor; logDet: Tensor }[];
+};
+
+/**
+ * From data to noise: images x [B, H, W, C] in [-1, 1] -> z = f_{K-1} ∘ … ∘ f_0 (patchify(x)).
+ *
+ * @param y labels [B] int32 in -1 … N-1, -1 for none; absent for none at all
+ */
+export function tarflowForward(params: TarFlowParams, x: Tensor, settings: TarFlowSettings, y?: Tensor): Flow {
+  const config = parseConfig(tarflowConfig, settings, 'tarflowForward');
+  checkParams(params, config, 'tarflowForward');
+  const [H, W] = config.imageSize;
+  const { B } = dims<'B'>(x, 'B H W C', 'tarflowForward: x', { H, W, C: config.inChannels });
+  checkLabels(y, B, config, 'tarflowForward');
+  let z = patchify(x, config.patchSize);
+  const blocks = params.blocks.map((block, k) => {
+    const out = blockForward(block, k, z, config, y);
+    z = out.z;
+    return out;
+  });
+  return { z, logDet: blocks.map(({ logDet }) => logDet).reduce((a, b) => tf.add(a, b)), blocks };
+}
+
+export function checkParams(params: TarFlowParams, config: TarFlowConfig, where: string): void {
+  if (params.blocks.length !== config.blocks)
+    throw new Error(`${where}: params: wanted ${config.blocks} blocks, got ${params.blocks.length}`);
+  const classes = params.blocks[0]!.class_embed?.shape[0] ?? 0;
+  if (classes !== config.numClasses) throw new Error(`${where}: params: wanted ${config.numClasses} classes, got ${classes}`);
+}
+
+export function checkModel(model: TarFlow, config: TarFlowConfig, where: string): void {
+  checkParams(model, config, where);
+  dims(model.var, 'T D', `${where}: var`, tokenSizes(config));
+}
+
+/** Labels fit the model: int32 [B], and none for a model without classes. Their values are looked at by `checkLabelRange`. */
+export function checkLabels(y: Tensor | undefined, B: number, config: TarFlowConfig, where: string): void {
+  if (y === undefined) return;
+  if (config.numClasses === 0) throw new Error(`${where}: y: wanted no labels for a model without classes, got some`);
+  dims(y, 'B', `${where}: y`, { B });
+  if (y.dtype !== 'int32') throw new Error(`${where}: y: wanted int32 labels, got ${y.dtype}`);
+}
+
+/** Reads the labels, so it must stand outside of compiled functions. */
+export function checkLabelRange(y: Tensor | undefined, { numClasses }: TarFlowConfig, where: string): void {
+  const wrong = y?.dataSync().find((label) => label < -1 || label >= numClasses);
+  if (wrong !== undefined) throw new Error(`${where}: y: wanted labels from -1 (none) to ${numClasses - 1}, got ${wrong}`);
+}
