@@ -4,9 +4,11 @@ import { checkAgreement, type Work } from '../harness/work.ts';
 import { attentionForward, attentionGradient, blocksForward, blocksJvp, blocksStep, mlpStep, product } from '../workloads/engine.ts';
 import { meanFlowWork } from '../workloads/meanflow.ts';
 import { blockWork } from '../workloads/swin-dit.ts';
+import { tarflowWork } from '../workloads/tarflow.ts';
 
 const size = [2, 6, 8, 2, 2] as const;
 const block = { width: 8, heads: 2, windowHeads: 1, window: 2 };
+const tarflow = { imageSize: 4, patchSize: 2, width: 8, headSize: 4, blocks: 2, layers: 1, numClasses: 2 };
 const works: Record<string, () => Work> = {
   'blocks, training step': () => blocksStep(size),
   'blocks, forward': () => blocksForward(size),
@@ -17,6 +19,7 @@ const works: Record<string, () => Work> = {
   'matrix product': () => product(16),
   'MeanFlow step of the MLP': () => meanFlowWork('mlp'),
   'DiT block, gradients': () => blockWork('dit', 2, 4, block),
+  'TarFlow, sample': () => tarflowWork('test', { settings: tarflow, batch: 2, ratedBlocks: 1 }),
   'PSWA block, gradients': () => blockWork('pswa', 2, 4, block),
 };
 

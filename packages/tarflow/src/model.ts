@@ -29,7 +29,8 @@ export type Flow = {
 /**
  * From data to noise: images x [B, H, W, C] in [-1, 1] -> z = f_{K-1} ∘ … ∘ f_0 (patchify(x)).
  *
- * @param y labels [B] int32 in -1 … N-1, -1 for none; absent for none at all
+ * @param y labels [B] int32 in -1 … N-1, -1 for none; absent for none at all. Their values are not read, so that this may be compiled:
+ * `checkLabelRange` does, and the engine fails on labels from N on
  */
 export function tarflowForward(params: TarFlowParams, x: Tensor, settings: TarFlowSettings, y?: Tensor): Flow {
   const config = parseConfig(tarflowConfig, settings, 'tarflowForward');
@@ -46,6 +47,7 @@ export function tarflowForward(params: TarFlowParams, x: Tensor, settings: TarFl
   return { z, logDet: blocks.map(({ logDet }) => logDet).reduce((a, b) => tf.add(a, b)), blocks };
 }
 
+/** Parameters have the blocks and classes of the settings. */
 export function checkParams(params: TarFlowParams, config: TarFlowConfig, where: string): void {
   if (params.blocks.length !== config.blocks)
     throw new Error(`${where}: params: wanted ${config.blocks} blocks, got ${params.blocks.length}`);
@@ -53,6 +55,7 @@ export function checkParams(params: TarFlowParams, config: TarFlowConfig, where:
   if (classes !== config.numClasses) throw new Error(`${where}: params: wanted ${config.numClasses} classes, got ${classes}`);
 }
 
+/** As `checkParams`, and the prior's variance is [T, D]. */
 export function checkModel(model: TarFlow, config: TarFlowConfig, where: string): void {
   checkParams(model, config, where);
   dims(model.var, 'T D', `${where}: var`, tokenSizes(config));

@@ -1,23 +1,41 @@
-import { initTarFlow, type TarFlow, type TarFlowSettings } from '../src/index.ts';
-import { Rng, tf } from '@atelier/tensor';
+import { parseConfig } from '@atelier/nn';
+import { Rng, tf, treeMap, type Tensor } from '@atelier/tensor';
+import { initTarFlow, tarflowConfig, tokenSizes, type TarFlow, type TarFlowConfig, type TarFlowSettings } from '../src/index.ts';
 
-/** A small model, more wide than high, three channels. */
-export const tiny = {
-  imageSize: [4, 6] as [number, number],
-  patchSize: 2,
-  width: 16,
-  headSize: 8,
-  blocks: 3,
-  layers: 2,
-} satisfies TarFlowSettings;
+export type Tiny = {
+  model: TarFlow;
+  config: TarFlowConfig;
+  /** Noise [B, T, D], images [B, H, W, C]. */
+  noise: (B: number) => Tensor;
+  images: (B: number) => Tensor;
+};
 
-/** Weights away from the official start, whose last layers are zero. The caller owns them. */
-export function randomModel(seed: string, settings: TarFlowSettings, scale = 0.05): TarFlow {
-  const rng = new Rng(seed);
-  const model = initTarFlow(rng.child('init'), settings);
-  const blocks = model.blocks.map((block, k) => {
-    const { weight } = block.proj_out;
-    return { ...block, proj_out: { ...block.proj_out, weight: tf.mul(rng.child(k).normal(weight.shape), scale) } };
-  });
-  return { ...model, blocks };
+/** A flow on 4 × 6 pixels of three channels whose blocks depend on their inputs, unlike those of a new one; `strength` 0: constant blocks. */
+export function tiny(settings: Partial<TarFlowSettings> = {}, strength = 0.5): Tiny {
+  const config = parseConfig(
+    tarflowConfig,
+    { imageSize: [4, 6], patchSize: 2, width: 16, headSize: 8, blocks: 3, layers: 2, numClasses: 3, ...settings },
+    'tiny',
+  );
+  const rng = new Rng('tiny');
+  const model = treeMap(
+    (leaf, path) => {
+      if (path.endsWith('proj_out.weight')) return tf.mul(rng.child(path).normal(leaf.shape), strength / 16);
+      if (path.endsWith('proj_out.bias')) return tf.mul(rng.child(path).normal(leaf.shape), 0.2);
+      if (path.endsWith('embed')) return tf.mul(rng.child(path).normal(leaf.shape), 0.5);
+      return leaf;
+    },
+    initTarFlow(rng.child('start'), config),
+  );
+  const { T, D } = tokenSizes(config);
+  const [H, W] = config.imageSize;
+  return {
+    model,
+    config,
+    noise: (B) => rng.child('noise').normal([B, T, D]),
+    images: (B) => rng.child('images').normal([B, H, W, config.inChannels]),
+  };
 }
+
+export const labels = (...y: number[]): Tensor => tf.tensor1d(y, 'int32');
+export const row = (x: Tensor, b: number): Tensor => tf.slice(x, [b], [1]);
