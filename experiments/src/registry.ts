@@ -1,5 +1,6 @@
+import { gsJacobi } from '../gs-jacobi/index.ts';
 import { meanflow } from '../meanflow/index.ts';
 import type { Experiment } from './experiment.ts';
 
 /** All experiments, in the order of `atelier list`. */
-export const experiments: readonly Experiment[] = [meanflow];
+export const experiments: readonly Experiment[] = [meanflow, gsJacobi];
