@@ -1,3 +1,4 @@
+import { gsJacobi } from '../gs-jacobi/index.ts';
 import { meanflow } from '../meanflow/index.ts';
 import { swinDit } from '../swin-dit/index.ts';
 import type { Experiment } from './experiment.ts';

@@ -21,7 +21,7 @@ export type PlannerOptions = {
   segments?: { stack: readonly number[]; others: readonly number[] };
   /** Blocks with a CRM% of at least this many times 100/K are the stack. */
   stackFactor?: number;
-  /** Share of the error asked for that is left free, for samples that are harder than those it was measured on. */
+  /** Share of the error asked for that is left free, for samples that are harder than those it was measured on; 0.4 if not given. */
   margin?: number;
 };
 
@@ -58,7 +58,7 @@ const FINE = 1e-4;
  */
 export function planStrategy(sampler: GsJacobiSampler, model: TarFlow, noise: readonly Tensor[], planning: PlannerOptions): Plan {
   const { config } = sampler;
-  const { goal, margin = 0.25, segments = { stack: [1, 2, 4, 8, 16, 32], others: [1, 2, 4] } } = planning;
+  const { goal, margin = 0.4, segments = { stack: [1, 2, 4, 8, 16, 32], others: [1, 2, 4] } } = planning;
   const world = checkPlanning(sampler, model, noise, planning);
   const samples = noise.map((batch) => drawExactly(world, batch));
   world.fixed = fasterIterations(world, samples[0]!.outputs[0]!);
@@ -111,7 +111,7 @@ function corrected(front: readonly Allocation[], wanted: number, run: (sum: Allo
 
 function checkPlanning(sampler: GsJacobiSampler, model: TarFlow, noise: readonly Tensor[], planning: PlannerOptions): World {
   const where = 'planStrategy';
-  const { goal, metrics, margin = 0.25, now, options = {} } = planning;
+  const { goal, metrics, margin = 0.4, now, options = {} } = planning;
   const { blocks } = sampler.config;
   if (noise.length === 0) throw new Error(`${where}: noise: wanted at least one batch, got none`);
   if (metrics.length !== blocks) throw new Error(`${where}: metrics: wanted those of ${blocks} blocks, got ${metrics.length}`);
