@@ -4,4 +4,4 @@ import { swinDit } from '../swin-dit/index.ts';
 import type { Experiment } from './experiment.ts';
 
 /** All experiments, in the order of `atelier list`. */
-export const experiments: readonly Experiment[] = [meanflow, swinDit];
+export const experiments: readonly Experiment[] = [meanflow, swinDit, gsJacobi];
