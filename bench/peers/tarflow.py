@@ -7,7 +7,7 @@ PyTorch gets its best: what follows is timed after warm-up on a few blocks, and 
 - a cache that grows by concatenation, as in the official code, or one of full length that is written into;
 - the fused attention kernel or attention written out;
 - eager, or one step in torch.compile, for which the cache has its full length and a mask hides what is not there yet;
-- all threads, or one.
+- one thread, or all.
 """
 
 from typing import Callable
@@ -169,19 +169,17 @@ def prepare(config: dict):
 
         return run
 
+    everything = torch.get_num_threads()
+    torch.set_num_threads(1)
     for name in list(inverts):
         try:
             runner(name, depth)()
         except Exception as error:
             say(f"{name}: left out, {type(error).__name__}")
             del inverts[name]
-    rated = min(config["rated_blocks"], depth)
-    rates = rate({name: runner(name, rated) for name in inverts}, config["seconds"], warm_up=1)
-    best = fastest(rates)
-    everything = torch.get_num_threads()
 
-    def on(threads: int, blocks: int):
-        run = runner(best, blocks)
+    def on(threads: int, name: str, blocks: int):
+        run = runner(name, blocks)
 
         def step():
             torch.set_num_threads(threads)
@@ -189,14 +187,18 @@ def prepare(config: dict):
 
         return step
 
-    threads = {everything: best, 1: f"{best}, one thread"}
-    by_threads = rate({name: on(count, rated) for count, name in threads.items()}, config["seconds"], warm_up=1)
+    # Steps of one token are so small that threads rarely pay: variants are compared on one, and the fastest on all as well.
+    rated = min(config["rated_blocks"], depth)
+    rates = rate({name: on(1, name, rated) for name in inverts}, config["seconds"], warm_up=1)
+    best = fastest(rates)
+    threads = {1: best, everything: f"{best}, {everything} threads"}
+    by_threads = rate({name: on(count, best, rated) for count, name in threads.items()}, config["seconds"], warm_up=1)
     chosen = fastest(by_threads)
     say(f"fastest: {chosen}")
     count = next(count for count, name in threads.items() if name == chosen)
     scale = depth / rated
     variants = {name: ms * scale for name, ms in (rates | by_threads).items()}
-    return on(count, depth), {"variants": variants, "chosen": chosen, "checks": checks}
+    return on(count, best, depth), {"variants": variants, "chosen": chosen, "checks": checks}
 
 
 if __name__ == "__main__":
