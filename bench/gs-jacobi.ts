@@ -42,11 +42,12 @@ await runBench(async () => {
   const rows: ReportRow[] = [];
   for (const [name, { load, bound, window }] of Object.entries(MODELS)) {
     if (args.only !== undefined && args.only !== name) continue;
-    const sampled = await load();
-    const { imageSize, width, blocks, layers } = sampled.sampler.config;
-    console.log(`\n${name}: images of ${imageSize.join(' x ')}, ${blocks} blocks of ${layers} layers, width ${width}; ${sampled.about}`);
-    const planned = plan(sampled, sampled.means);
-    const published = plan(sampled, undefined);
+    const loaded = await load();
+    const { imageSize, width, blocks, layers } = loaded.sampler.config;
+    console.log(`\n${name}: images of ${imageSize.join(' x ')}, ${blocks} blocks of ${layers} layers, width ${width}; ${loaded.about}`);
+    const { strategy: planned, unroll } = plan(loaded, loaded.means);
+    const published = plan(loaded, undefined).strategy;
+    const sampled = { ...loaded, unroll };
     const ways: Way[] = [
       { name: 'planned', strategy: planned },
       { name: 'planned, published guesses alone', strategy: published },
@@ -80,11 +81,11 @@ await runBench(async () => {
   report(rows, args.json);
 });
 
-function plan(sampled: SampledModel, means: SampledModel['means'] | undefined): Strategy {
+function plan(sampled: SampledModel, means: SampledModel['means'] | undefined): { strategy: Strategy; unroll: number } {
   const { sampler, model, metrics, noise } = sampled;
   const pilots = Array.from({ length: PILOTS }, (_, i) => noise(`pilot ${i}`, 1));
   const start = performance.now();
-  const { strategy, measured } = planStrategy(sampler, model, pilots, {
+  const { strategy, measured, options } = planStrategy(sampler, model, pilots, {
     metrics,
     goal: { rmse: GOAL },
     now: () => performance.now(),
@@ -94,7 +95,7 @@ function plan(sampled: SampledModel, means: SampledModel['means'] | undefined): 
   console.log(
     `  ${means ? 'planned' : 'planned with published guesses'} in ${seconds} s, error ${measured.rmse.toExponential(1)}: ${words(strategy)}`,
   );
-  return strategy;
+  return { strategy, unroll: options.unroll };
 }
 
 /** The planner's strategy and the fastest ways of the grid in turns, on noise that neither was chosen by. */

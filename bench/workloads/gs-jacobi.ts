@@ -38,6 +38,8 @@ export type SampledModel = {
   sampler: GsJacobiSampler;
   metrics: BlockMetrics[];
   means: BlockMeans[];
+  /** Iterations in one graph, as the planner found them faster. */
+  unroll: number;
   /** Noise [batch, T, D] of a name. */
   noise: (name: string, batch: number) => Tensor;
 };
@@ -94,7 +96,7 @@ function sampled(model: TarFlow, settings: TarFlowSettings, about: string): Samp
   const own = sampler(model, noise('means', MEAN_IMAGES), { strategy: everywhere(sampler.config.blocks, { method: 'sequential' }) }).images;
   const means = meanGuesses(model, own, settings);
   own.dispose();
-  return { about, model, sampler, metrics, means, noise };
+  return { about, model, sampler, metrics, means, unroll: 1, noise };
 }
 
 function images(rng: Rng, count: number, { imageSize }: TarFlowSettings): Tensor {
@@ -107,11 +109,11 @@ export type Way = { name: string; strategy: Strategy };
 
 /** Images of one batch on the host. */
 export function draw(
-  { sampler, model, means }: SampledModel,
+  { sampler, model, means, unroll }: SampledModel,
   strategy: Strategy,
   noise: Tensor,
 ): { data: Float32Array; depth: number; work: number } {
-  const { images, report } = sampler(model, noise, { strategy, means, tolerance: -1 });
+  const { images, report } = sampler(model, noise, { strategy, means, tolerance: -1, unroll });
   const data = images.dataSync() as Float32Array;
   images.dispose();
   return { data, depth: report.depth, work: report.work };

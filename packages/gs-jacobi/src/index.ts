@@ -27,5 +27,6 @@ export { prepareBlock, tarflowMap, type BlockCache, type BlockInputs, type Prepa
 export { blockInverter, type BlockInverter, type BlockOptions, type BlockReport } from './block-inverter.ts';
 export { gsJacobiSampler, type GsJacobiSample, type GsJacobiSampleOptions, type GsJacobiSampler } from './sampler.ts';
 export { meanGuesses, type BlockMeans } from './mean-guess.ts';
-export { planStrategy, type Plan, type PlannerOptions, type Trial } from './planner.ts';
+export { planStrategy, type Plan, type PlannerOptions } from './planner.ts';
+export { type Trial } from './trials.ts';
 export { bestWithin, cheapestWithin, paretoFront, type Allocation, type Choice } from './allocation.ts';

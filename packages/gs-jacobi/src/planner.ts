@@ -1,11 +1,12 @@
 import { checkNumber } from '@atelier/nn';
-import { permute, tokenSizes, type TarFlow } from '@atelier/tarflow';
-import { disposeTree, tf, type Tensor } from '@atelier/tensor';
+import { tokenSizes, type TarFlow } from '@atelier/tarflow';
+import { disposeTree, type Tensor } from '@atelier/tensor';
 import { bestWithin, cheapestWithin, paretoFront, type Allocation, type Choice } from './allocation.ts';
 import type { BlockOptions } from './block-inverter.ts';
 import { bestGuesses, crmStack, type BlockMetrics } from './convergence-ranking.ts';
 import type { GsJacobiSampler } from './sampler.ts';
-import type { BlockPlan, Guess, Strategy } from './strategy.ts';
+import type { Guess, Strategy } from './strategy.ts';
+import { drawExactly, fasterIterations, growthOf, median, runStrategy, tryBlock, type Pace, type Trial, type World } from './trials.ts';
 
 export type PlannerOptions = {
   /** CRM and IGM of the model: which blocks are tried in many segments, and which of the two published guesses is tried. */
@@ -20,27 +21,20 @@ export type PlannerOptions = {
   segments?: { stack: readonly number[]; others: readonly number[] };
   /** Blocks with a CRM% of at least this many times 100/K are the stack. */
   stackFactor?: number;
-  /** Share of the error asked for that is left free, for samples that are harder than those it was measured on. */
+  /** Share of the error asked for that is left free, for samples that are harder than those it was measured on; 0.4 if not given. */
   margin?: number;
 };
-
-/** A way to invert a block that was tried. */
-export type Trial = { plan: BlockPlan; ms: number; rmse: number };
 
 export type Plan = {
   strategy: Strategy;
   /** Options that the strategy was measured with, for the sampler. */
-  options: { tolerance: number };
+  options: { tolerance: number; unroll: number };
   /** What it does on the samples it was planned on. */
   measured: { rmse: number; ms: number; sequentialMs: number };
   /** Everything tried, in the order of sampling, and by how much an error of the block's output grows up to the image. */
   blocks: { block: number; trials: Trial[]; growth: number }[];
 };
 
-/** As many iterations as the plan says: nothing is looked at before a block is done. */
-const FIXED = { tolerance: -1 } as const;
-/** Numbers of iterations that are tried for several segments, where each is a run of its own. */
-const LADDER = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64];
 /** How often the strategy is run and what it may use corrected. */
 const ROUNDS = 8;
 /** An error of one block below this share of the goal is as good as none. */
@@ -64,12 +58,13 @@ const FINE = 1e-4;
  */
 export function planStrategy(sampler: GsJacobiSampler, model: TarFlow, noise: readonly Tensor[], planning: PlannerOptions): Plan {
   const { config } = sampler;
-  const { goal, margin = 0.25, segments = { stack: [1, 2, 4, 8, 16, 32], others: [1, 2, 4] } } = planning;
+  const { goal, margin = 0.4, segments = { stack: [1, 2, 4, 8, 16, 32], others: [1, 2, 4] } } = planning;
   const world = checkPlanning(sampler, model, noise, planning);
   const samples = noise.map((batch) => drawExactly(world, batch));
+  world.fixed = fasterIterations(world, samples[0]!.outputs[0]!);
   const sequentialMs = median(samples.map(({ ms }) => ms));
   const wanted = 'rmse' in goal ? goal.rmse * (1 - margin) : FINE;
-  const times = new Map<number, number>();
+  const times = new Map<number, Pace>();
   const stack = crmStack(planning.metrics, planning.stackFactor);
   const blocks = bestGuesses(planning.metrics).map((guess, i): Plan['blocks'][number] => {
     const at = { block: config.blocks - 1 - i, samples: samples.map(({ outputs }) => ({ z: outputs[i]!, x: outputs[i + 1]! })) };
@@ -88,7 +83,7 @@ export function planStrategy(sampler: GsJacobiSampler, model: TarFlow, noise: re
   try {
     const chosen = 'ms' in goal ? bestWithin(front, goal.ms) : corrected(front, wanted, (sum) => measure(strategyOf(sum)).rmse);
     const strategy = strategyOf(chosen);
-    return { strategy, options: FIXED, measured: measure(strategy), blocks };
+    return { strategy, options: world.fixed, measured: measure(strategy), blocks };
   } finally {
     disposeTree(samples.map(({ outputs }) => outputs));
   }
@@ -114,142 +109,9 @@ function corrected(front: readonly Allocation[], wanted: number, run: (sum: Allo
   return front[within]!;
 }
 
-/** What all steps need. */
-type World = {
-  sampler: GsJacobiSampler;
-  model: TarFlow;
-  now: () => number;
-  options: NonNullable<PlannerOptions['options']>;
-  T: number;
-};
-/** A block and its exact inputs and outputs, in image order. */
-type Site = { block: number; samples: { z: Tensor; x: Tensor }[] };
-/** The outputs of all blocks of one batch, the prior's first. */
-type Exact = { outputs: Tensor[]; ms: number };
-
-function drawExactly({ sampler, model, now, options }: World, noise: Tensor): Exact {
-  const draw = (): Exact => {
-    const outputs = [sampler.prior(model, noise)];
-    const start = now();
-    for (let block = sampler.config.blocks - 1; block >= 0; block--) {
-      const { x } = sampler.blocks.invert(model, { block, plan: { method: 'sequential' }, z: outputs.at(-1)! }, options);
-      outputs.push(x);
-    }
-    outputs.at(-1)!.dataSync();
-    return { outputs, ms: now() - start };
-  };
-  // The first time graphs are made.
-  disposeTree(draw().outputs);
-  return draw();
-}
-
-/** The error of a block, inverted alone from its exact input, after some numbers of iterations; it ends where more are of no use. */
-function tryBlock(
-  { sampler, model, now, options }: World,
-  { block, samples }: Site,
-  {
-    count,
-    start,
-    known,
-    times,
-    floor,
-  }: { count: number; start: Guess; known: readonly Trial[]; times: Map<number, number>; floor: number },
-): Trial[] {
-  const planOf = (iterations: number): BlockPlan => ({ method: 'gs-jacobi', segments: count, iterations, guess: start });
-  const run = (iterations: number, z: Tensor, onIteration?: BlockOptions['onIteration']): Tensor =>
-    sampler.blocks.invert(model, { block, plan: planOf(iterations), z }, { ...options, ...FIXED, ...(onIteration && { onIteration }) }).x;
-  if (!times.has(count)) {
-    const z = samples[0]!.z;
-    run(1, z).dispose();
-    const one = timed(now, () => run(1, z));
-    const five = timed(now, () => run(5, z));
-    times.set(count, Math.max((five - one) / 4, five / 10));
-  }
-  const ms = times.get(count)!;
-  // Of what is known already and as good as exact, the cheapest: nothing dearer is of use.
-  const useful = (): number => Math.min(...[...known, ...trials].filter(({ rmse }) => rmse <= floor).map((trial) => trial.ms));
-  const trials: Trial[] = [];
-  const most = Math.max(1, Math.floor(useful() / ms));
-  if (count === 1) {
-    // One run shows the error after every iteration.
-    const squares = new Float64Array(most);
-    for (const { z, x } of samples) {
-      const wanted = tf.tidy(() => permute(x, block).dataSync());
-      const look = ({ iteration, x: iterate }: { iteration: number; x: Tensor }): void => {
-        squares[iteration - 1]! += meanSquare(iterate.dataSync(), wanted) / samples.length;
-      };
-      run(most, z, look).dispose();
-    }
-    squares.forEach((square, n) => trials.push({ plan: planOf(n + 1), ms: (n + 1) * ms, rmse: Math.sqrt(square) }));
-    const enough = trials.findIndex(({ rmse }) => rmse <= floor);
-    return enough < 0 ? trials : trials.slice(0, enough + 1);
-  }
-  for (const iterations of LADDER) {
-    if (iterations * ms > useful()) break;
-    let square = 0;
-    for (const { z, x } of samples) {
-      const made = run(iterations, z);
-      square += meanSquare(made.dataSync(), x.dataSync()) / samples.length;
-      made.dispose();
-    }
-    trials.push({ plan: planOf(iterations), ms: iterations * ms, rmse: Math.sqrt(square) });
-    if (Math.sqrt(square) <= floor) break;
-  }
-  return trials;
-}
-
-/** By how much an error in the block's output grows until the image, all blocks after it inverted exactly. */
-function growthOf(
-  { sampler, model, options }: World,
-  { block, samples }: Site,
-  trials: readonly Trial[],
-  { exact, after, wanted }: { exact: Exact; after: number; wanted: number },
-): number {
-  const distance = ({ rmse }: Trial): number => Math.abs(Math.log(rmse / wanted));
-  const inexact = trials.filter(({ rmse }) => rmse > 0).sort((a, b) => distance(a) - distance(b));
-  if (inexact.length === 0 || block === 0) return 1;
-  const invert = (at: number, plan: BlockPlan, z: Tensor): Tensor =>
-    sampler.blocks.invert(model, { block: at, plan, z }, { ...options, ...FIXED }).x;
-  let x = invert(block, inexact[0]!.plan, samples[0]!.z);
-  const error = Math.sqrt(meanSquare(x.dataSync(), exact.outputs[after]!.dataSync()));
-  for (let next = block - 1; next >= 0; next--) {
-    const before = x;
-    x = invert(next, { method: 'sequential' }, before);
-    before.dispose();
-  }
-  const atEnd = Math.sqrt(meanSquare(x.dataSync(), exact.outputs.at(-1)!.dataSync()));
-  x.dispose();
-  return error === 0 ? 1 : atEnd / error;
-}
-
-function runStrategy(
-  { sampler, model, now, options }: World,
-  noise: readonly Tensor[],
-  exact: readonly Exact[],
-  strategy: Strategy,
-): { rmse: number; ms: number } {
-  const times: number[] = [];
-  let square = 0;
-  for (const [i, batch] of noise.entries()) {
-    const draw = (): Float32Array => {
-      let last: Float32Array | undefined;
-      const onBlock = ({ block, x }: { block: number; x: Tensor }): void =>
-        void (block === 0 && (last = x.dataSync().slice() as Float32Array));
-      sampler(model, batch, { strategy, ...options, ...FIXED, onBlock }).images.dispose();
-      return last!;
-    };
-    if (i === 0) draw();
-    const start = now();
-    const made = draw();
-    times.push(now() - start);
-    square += meanSquare(made, exact[i]!.outputs.at(-1)!.dataSync()) / noise.length;
-  }
-  return { rmse: Math.sqrt(square), ms: median(times) };
-}
-
 function checkPlanning(sampler: GsJacobiSampler, model: TarFlow, noise: readonly Tensor[], planning: PlannerOptions): World {
   const where = 'planStrategy';
-  const { goal, metrics, margin = 0.25, now, options = {} } = planning;
+  const { goal, metrics, margin = 0.4, now, options = {} } = planning;
   const { blocks } = sampler.config;
   if (noise.length === 0) throw new Error(`${where}: noise: wanted at least one batch, got none`);
   if (metrics.length !== blocks) throw new Error(`${where}: metrics: wanted those of ${blocks} blocks, got ${metrics.length}`);
@@ -259,27 +121,5 @@ function checkPlanning(sampler: GsJacobiSampler, model: TarFlow, noise: readonly
   checkNumber(`${where}: goal: ${asked[0]}`, asked[1], { above: 0 });
   checkNumber(`${where}: margin`, margin, { min: 0, below: 1 });
   for (const batch of noise) sampler.blocks.check(model, batch, new Map(), options);
-  return { sampler, model, now, options, T: tokenSizes(sampler.config).T };
+  return { sampler, model, now, options, fixed: { tolerance: -1, unroll: 1 }, T: tokenSizes(sampler.config).T };
 }
-
-/** The median time of three calls. */
-function timed(now: () => number, call: () => Tensor): number {
-  return median(
-    [0, 1, 2].map(() => {
-      const start = now();
-      const x = call();
-      x.dataSync();
-      const ms = now() - start;
-      x.dispose();
-      return ms;
-    }),
-  );
-}
-
-function meanSquare(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  let sum = 0;
-  for (let i = 0; i < a.length; i++) sum += (a[i]! - b[i]!) ** 2;
-  return sum / a.length;
-}
-
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;

@@ -12,6 +12,7 @@ import {
   paretoFront,
   planStrategy,
   type Choice,
+  type GsJacobiSampler,
   type PlannerOptions,
 } from '../src/index.ts';
 import { sequential, tinyModel } from './tiny-model.ts';
@@ -68,27 +69,34 @@ describe('choosing one way for every part', () => {
 });
 
 describe('the planner', () => {
-  /** A clock for which every call takes one unit, whatever it does. */
-  const clock = (): (() => number) => {
+  /** A sampler with a clock that goes on by what it does: 1 for each evaluation, and a tenth for each evaluation of all tokens. */
+  const timed = (sampler: GsJacobiSampler): { sampler: GsJacobiSampler; now: () => number } => {
     let time = 0;
-    return () => time++;
+    const invert: GsJacobiSampler['blocks']['invert'] = (...args) => {
+      const out = sampler.blocks.invert(...args);
+      time += out.report.depth + 0.1 * out.report.work;
+      return out;
+    };
+    const sample = ((...args) => sampler(...args)) as GsJacobiSampler;
+    const blocks = { ...sampler.blocks, invert };
+    return { sampler: Object.assign(sample, { config: sampler.config, prior: sampler.prior, blocks }), now: () => time };
   };
-  const world = () => {
-    const tiny = tinyModel({ strength: 0.3 });
-    const sampler = gsJacobiSampler(tiny.config);
+  const world = (options: Parameters<typeof tinyModel>[0] = {}) => {
+    const tiny = tinyModel({ strength: 0.3, ...options });
+    const { sampler, now } = timed(gsJacobiSampler(tiny.config));
     const images = sequential(tiny, tiny.noise(6));
     const metrics = convergenceMetrics(tiny.model, images, tiny.config);
     const means = meanGuesses(tiny.model, images, tiny.config);
-    return { ...tiny, sampler, metrics, means };
+    return { ...tiny, sampler, now, metrics, means };
   };
   const rmse = (a: Tensor, b: Tensor): number => Math.sqrt(tf.mean(tf.squaredDifference(a, b)).dataSync()[0]!);
 
   it('keeps within the error that is asked for, and asks for no more work than it needs', () => {
-    const { model, config, noise, sampler, metrics, means } = world();
+    const { model, config, noise, sampler, now, metrics, means } = world();
     const batches = [noise(2)];
     const goals = [3e-2, 1e-3, 1e-5];
     const depth = goals.map((goal) => {
-      const plan = planStrategy(sampler, model, batches, { metrics, goal: { rmse: goal }, now: clock(), options: { means } });
+      const plan = planStrategy(sampler, model, batches, { metrics, goal: { rmse: goal }, now, options: { means } });
       expect(plan.measured.rmse).toBeLessThanOrEqual(goal);
       const { images, report } = sampler(model, batches[0]!, { strategy: plan.strategy, ...plan.options, means });
       expect(rmse(images, sequential({ model, config }, batches[0]!))).toBeCloseTo(plan.measured.rmse, 6);
@@ -101,15 +109,15 @@ describe('the planner', () => {
     });
     expect(depth[0]).toBeLessThan(depth[2]!);
     // Without means, on two batches, with labels that are not there: the published guesses alone.
-    const plain = planStrategy(sampler, model, [noise(1), noise(1)], { metrics, goal: { rmse: 1e-3 }, now: clock() });
+    const plain = planStrategy(sampler, model, [noise(1), noise(1)], { metrics, goal: { rmse: 1e-3 }, now });
     expect(plain.blocks.flatMap(({ trials }) => trials).every(({ plan }) => plan.method === 'sequential' || plan.guess !== 'mean')).toBe(
       true,
     );
   });
 
   it('takes the least error that the time allows', () => {
-    const { model, noise, sampler, metrics } = world();
-    const plans = [1e-9, 0.55, 0.85, 100].map((ms) => planStrategy(sampler, model, [noise(2)], { metrics, goal: { ms }, now: clock() }));
+    const { model, noise, sampler, now, metrics } = world();
+    const plans = [1e-9, 8, 14, 1000].map((ms) => planStrategy(sampler, model, [noise(2)], { metrics, goal: { ms }, now }));
     const errors = plans.map(({ measured }) => measured.rmse);
     expect(errors[0]).toBeGreaterThan(errors[1]!);
     expect(errors[1]).toBeGreaterThan(errors[2]!);
@@ -117,22 +125,21 @@ describe('the planner', () => {
   });
 
   it('plans for guided samples with labels', () => {
-    const tiny = tinyModel({ classes: 2, strength: 0.3 });
-    const sampler = gsJacobiSampler(tiny.config);
+    const { sampler, now, ...tiny } = world({ classes: 2 });
     const options = { y: tf.tensor1d([1, 0], 'int32'), guidance: { weight: 0.5, annealed: true } };
     const images = sequential(tiny, tiny.noise(2), options);
     const metrics = convergenceMetrics(tiny.model, images, tiny.config);
-    const { measured } = planStrategy(sampler, tiny.model, [tiny.noise(2)], { metrics, goal: { rmse: 1e-3 }, now: clock(), options });
+    const { measured } = planStrategy(sampler, tiny.model, [tiny.noise(2)], { metrics, goal: { rmse: 1e-3 }, now, options });
     expect(measured.rmse).toBeLessThanOrEqual(1e-3);
   });
 
   it('tries many segments on the stack alone', () => {
-    const { model, noise, sampler, metrics } = world();
+    const { model, noise, sampler, now, metrics } = world();
     const hard = metrics.map((one, k) => ({ ...one, crm: k === 1 ? 100 : 1 }));
     const plan = planStrategy(sampler, model, [noise(1)], {
       metrics: hard,
       goal: { rmse: 1e-4 },
-      now: clock(),
+      now,
       segments: { stack: [1, 3], others: [1] },
     });
     const tried = plan.blocks.map(({ trials }) => new Set(trials.flatMap((t) => (t.plan.method === 'gs-jacobi' ? [t.plan.segments] : []))));
@@ -140,10 +147,10 @@ describe('the planner', () => {
   });
 
   it('leaves no tensor behind and refuses what does not fit', async () => {
-    const { model, noise, sampler, metrics, means } = world();
+    const { model, noise, sampler, now, metrics, means } = world();
     const batch = noise(1);
     const plan = (options: Partial<PlannerOptions>, batches = [batch]) =>
-      planStrategy(sampler, model, batches, { metrics, goal: { rmse: 1e-2 }, now: clock(), ...options });
+      planStrategy(sampler, model, batches, { metrics, goal: { rmse: 1e-2 }, now, ...options });
     await expectNoLeak(() => void plan({ options: { means } }), 1);
     expect(() => plan({}, [])).toThrow('planStrategy: noise: wanted at least one batch, got none');
     expect(() => plan({ metrics: metrics.slice(1) })).toThrow('planStrategy: metrics: wanted those of 3 blocks, got 2');
@@ -156,8 +163,8 @@ describe('the planner', () => {
   });
 
   it('gives a strategy that the sampler takes as it is', () => {
-    const { model, noise, sampler, metrics } = world();
-    const { strategy } = planStrategy(sampler, model, [noise(1)], { metrics, goal: { rmse: 1e-3 }, now: clock() });
+    const { model, noise, sampler, now, metrics } = world();
+    const { strategy } = planStrategy(sampler, model, [noise(1)], { metrics, goal: { rmse: 1e-3 }, now });
     expect(JSON.parse(JSON.stringify(strategy))).toEqual(strategy);
     expect(strategy).toHaveLength(everywhere(3, { method: 'sequential' }).length);
   });

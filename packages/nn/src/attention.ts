@@ -1,4 +1,4 @@
-import { dims, engineName, tf, type Tensor } from '@atelier/tensor';
+import { dims, engineName, stopGradient, tf, type Tensor } from '@atelier/tensor';
 import { softmax } from './activation.ts';
 import { checkNumber } from './check.ts';
 import { sumLast } from './derivative.ts';
@@ -12,11 +12,15 @@ const LOGIT_BYTES = 32 * 2 ** 20;
 const CAUSAL_ROWS = 128;
 /** Added to the logit of a key that is not seen: low enough that its weight is exactly 0, finite so that no gradient becomes NaN. */
 const UNSEEN = -1e9;
+/** What stands above every logit. */
+const UNBOUNDED = 3e38;
+/** How far below any query's logit of its own key the logits of keys are put that it does not see: a weight of e⁻⁴⁰ is lost in any float32 sum. */
+const DEPTH = 40;
 
 export type AttentionOptions = {
   /**
    * What a query may see, broadcast against [B, K, T, S]: `bool`, true where it may (every query must see a key), or float32, added to
-   * the logits (a relative position bias). Beside `causal` it says which keys there are at all, [S].
+   * the logits (a relative position bias). Beside `causal` it says which keys there are at all, `bool` [S].
    */
   mask?: Tensor;
   /** Whether query i sees the keys 0 … i + S - T alone, so that the last query sees them all (T <= S). */
@@ -34,9 +38,9 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, { mask, causal = fals
   const factor = scale ?? d ** -0.5;
   if (causal) {
     if (T > S) throw new Error(`attention: causal: wanted at most as many queries as keys (${S}), got ${T}`);
-    if (mask !== undefined && mask.shape.join() !== String(S))
-      throw new Error(`attention: mask: wanted one entry for each key [${S}] beside causal, got [${mask.shape.join(', ')}]`);
-    return causalAttention(q, k, v, factor, mask === undefined ? null : logitBias(mask, [S]));
+    if (mask !== undefined && (mask.shape.join() !== String(S) || mask.dtype !== 'bool'))
+      throw new Error(`attention: mask: wanted bool [${S}], one for each key, beside causal, got ${mask.dtype} [${mask.shape.join(', ')}]`);
+    return causalAttention(q, k, v, factor, mask ?? null);
   }
   const bias = mask === undefined ? null : logitBias(mask, [B, K, T, S]);
   if (bias === null) {
@@ -48,56 +52,64 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, { mask, causal = fals
   return tf.matMul(softmax(tf.add(logits, bias)), v); // -> [B, K, T, e]
 }
 
-/** Queries in rows of tiles, each with the keys that its last row sees; the triangle at the end of a tile is masked. */
-function causalAttention(q: Tensor, k: Tensor, v: Tensor, scale: number, bias: Tensor | null): Tensor {
-  const [B, K, T] = q.shape as [number, number, number];
-  const [S, d, e] = [k.shape[2]!, k.shape[3]!, v.shape[3]!];
+/** Queries in rows of tiles, each with the keys that its last row sees; the triangle at the end of a tile is masked. `present`: bool [S]. */
+function causalAttention(q: Tensor, k: Tensor, v: Tensor, scale: number, present: Tensor | null): Tensor {
+  const [B, K, T, d] = q.shape as [number, number, number, number];
+  const [S, e] = [k.shape[2]!, v.shape[3]!];
   const rows = engineName() === 'ort' ? Math.max(1, Math.min(CAUSAL_ROWS, Math.floor(LOGIT_BYTES / (4 * B * K * S)))) : T;
-  if (T <= rows) return fusedAttention(q, k, v, scale, { causal: true, bias });
+  const floor = T === 1 && present === null ? null : unseenLogit(q, tf.slice(k, [0, 0, S - T, 0], [B, K, T, d]), scale);
+  const attend = (queries: Tensor, keys: Tensor, values: Tensor): Tensor => {
+    if (floor === null) return fusedAttention(queries, keys, values, scale);
+    const [n, seen] = [queries.shape[2]!, keys.shape[2]!];
+    // UNBOUNDED where a key is seen and 0 where not; the floor added to it changes nothing above.
+    let seenKeys = triangle(n, seen - n);
+    if (present !== null) seenKeys = tf.minimum(seenKeys, tf.mul(tf.cast(tf.slice(present, [0], [seen]), 'float32'), UNBOUNDED));
+    return fusedAttention(queries, keys, values, scale, tf.add(seenKeys, floor));
+  };
+  if (T <= rows) return attend(q, k, v);
   const sizes = pieceSizes(T, Math.ceil(T / rows));
   let seen = S - T;
   const tiles = tf.split(q, sizes, 2).map((queries, i) => {
     seen += sizes[i]!;
-    const [keys, values] = [tf.slice(k, [0, 0, 0, 0], [B, K, seen, d]), tf.slice(v, [0, 0, 0, 0], [B, K, seen, e])];
-    return fusedAttention(queries, keys, values, scale, { causal: true, bias: bias && tf.slice(bias, [0], [seen]) });
+    return attend(queries, tf.slice(k, [0, 0, 0, 0], [B, K, seen, d]), tf.slice(v, [0, 0, 0, 0], [B, K, seen, e]));
   });
   return tf.concat(tiles, 2); // -> [B, K, T, e]
 }
 
-/** What is added to the logits of `rows` queries behind `before` keys: 0 up to a query's own key, and after it enough to make the weight 0. */
+/**
+ * A logit that stands for "not seen": below the logit of every query with its own key, which it always sees, by so much that the weight counts for
+ * nothing, and no lower, for an exponential that underflows takes ten times as long. A scalar without gradient.
+ */
+function unseenLogit(q: Tensor, own: Tensor, scale: number): Tensor {
+  const least = stopGradient(tf.min(tf.sum(tf.mul(q, own), -1)));
+  return tf.sub(tf.mul(least, scale), DEPTH);
+}
+
+/** UNBOUNDED where one of `rows` queries behind `before` keys sees a key, up to its own, and 0 elsewhere. */
 function triangle(rows: number, before: number): Tensor {
   const columns = before + rows;
   const values = new Float32Array(rows * columns);
-  for (let i = 0; i < rows; i++) values.fill(UNSEEN, i * columns + before + i + 1, (i + 1) * columns);
+  for (let i = 0; i < rows; i++) values.fill(UNBOUNDED, i * columns, i * columns + before + i + 1);
   return tf.tensor2d(values, [rows, columns]);
 }
 
 /**
- * With P = softmax(s·QKᵀ + bias) and O = PV, given dO: dV = PᵀdO, dS = P∘(dO·Vᵀ - δ), δ = rowsum(dO∘O), dQ = s·dS·K, dK = s·dSᵀQ. The row sums of the
- * softmax's own derivative, Σ P∘(dO·Vᵀ), are those of dO∘O, a smaller tensor. The bias is a constant.
+ * With P = softmax(min(s·QKᵀ, ceiling)) and O = PV, given dO: dV = PᵀdO, dS = P∘(dO·Vᵀ - δ), δ = rowsum(dO∘O), dQ = s·dS·K, dK = s·dSᵀQ. The row sums
+ * of the softmax's own derivative, Σ P∘(dO·Vᵀ), are those of dO∘O, a smaller tensor. The ceiling [T, S] is a constant that nothing seen
+ * comes up to.
  */
-function fusedAttention(
-  q: Tensor,
-  k: Tensor,
-  v: Tensor,
-  scale: number,
-  { causal, bias }: { causal: boolean; bias: Tensor | null } = { causal: false, bias: null },
-): Tensor {
-  const [T, S] = [q.shape[2]!, k.shape[2]!];
-  const weights = (queries: Tensor, keys: Tensor, offsets: Tensor | undefined): Tensor => {
+function fusedAttention(q: Tensor, k: Tensor, v: Tensor, scale: number, ceiling: Tensor | null = null): Tensor {
+  const weights = (queries: Tensor, keys: Tensor, most: Tensor | undefined): Tensor => {
     const logits = tf.mul(tf.matMul(queries, keys, false, true), scale);
-    if (!causal || T === 1) return tf.softmax(offsets === undefined ? logits : tf.add(logits, offsets));
-    const unseen = triangle(T, S - T);
-    // Both together first, which is a small sum: the logits are passed over once.
-    return tf.softmax(tf.add(logits, offsets === undefined ? unseen : tf.add(unseen, offsets)));
+    return tf.softmax(most === undefined ? logits : tf.minimum(logits, most));
   };
   const custom = tf.customGrad((...args) => {
     const [queries, keys, values, save] = args as unknown as [Tensor, Tensor, Tensor, (tensors: Tensor[]) => void];
-    save([queries, keys, values, ...(bias === null ? [] : [bias])]);
+    save([queries, keys, values, ...(ceiling === null ? [] : [ceiling])]);
     return {
-      value: tf.matMul(weights(queries, keys, bias ?? undefined), values),
-      gradFunc: ((dO: Tensor, [Q, K, V, offsets]: [Tensor, Tensor, Tensor, Tensor?]) => {
-        const P = weights(Q, K, offsets);
+      value: tf.matMul(weights(queries, keys, ceiling ?? undefined), values),
+      gradFunc: ((dO: Tensor, [Q, K, V, most]: [Tensor, Tensor, Tensor, Tensor?]) => {
+        const P = weights(Q, K, most);
         const delta = sumLast(tf.mul(dO, tf.matMul(P, V)));
         const dS = tf.mul(P, tf.sub(tf.matMul(dO, V, false, true), delta));
         return [tf.mul(tf.matMul(dS, K), scale), tf.mul(tf.matMul(dS, Q, true, false), scale), tf.matMul(P, dO, true, false)];
