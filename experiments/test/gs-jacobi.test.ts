@@ -35,6 +35,7 @@ describe('what is stated before anything is measured', () => {
       'depth-near': { atLeast: 4 },
       denoised: { atMost: 2e-3 },
       converges: { atMost: 1e-4 },
+      exact: { atMost: 1e-4 },
       planner: { atMost: 1 },
     });
   });
@@ -60,12 +61,13 @@ describe('the smoke preset', () => {
   }, 400_000);
 
   it('reproduces the claims that three samples of Model A can decide', () => {
-    expect([...claims.keys()]).toEqual(['converges', 'tough-block', 'easy-blocks', 'equal-work']);
+    expect([...claims.keys()]).toEqual(['converges', 'exact', 'tough-block', 'easy-blocks', 'equal-work']);
     for (const row of claims.values()) expect(row).toMatchObject({ verdict: 'reproduced', changed: false, preset: 'smoke' });
     expect(claims.get('tough-block')!.measured).toBeGreaterThanOrEqual(2);
     expect(claims.get('easy-blocks')!.measured).toBeLessThan(1 / 3);
     expect(claims.get('equal-work')!.measured).toBeLessThan(0.05);
     expect(claims.get('converges')!.measured).toBeLessThan(1e-4);
+    expect(claims.get('exact')!.measured).toBeLessThan(1e-4);
   });
 
   it('draws what was found', () => {
@@ -113,7 +115,7 @@ describe('other presets', () => {
       const { code, err, out } = await atelier(['run', 'gs-jacobi', 'cifar10', ...TINY, 'timing=[]'], runs);
       expect({ code, err }).toEqual({ code: 0, err: '' });
       expect(out).toMatch(/64 tokens of 48 values/);
-      expect([...claimsOf(onlyRun(runs)).keys()]).toEqual(['converges', 'planner']);
+      expect([...claimsOf(onlyRun(runs)).keys()]).toEqual(['converges', 'exact', 'planner']);
     } finally {
       vi.unstubAllEnvs();
     }
