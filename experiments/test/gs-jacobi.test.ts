@@ -1,8 +1,11 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseStrategy } from '@atelier/gs-jacobi';
 import { Rng } from '@atelier/tensor';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
+import { IMAGES } from '../gs-jacobi/config.ts';
 import { gsJacobi } from '../gs-jacobi/index.ts';
+import { SHOWN_STRATEGY } from '../gs-jacobi/pictures.ts';
 import type { ClaimRecord } from '../src/claims.ts';
 import { checkClaims } from '../src/claims.ts';
 import { resolveConfig } from '../src/config.ts';
@@ -38,6 +41,15 @@ describe('what is stated before anything is measured', () => {
       exact: { atMost: 1e-4 },
       planner: { atMost: 1 },
     });
+  });
+
+  it('names strategies that the networks of their presets can take', () => {
+    for (const preset of Object.keys(gsJacobi.presets)) {
+      const { data, side, network, strategies } = resolveConfig(gsJacobi, preset, []);
+      const tokens = ((IMAGES[data].side ?? side) / network.patchSize) ** 2;
+      const stacks = [SHOWN_STRATEGY, ...strategies.names].filter((name) => name.startsWith('['));
+      for (const name of stacks) expect(parseStrategy(name, { blocks: network.blocks, tokens })).toHaveLength(network.blocks);
+    }
   });
 
   it('refuses what does not fit together', () => {
