@@ -56,7 +56,7 @@ export const configSchema = z
       .prefault({}),
     /** The planner, asked for this root mean square error of the images. */
     planner: z.strictObject({ rmse: z.number().positive().default(1e-3), pilots: count.default(8) }).prefault({}),
-    /** Batches for which strategies are timed; none times nothing. */
+    /** Batches for which strategies are timed, where the planner is measured as well; none times nothing. */
     timing: z.array(count).default([1, 16]),
     /** Seconds between two checkpoints of the network in training. */
     checkpointSeconds: z.number().min(0).default(30),

@@ -1,7 +1,8 @@
 import { batches, cifar10, discsAndBoxes, gather, mnist, type ImageSet } from '@atelier/datasets';
 import { tf, type Rng, type Tensor } from '@atelier/tensor';
 import { StopError } from '../src/errors.ts';
-import type { Json, Resumable } from '../src/experiment.ts';
+import type { Resumable } from '../src/experiment.ts';
+import { imagesOf, placeOf } from '../src/image-data.ts';
 import { IMAGES, type Config } from './config.ts';
 
 /** Images x [B, H, W, C] in [-1, 1] and labels y [B] int32. */
@@ -47,10 +48,7 @@ export async function loadData({ data, side, training }: Config, rng: Rng): Prom
       if (y.length !== count) throw new StopError(`gs-jacobi: wanted batches of ${training.batch}, asked for one of ${count}`);
       return { x: tf.tensor(x, [count, set.height, set.width, set.channels]), y: tf.tensor1d(y, 'int32') };
     },
-    cursor: {
-      state: () => order.state() as unknown as Json,
-      restore: (state) => order.restore(state as unknown as ReturnType<typeof order.state>),
-    },
+    cursor: placeOf(order),
     some(from, count) {
       const { x, y } = gather(set, from.integers(count, 0, set.count));
       return { x: tf.tensor(x, [count, set.height, set.width, set.channels]), y: tf.tensor1d(y, 'int32') };
@@ -59,9 +57,6 @@ export async function loadData({ data, side, training }: Config, rng: Rng): Prom
 }
 
 function asBatch(set: ImageSet): Batch {
-  const { x, y } = gather(
-    set,
-    Array.from({ length: set.count }, (_, i) => i),
-  );
+  const { x, y } = imagesOf(set);
   return { x: tf.tensor(x, [set.count, set.height, set.width, set.channels]), y: tf.tensor1d(y, 'int32') };
 }

@@ -4,6 +4,7 @@ import { claims } from './claims.ts';
 import { configSchema, type Config } from './config.ts';
 import { loadData } from './data.ts';
 import {
+  measureExact,
   measureIterations,
   measureMetrics,
   measurePlanner,
@@ -35,6 +36,8 @@ export const gsJacobi = defineExperiment<Config>({
     const metrics = await measureMetrics(context, subject, data);
     const iterations = await measureIterations(context, subject);
     await claim(context, 'converges', iterations.difference);
+    const exact = await measureExact(context, subject);
+    await claim(context, 'exact', exact.difference, `depth ${exact.depth} of ${exact.sequentialDepth}, work ${exact.work.toFixed(1)}`);
     await claimBlocks(
       context,
       metrics.map(({ crm }) => crm),

@@ -43,8 +43,8 @@ export async function makeModel(context: RunContext<Config>, data: Data): Promis
 }
 
 async function storedModel(config: TarFlowConfig): Promise<TarFlow> {
-  const { tensors } = await readSafetensors(STORED);
   try {
+    const { tensors } = await readSafetensors(STORED);
     return loadTarFlow(tensors, config);
   } catch (error) {
     throw new StopError(`weights=stored: ${(error as Error).message}`, { cause: error });

@@ -1,4 +1,4 @@
-import { crmShares, everywhere, type BlockMetrics } from '@atelier/gs-jacobi';
+import { crmShares, type BlockMetrics } from '@atelier/gs-jacobi';
 import { permute } from '@atelier/tarflow';
 import { disposeTree, tf, type Tensor } from '@atelier/tensor';
 import type { RunContext } from '../src/experiment.ts';
@@ -6,7 +6,7 @@ import { barChart } from '../src/pictures/bar-chart.ts';
 import { heatMap, type HeatMapPanel } from '../src/pictures/heat-map.ts';
 import { imageGrid } from '../src/pictures/image-grid.ts';
 import type { Config } from './config.ts';
-import type { IterationTable } from './measures.ts';
+import { exactStrategy, type IterationTable } from './measures.ts';
 import { draw, drawsFor, denoised, jacobi, named, sequential, type Draws, type Subject } from './sampling.ts';
 import { scheduleChart, type Scheduled } from './schedule.ts';
 
@@ -104,7 +104,7 @@ function errorOfTokens(x: Float32Array, wanted: Float32Array, T: number): Float3
 
 /** What is evaluated when, for sequential sampling, one segment, a stack and the exact mode. */
 export async function drawSchedule(context: Context, subject: Subject): Promise<void> {
-  const { sampler, model, T, K } = subject;
+  const { sampler, model, T } = subject;
   const draws: Draws = drawsFor(subject, context.rng.child('schedule'), 1);
   const ways = [
     { name: 'sequential', strategy: sequential(subject), tolerance: -1 },
@@ -112,7 +112,7 @@ export async function drawSchedule(context: Context, subject: Subject): Promise<
     { name: SHOWN_STRATEGY, strategy: named(subject, SHOWN_STRATEGY), tolerance: -1 },
     {
       name: 'exact, with a proof for each token',
-      strategy: everywhere(K, { method: 'exact', window: Math.max(1, Math.round(T / 4)) }),
+      strategy: exactStrategy(subject),
       tolerance: -1,
     },
   ];

@@ -11,7 +11,7 @@ export const presets = {
     strategies: { batch: 3, names: ['jacobi-10', '[top-8-8-10]'] },
     timing: [],
   },
-  /** 10 to 30 minutes: Model A is trained, and everything that can be decided at this scale is measured. */
+  /** Some minutes: Model A is trained for 1500 steps, and everything that can be decided at this scale is measured. */
   full: {},
   /** Digits of 28 x 28, 49 tokens of 16 values. ATELIER_DATA may name a folder that holds MNIST already. */
   mnist: {
@@ -19,7 +19,7 @@ export const presets = {
     network: { patchSize: 4, width: 64 },
     training: { batch: 32, steps: 2000 },
   },
-  /** CIFAR-10 at 32 x 32, 64 tokens of 48 values. */
+  /** CIFAR-10 at 32 x 32, 64 tokens of 48 values. ATELIER_DATA as above. */
   cifar10: {
     data: 'cifar10',
     network: { patchSize: 4, width: 64 },
@@ -34,5 +34,6 @@ export const presets = {
     network: { patchSize: 2, width: 1024, headSize: 64, blocks: 8, layers: 8 },
     training: { batch: 256, steps: 58_600, learningRate: 1e-4, warmUp: 0.0033, sigma: 0.05, watch: 5000 },
     strategies: { batch: 16, names: ['jacobi-20', 'jacobi-30', '[0/7-256/8-1/13-6]'] },
+    timing: [],
   },
 } as const satisfies Record<string, PartialConfig<Config>>;

@@ -1,8 +1,11 @@
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseStrategy } from '@atelier/gs-jacobi';
 import { Rng } from '@atelier/tensor';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
+import { IMAGES } from '../gs-jacobi/config.ts';
 import { gsJacobi } from '../gs-jacobi/index.ts';
+import { SHOWN_STRATEGY } from '../gs-jacobi/pictures.ts';
 import type { ClaimRecord } from '../src/claims.ts';
 import { checkClaims } from '../src/claims.ts';
 import { resolveConfig } from '../src/config.ts';
@@ -35,8 +38,18 @@ describe('what is stated before anything is measured', () => {
       'depth-near': { atLeast: 4 },
       denoised: { atMost: 2e-3 },
       converges: { atMost: 1e-4 },
+      exact: { atMost: 1e-4 },
       planner: { atMost: 1 },
     });
+  });
+
+  it('names strategies that the networks of their presets can take', () => {
+    for (const preset of Object.keys(gsJacobi.presets)) {
+      const { data, side, network, strategies } = resolveConfig(gsJacobi, preset, []);
+      const tokens = ((IMAGES[data].side ?? side) / network.patchSize) ** 2;
+      const stacks = [SHOWN_STRATEGY, ...strategies.names].filter((name) => name.startsWith('['));
+      for (const name of stacks) expect(parseStrategy(name, { blocks: network.blocks, tokens })).toHaveLength(network.blocks);
+    }
   });
 
   it('refuses what does not fit together', () => {
@@ -60,12 +73,13 @@ describe('the smoke preset', () => {
   }, 400_000);
 
   it('reproduces the claims that three samples of Model A can decide', () => {
-    expect([...claims.keys()]).toEqual(['converges', 'tough-block', 'easy-blocks', 'equal-work']);
+    expect([...claims.keys()]).toEqual(['converges', 'exact', 'tough-block', 'easy-blocks', 'equal-work']);
     for (const row of claims.values()) expect(row).toMatchObject({ verdict: 'reproduced', changed: false, preset: 'smoke' });
     expect(claims.get('tough-block')!.measured).toBeGreaterThanOrEqual(2);
     expect(claims.get('easy-blocks')!.measured).toBeLessThan(1 / 3);
     expect(claims.get('equal-work')!.measured).toBeLessThan(0.05);
     expect(claims.get('converges')!.measured).toBeLessThan(1e-4);
+    expect(claims.get('exact')!.measured).toBeLessThan(1e-4);
   });
 
   it('draws what was found', () => {
@@ -113,7 +127,7 @@ describe('other presets', () => {
       const { code, err, out } = await atelier(['run', 'gs-jacobi', 'cifar10', ...TINY, 'timing=[]'], runs);
       expect({ code, err }).toEqual({ code: 0, err: '' });
       expect(out).toMatch(/64 tokens of 48 values/);
-      expect([...claimsOf(onlyRun(runs)).keys()]).toEqual(['converges', 'planner']);
+      expect([...claimsOf(onlyRun(runs)).keys()]).toEqual(['converges', 'exact', 'planner']);
     } finally {
       vi.unstubAllEnvs();
     }
