@@ -1,4 +1,5 @@
 import { disposeTree, type Tree } from '@atelier/tensor';
+import { enterClaim } from '../src/claims.ts';
 import { defineExperiment, type RunContext } from '../src/experiment.ts';
 import { claims } from './claims.ts';
 import { configSchema, type Config } from './config.ts';
@@ -117,6 +118,5 @@ async function claimDenoised(context: Context, subject: Subject): Promise<void> 
 /** Whether the preset is to measure a claim. */
 const measures = (context: Context, id: string): boolean => claims.find((one) => one.id === id)!.presets.includes(context.preset);
 
-async function claim(context: Context, id: string, measured: number, detail?: string): Promise<void> {
-  if (measures(context, id)) await context.claim(id, measured, detail);
-}
+const claim = (context: Context, id: string, measured: number, detail?: string): Promise<void> =>
+  enterClaim(context, claims, id, measured, detail);
