@@ -1,4 +1,4 @@
-import type { ClaimDefinition } from '../src/experiment.ts';
+import type { ClaimDefinition } from '../src/runner/experiment.ts';
 
 const modelA = 'Model A (16 x 16 discs and boxes, 64 tokens, 4 blocks, width 32)';
 const table =

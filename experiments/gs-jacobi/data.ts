@@ -1,8 +1,8 @@
 import { batches, cifar10, discsAndBoxes, gather, mnist, type ImageSet } from '@atelier/datasets';
 import { tf, type Rng, type Tensor } from '@atelier/tensor';
-import { StopError } from '../src/errors.ts';
-import type { Resumable } from '../src/experiment.ts';
-import { imagesOf, placeOf } from '../src/image-data.ts';
+import { StopError } from '../src/runner/errors.ts';
+import type { Resumable } from '../src/runner/experiment.ts';
+import { imagesOf, placeOf } from '../src/data/images.ts';
 import { IMAGES, type Config } from './config.ts';
 
 /** Images x [B, H, W, C] in [-1, 1] and labels y [B] int32. */

@@ -1,6 +1,6 @@
 import { disposeTree, type Tree } from '@atelier/tensor';
-import { enterClaim } from '../src/claims.ts';
-import { defineExperiment, type RunContext } from '../src/experiment.ts';
+import { enterClaim } from '../src/runner/claims.ts';
+import { defineExperiment, type RunContext } from '../src/runner/experiment.ts';
 import { claims } from './claims.ts';
 import { configSchema, type Config } from './config.ts';
 import { loadData } from './data.ts';

@@ -10,7 +10,7 @@ import {
   type Strategy,
 } from '@atelier/gs-jacobi';
 import { disposeTree, tf, type Rng } from '@atelier/tensor';
-import type { RunContext } from '../src/experiment.ts';
+import type { RunContext } from '../src/runner/experiment.ts';
 import type { Config } from './config.ts';
 import type { Data } from './data.ts';
 import {

@@ -19,11 +19,11 @@ import {
 } from '@atelier/tarflow';
 import { disposeTree, tf, toHost, type Tensor } from '@atelier/tensor';
 import { readSafetensors } from '@atelier/tensor/node';
-import { StopError } from '../src/errors.ts';
-import type { RunContext } from '../src/experiment.ts';
-import { workspace } from '../src/machine.ts';
+import { StopError } from '../src/runner/errors.ts';
+import type { RunContext } from '../src/runner/experiment.ts';
+import { workspace } from '../src/runner/machine.ts';
 import { imageGrid } from '../src/pictures/image-grid.ts';
-import { trainLoop } from '../src/train-loop.ts';
+import { trainLoop } from '../src/training/train-loop.ts';
 import type { Config } from './config.ts';
 import type { Data } from './data.ts';
 

@@ -1,7 +1,7 @@
 import { crmShares, type BlockMetrics } from '@atelier/gs-jacobi';
 import { permute } from '@atelier/tarflow';
 import { disposeTree, tf, type Tensor } from '@atelier/tensor';
-import type { RunContext } from '../src/experiment.ts';
+import type { RunContext } from '../src/runner/experiment.ts';
 import { barChart } from '../src/pictures/bar-chart.ts';
 import { heatMap, type HeatMapPanel } from '../src/pictures/heat-map.ts';
 import { imageGrid } from '../src/pictures/image-grid.ts';

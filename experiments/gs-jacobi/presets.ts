@@ -1,4 +1,4 @@
-import type { PartialConfig } from '../src/experiment.ts';
+import type { PartialConfig } from '../src/runner/experiment.ts';
 import type { Config } from './config.ts';
 
 /** What a preset does not name is as in the full one. */

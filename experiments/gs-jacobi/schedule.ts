@@ -1,5 +1,5 @@
 import type { BlockReport } from '@atelier/gs-jacobi';
-import type { Picture } from '../src/experiment.ts';
+import type { Picture } from '../src/runner/experiment.ts';
 import { drawSvg, round, style, svgDocument, text } from '../src/pictures/style.ts';
 
 export type Scheduled = { readonly name: string; readonly note: string; readonly blocks: readonly BlockReport[] };

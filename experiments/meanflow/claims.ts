@@ -1,4 +1,4 @@
-import type { ClaimDefinition } from '../src/experiment.ts';
+import type { ClaimDefinition } from '../src/runner/experiment.ts';
 import type { TangentName } from './config.ts';
 
 const networks = 'same network, initial weights, batches, steps and averaged weights for both';

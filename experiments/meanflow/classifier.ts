@@ -2,9 +2,9 @@ import { adamW, cosine, emaUpdate, emaWarmUp, initParameters, linear, warmUp, ty
 import { batches, type ImageSet } from '@atelier/datasets';
 import { classShare, predictedClasses } from '@atelier/metrics';
 import { compile, disposeTree, tf, treeMap, valueAndGrad, type Rng, type Tensor } from '@atelier/tensor';
-import { trainLoop } from '../src/train-loop.ts';
-import type { RunContext } from '../src/experiment.ts';
-import { imagesOf, placeOf } from '../src/image-data.ts';
+import { trainLoop } from '../src/training/train-loop.ts';
+import type { RunContext } from '../src/runner/experiment.ts';
+import { imagesOf, placeOf } from '../src/data/images.ts';
 import type { Config } from './config.ts';
 
 /** Two convolutions of stride 2 and two linear layers; weights [out, in, 3, 3] and [out, in]. */

@@ -1,4 +1,4 @@
-import type { Picture } from '../src/experiment.ts';
+import type { Picture } from '../src/runner/experiment.ts';
 import { lineChart } from '../src/pictures/line-chart.ts';
 
 /** A distance by number of network evaluations a sample. */

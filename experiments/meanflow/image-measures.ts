@@ -3,7 +3,7 @@ import { classShare, CONV_FEATURES, convFeatures, frechetDistanceOfGaussians, ga
 import type { GaussianMoments } from '@atelier/metrics';
 import type { Rng } from '@atelier/tensor';
 import { CLASSIFIER_FEATURES, type Judge } from './classifier.ts';
-import { imagesOf, type ImageData } from '../src/image-data.ts';
+import { imagesOf, type ImageData } from '../src/data/images.ts';
 
 /** Distances of a set of samples from the true images, and the share of samples that the classifier puts into the class they were asked for. */
 export type ImageScores = {

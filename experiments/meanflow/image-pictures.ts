@@ -1,7 +1,7 @@
 import { gather, imageSize, type ImageSet } from '@atelier/datasets';
 import type { AverageVelocity } from '@atelier/meanflow';
 import type { Rng, Tree } from '@atelier/tensor';
-import type { Picture } from '../src/experiment.ts';
+import type { Picture } from '../src/runner/experiment.ts';
 import { imageGrid } from '../src/pictures/image-grid.ts';
 import { drawSamples, type Method } from './sampling.ts';
 

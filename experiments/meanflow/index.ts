@@ -1,5 +1,5 @@
-import { enterClaim } from '../src/claims.ts';
-import { defineExperiment, type RunContext } from '../src/experiment.ts';
+import { enterClaim } from '../src/runner/claims.ts';
+import { defineExperiment, type RunContext } from '../src/runner/experiment.ts';
 import { claims, tangentClaim } from './claims.ts';
 import { configSchema, type Config } from './config.ts';
 import { runImages, type ImageFindings } from './images.ts';

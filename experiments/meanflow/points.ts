@@ -2,7 +2,7 @@ import { checkerboard, gaussian, ring } from '@atelier/datasets';
 import { initPointNetwork, pointNetwork, wrongTangents, type PointNetworkParams } from '@atelier/meanflow';
 import { energyDistance, slicedWasserstein } from '@atelier/metrics';
 import { disposeTree, tf, type Rng } from '@atelier/tensor';
-import type { RunContext } from '../src/experiment.ts';
+import type { RunContext } from '../src/runner/experiment.ts';
 import { scatterGrid, type ScatterPanel } from '../src/pictures/scatter-grid.ts';
 import type { Config, Points, TangentName } from './config.ts';
 import { distanceChart, type Distances } from './distance-chart.ts';

@@ -2,8 +2,8 @@ import { drawTimes, guidedMeanFlowLoss, meanFlowLoss, movingRows, splitByTimes, 
 import type { AverageVelocity, GuidanceOptions, TangentDirection, TimeSamplerConfig } from '@atelier/meanflow';
 import { adamW, constant, cosine, emaUpdate, emaWarmUp, linearDecay, warmUp, type AdamState, type Schedule } from '@atelier/nn';
 import { disposeTree, tf, treeMap, valueAndGrad, type Rng, type Tensor, type Tree } from '@atelier/tensor';
-import { trainLoop } from '../src/train-loop.ts';
-import type { Resumable, RunContext } from '../src/experiment.ts';
+import { trainLoop } from '../src/training/train-loop.ts';
+import type { Resumable, RunContext } from '../src/runner/experiment.ts';
 import type { Config, Training } from './config.ts';
 
 /** A network as initial parameters and a function N_θ(z; t, h; y) of them. */

@@ -1,5 +1,5 @@
-import { interruptSignal } from './interrupt.ts';
-import { main } from './main.ts';
+import { interruptSignal } from './runner/interrupt.ts';
+import { main } from './runner/command-line.ts';
 import { experiments } from './registry.ts';
 
 const signal = interruptSignal(() => process.stderr.write('\nstopping at the next step; Ctrl-C once more stops at once\n'));

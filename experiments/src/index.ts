@@ -12,9 +12,9 @@ export {
   type Progress,
   type Resumable,
   type RunContext,
-} from './experiment.ts';
-export { trainLoop, type Trained, type TrainLoop } from './train-loop.ts';
+} from './runner/experiment.ts';
+export { trainLoop, type Trained, type TrainLoop } from './training/train-loop.ts';
 export { imageGrid, type ImageGridOptions } from './pictures/image-grid.ts';
 export { scatterGrid, type ScatterGridOptions, type ScatterPanel } from './pictures/scatter-grid.ts';
 export { lineChart, type ChartSeries, type LineChartOptions } from './pictures/line-chart.ts';
-export { Interrupted, StopError } from './errors.ts';
+export { Interrupted, StopError } from './runner/errors.ts';

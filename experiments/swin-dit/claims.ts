@@ -1,4 +1,4 @@
-import type { ClaimDefinition } from '../src/experiment.ts';
+import type { ClaimDefinition } from '../src/runner/experiment.ts';
 
 const alike = 'same width, depth, heads, initial streams, batches and steps for all';
 const error =

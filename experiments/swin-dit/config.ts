@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { imageSide, imageSourceKeys } from '../src/image-data.ts';
+import { imageSide, imageSourceKeys } from '../src/data/images.ts';
 
 const count = z.int().min(1);
 const share = z.number().min(0).max(1);

@@ -1,8 +1,8 @@
 import type { GaussianField } from '@atelier/datasets';
 import type { SwinDiTParams } from '@atelier/swin-dit';
 import { join } from 'node:path';
-import type { RunContext } from '../src/experiment.ts';
-import { readMetrics } from '../src/metrics-file.ts';
+import type { RunContext } from '../src/runner/experiment.ts';
+import { readMetrics } from '../src/runner/metrics-file.ts';
 import { imageGrid } from '../src/pictures/image-grid.ts';
 import { lineChart, type ChartSeries } from '../src/pictures/line-chart.ts';
 import { SEAM_TIME, type Config } from './config.ts';

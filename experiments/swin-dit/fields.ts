@@ -1,7 +1,7 @@
 import { gaussianField, type GaussianField } from '@atelier/datasets';
 import { seamRatio, type SwinDiTParams } from '@atelier/swin-dit';
 import { disposeTree, tf, type Tree } from '@atelier/tensor';
-import type { RunContext } from '../src/experiment.ts';
+import type { RunContext } from '../src/runner/experiment.ts';
 import { SEAM_TIME, type Config, type Fields } from './config.ts';
 import type { Bound, FieldFindings, FieldScores } from './field-findings.ts';
 import { fieldPictures } from './field-pictures.ts';

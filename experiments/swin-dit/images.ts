@@ -9,8 +9,8 @@ import {
 } from '@atelier/metrics';
 import type { SwinDiTParams } from '@atelier/swin-dit';
 import { disposeTree, tf, type Rng, type Tree } from '@atelier/tensor';
-import type { RunContext } from '../src/experiment.ts';
-import { imagesOf, loadImages, placeOf } from '../src/image-data.ts';
+import type { RunContext } from '../src/runner/experiment.ts';
+import { imagesOf, loadImages, placeOf } from '../src/data/images.ts';
 import { imageGrid } from '../src/pictures/image-grid.ts';
 import { analyseAttention, type AttentionFindings } from './attention.ts';
 import type { Config, Images } from './config.ts';

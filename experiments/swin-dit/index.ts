@@ -1,5 +1,5 @@
-import { enterClaim } from '../src/claims.ts';
-import { defineExperiment, type RunContext } from '../src/experiment.ts';
+import { enterClaim } from '../src/runner/claims.ts';
+import { defineExperiment, type RunContext } from '../src/runner/experiment.ts';
 import { NEAR } from './attention.ts';
 import { claims } from './claims.ts';
 import { configSchema, SEAM_TIME, type Config, type ModelName } from './config.ts';

@@ -16,8 +16,8 @@ import {
 } from '@atelier/nn';
 import { applySwinDiT, initSwinDiT, type SwinDiTParams } from '@atelier/swin-dit';
 import { disposeTree, tf, treeMap, valueAndGrad, type Rng, type Tensor } from '@atelier/tensor';
-import type { Resumable, RunContext } from '../src/experiment.ts';
-import { trainLoop } from '../src/train-loop.ts';
+import type { Resumable, RunContext } from '../src/runner/experiment.ts';
+import { trainLoop } from '../src/training/train-loop.ts';
 import type { Config, Training } from './config.ts';
 import type { Model } from './models.ts';
 

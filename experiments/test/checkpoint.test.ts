@@ -2,7 +2,7 @@ import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { disposeTree, tf, useEngine } from '@atelier/tensor';
 import { beforeAll, expect, it } from 'vitest';
-import { CheckpointFolder } from '../src/checkpoint.ts';
+import { CheckpointFolder } from '../src/runner/checkpoint.ts';
 import { temporaryFolder } from './child.ts';
 
 beforeAll(async () => void (await useEngine()));

@@ -5,10 +5,10 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readSafetensors } from '@atelier/tensor/node';
 import { afterAll } from 'vitest';
-import type { Experiment } from '../src/experiment.ts';
-import { main } from '../src/main.ts';
-import { readMetrics } from '../src/metrics-file.ts';
-import { runIds } from '../src/run-folder.ts';
+import type { Experiment } from '../src/runner/experiment.ts';
+import { main } from '../src/runner/command-line.ts';
+import { readMetrics } from '../src/runner/metrics-file.ts';
+import { runIds } from '../src/runner/run-folder.ts';
 import { linearRegression } from './linear-regression.ts';
 
 /** An empty folder that is gone after the tests of the file. */

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { boundText, checkClaims, judge, numberText } from '../src/claims.ts';
-import type { ClaimDefinition } from '../src/experiment.ts';
+import { boundText, checkClaims, judge, numberText } from '../src/runner/claims.ts';
+import type { ClaimDefinition } from '../src/runner/experiment.ts';
 import { experiments } from '../src/registry.ts';
-import { resolveConfig } from '../src/config.ts';
+import { resolveConfig } from '../src/runner/config.ts';
 import { linearRegression } from './linear-regression.ts';
 
 const claim = (bound: ClaimDefinition['bound'], change: Partial<ClaimDefinition> = {}): ClaimDefinition => ({

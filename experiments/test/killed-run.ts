@@ -3,9 +3,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { readSafetensors } from '@atelier/tensor/node';
 import { expect } from 'vitest';
-import type { ClaimRecord } from '../src/claims.ts';
-import { readMetrics } from '../src/metrics-file.ts';
-import { runIds } from '../src/run-folder.ts';
+import type { ClaimRecord } from '../src/runner/claims.ts';
+import { readMetrics } from '../src/runner/metrics-file.ts';
+import { runIds } from '../src/runner/run-folder.ts';
 import { inChild, once, readJson } from './child.ts';
 
 /** Starts the command line in a process of its own and kills it when the only run in `runs` has logged a step of a series. */

@@ -1,5 +1,5 @@
-import { interruptSignal } from '../src/interrupt.ts';
-import { main } from '../src/main.ts';
+import { interruptSignal } from '../src/runner/interrupt.ts';
+import { main } from '../src/runner/command-line.ts';
 import { linearRegression } from './linear-regression.ts';
 
 // The command line over the experiment of the tests, for tests that need a process of its own.

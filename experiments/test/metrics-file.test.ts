@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { MetricsFile } from '../src/metrics-file.ts';
+import { MetricsFile } from '../src/runner/metrics-file.ts';
 import { temporaryFolder } from './child.ts';
 
 const file = (): string => join(temporaryFolder(), 'metrics.jsonl');

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { imageGrid } from '../src/pictures/image-grid.ts';
 import { lineChart } from '../src/pictures/line-chart.ts';
 import { scatterGrid } from '../src/pictures/scatter-grid.ts';
-import type { Picture } from '../src/experiment.ts';
+import type { Picture } from '../src/runner/experiment.ts';
 
 const images = (shape: number[], fill: (i: number) => number) => {
   const size = shape.reduce((a, b) => a * b, 1);

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import { editDistance, nearest } from '../src/nearest.ts';
-import { makeProgress, timeText } from '../src/progress.ts';
+import { editDistance, nearest } from '../src/runner/nearest.ts';
+import { makeProgress, timeText } from '../src/runner/progress.ts';
 
 it('writes plain lines where there is no terminal: one at the start and one at the end, whole', () => {
   let out = '';

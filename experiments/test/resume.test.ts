@@ -1,7 +1,7 @@
 import { copyFileSync, cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { readMetrics } from '../src/metrics-file.ts';
+import { readMetrics } from '../src/runner/metrics-file.ts';
 import { here, inChild, once, onlyRun, outcome, readJson, temporaryFolder } from './child.ts';
 
 describe('a run that is killed and resumed', () => {

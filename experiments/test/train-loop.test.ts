@@ -1,8 +1,8 @@
 import { disposeTree, Rng, tf, treeMap, useEngine, type Tensor } from '@atelier/tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { CheckpointFolder } from '../src/checkpoint.ts';
-import { Interrupted } from '../src/errors.ts';
-import { trainLoop, type TrainLoop } from '../src/train-loop.ts';
+import { CheckpointFolder } from '../src/runner/checkpoint.ts';
+import { Interrupted } from '../src/runner/errors.ts';
+import { trainLoop, type TrainLoop } from '../src/training/train-loop.ts';
 import { temporaryFolder } from './child.ts';
 
 beforeAll(async () => void (await useEngine()));

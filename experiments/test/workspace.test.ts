@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Linter, type ESLint } from 'eslint';
 import tseslint from 'typescript-eslint';
 import { describe, expect, it } from 'vitest';
-import { workspace } from '../src/machine.ts';
+import { workspace } from '../src/runner/machine.ts';
 import { temporaryFolder } from './child.ts';
 
 // The scripts at the top of the workspace are plain Node and have no types.

@@ -1,4 +1,4 @@
-import type { Picture } from '../experiment.ts';
+import type { Picture } from '../runner/experiment.ts';
 import { drawSvg, round, style, svgDocument, text, textWidth } from './style.ts';
 
 export interface BarSeries {

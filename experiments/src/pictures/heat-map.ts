@@ -1,5 +1,5 @@
 import { encode } from 'fast-png';
-import type { Picture } from '../experiment.ts';
+import type { Picture } from '../runner/experiment.ts';
 import { drawSvg, round, style, svgDocument, text, textWidth } from './style.ts';
 
 export interface HeatMapPanel {

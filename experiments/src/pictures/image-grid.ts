@@ -1,6 +1,6 @@
 import type { HostTensor } from '@atelier/tensor';
 import { encode } from 'fast-png';
-import type { Picture } from '../experiment.ts';
+import type { Picture } from '../runner/experiment.ts';
 import { DENSITY, drawSvg, style, svgDocument, text, textWidth } from './style.ts';
 
 export interface ImageGridOptions {

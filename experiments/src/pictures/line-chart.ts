@@ -1,6 +1,6 @@
 import * as Plot from '@observablehq/plot';
 import { parseHTML } from 'linkedom';
-import type { Picture } from '../experiment.ts';
+import type { Picture } from '../runner/experiment.ts';
 import { drawSvg, round, style, svgDocument, text, textWidth } from './style.ts';
 
 export interface ChartSeries {

@@ -1,5 +1,5 @@
 import type { HostTensor } from '@atelier/tensor';
-import type { Picture } from '../experiment.ts';
+import type { Picture } from '../runner/experiment.ts';
 import { drawSvg, round, style, svgDocument, text, textWidth } from './style.ts';
 
 export interface ScatterPanel {

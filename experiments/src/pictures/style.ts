@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import { Resvg, type ResvgRenderOptions } from '@resvg/resvg-js';
-import type { Picture } from '../experiment.ts';
+import type { Picture } from '../runner/experiment.ts';
 
 /** The one look of all pictures: white paper, dark ink, thin grey lines, few colours that stay apart in print and for most colour-blind eyes. */
 export const style = {

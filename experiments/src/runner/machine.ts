@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { tf } from '@atelier/tensor';
 
 /** The top folder of the workspace. */
-export const workspace = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
+export const workspace = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
 
 /** `Linux x64, 2 × Intel Xeon 2.20GHz, 8 GB` */
 export function machineName(): string {

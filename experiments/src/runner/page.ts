@@ -1,4 +1,4 @@
-import { escapeXml as escape, style } from './pictures/style.ts';
+import { escapeXml as escape, style } from '../pictures/style.ts';
 
 /** An HTML page in the look of the pictures; style inside, no script, nothing from the network. */
 export function page(title: string, body: string): string {

@@ -12,7 +12,7 @@ import { makeProgress, type Screen } from './progress.ts';
 import { writeReport } from './report-html.ts';
 import { readClaims, type Audience } from './run-context.ts';
 import { RunFolder, runIds } from './run-folder.ts';
-import { findExperiment, resumeRun, startRun } from './runner.ts';
+import { findExperiment, resumeRun, startRun } from './run.ts';
 import { writeFile } from './write-file.ts';
 
 /** What the command line talks to. */

@@ -13,8 +13,8 @@ import {
 } from '@atelier/datasets';
 import type { Rng } from '@atelier/tensor';
 import { z } from 'zod';
-import { StopError } from './errors.ts';
-import type { Json, Resumable } from './experiment.ts';
+import { StopError } from '../runner/errors.ts';
+import type { Json, Resumable } from '../runner/experiment.ts';
 
 const count = z.int().min(1);
 

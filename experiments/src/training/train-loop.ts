@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { compile, disposeTree, Rng, type RngState, type Tensor, type Tree } from '@atelier/tensor';
-import { Interrupted, StopError } from './errors.ts';
-import type { BaseConfig, Json, Resumable, RunContext } from './experiment.ts';
+import { Interrupted, StopError } from '../runner/errors.ts';
+import type { BaseConfig, Json, Resumable, RunContext } from '../runner/experiment.ts';
 
 /** What `trainLoop` needs to train one network. */
 export interface TrainLoop<State extends Tree, Batch extends Tree> {

@@ -3,7 +3,7 @@ import { boundText, numberText, type ClaimRecord } from './claims.ts';
 import { sentence } from './errors.ts';
 import type { ClaimDefinition, Experiment } from './experiment.ts';
 import { page } from './page.ts';
-import { escapeXml as escape } from './pictures/style.ts';
+import { escapeXml as escape } from '../pictures/style.ts';
 import { verdictMark } from './report-html.ts';
 import { readClaims } from './run-context.ts';
 import { runIds } from './run-folder.ts';
