@@ -21,6 +21,7 @@ async function main() {
   if (command !== 'start' && command !== 'test') return fail(`scripts/atelier.mjs: wanted start or test, got '${command ?? ''}'`);
   const installed = await install();
   if (installed !== 0) return installed;
+  if (command === 'test' && words.includes('--watch')) return run('npx', ['vitest', ...words]);
   return command === 'start' ? start() : test();
 }
 

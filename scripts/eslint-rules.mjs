@@ -43,7 +43,9 @@ const layers = {
         const free = EVERYTHING.includes(here.name) && target.startsWith(join(root, 'scripts'));
         // The testkit stands on tensor, whose tests reach it by path: a dev dependency would be a cycle.
         const testkit = here.name === 'tensor' && here.test && target.startsWith(join(root, 'packages', 'testkit', 'src'));
-        if (!free && !testkit && !target.startsWith(here.folder + sep)) {
+        // Every package has the one configuration of the tests.
+        const shared = basename(context.filename) === 'vitest.config.ts' && target === join(root, 'vitest.shared.ts');
+        if (!free && !testkit && !shared && !target.startsWith(here.folder + sep)) {
           context.report({ node, message: `'${source}' leaves the package; import it by its name` });
         }
         return;

@@ -8,7 +8,7 @@ import { createSession, type HostValue, type Session, type SessionOptions } from
 import { threadsFor } from './session-cache.ts';
 import { tf } from './tf.ts';
 
-type Tensor = ReturnType<typeof tf.zeros>;
+type Tensor = tf.Tensor;
 
 /** Where a result of the traced function comes from. */
 type Source =

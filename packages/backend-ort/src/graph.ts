@@ -253,7 +253,7 @@ export class Graph {
 }
 
 /** A constant scalar spread to a shape. */
-export const isFill = (x: Node): boolean => x.op === 'Expand' && x.inputs[0]!.op === 'Constant' && x.inputs[0]!.data!.length === 1;
+const isFill = (x: Node): boolean => x.op === 'Expand' && x.inputs[0]!.op === 'Constant' && x.inputs[0]!.data!.length === 1;
 
 /** The value of a constant scalar, spread out or not; NaN for anything else. */
 function repeated(x: Node): number {

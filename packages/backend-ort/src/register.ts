@@ -23,7 +23,7 @@ import { runtimeOptions, type RuntimeOptions } from './runtime.ts';
 import { tf } from './tf.ts';
 
 /** Every kernel on numbers, by family. */
-export const kernels: KernelTable = {
+const kernels: KernelTable = {
   ...elementwise,
   ...binary,
   ...reduce,

@@ -4,7 +4,7 @@ import { structureOf, topological } from './lower.ts';
 import { rewrite } from './rewrite.ts';
 import { tf } from './tf.ts';
 
-type Tensor = ReturnType<typeof tf.zeros>;
+type Tensor = tf.Tensor;
 
 /** Constants up to this size are written into the body; it reads larger ones from outside, where they are stored once. */
 const SMALL_CONSTANT = 64;

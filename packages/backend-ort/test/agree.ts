@@ -1,7 +1,7 @@
 import { tf } from '../src/tf.ts';
 import { registerOrt } from '../src/register.ts';
 
-export type Tensor = ReturnType<typeof tf.zeros>;
+export type Tensor = tf.Tensor;
 type Result = Tensor | readonly Tensor[];
 
 /** Plain host data for one argument. */

@@ -59,7 +59,7 @@ describe('norms', () => {
 });
 
 describe('the metrics', () => {
-  const images = (n: number, imageSize: readonly number[]): ReturnType<typeof tf.zeros> => new Rng('images').normal([n, ...imageSize, 3]);
+  const images = (n: number, imageSize: readonly number[]): tf.Tensor => new Rng('images').normal([n, ...imageSize, 3]);
 
   it('grow with the output layer as they should', () => {
     const { model, config } = tinyModel({ blocks: 1 });

@@ -1,15 +1,11 @@
-import * as tfModule from '@tensorflow/tfjs';
-
-/**
- * The one TensorFlow.js instance of the workspace; everything imports it from here.
- *
- * Node loads TensorFlow.js as CommonJS, whose names appear below `default`; bundlers load it as an ES module.
- */
-export const tf: typeof tfModule = (tfModule as unknown as { default?: typeof tfModule }).default ?? tfModule;
+import * as tf from '@tensorflow/tfjs';
 
 // TensorFlow.js advertises tfjs-node on stderr at its first use in Node; the engine is chosen by `useEngine` instead.
 tf.env().set('PROD', true);
 
-export type Tensor = tfModule.Tensor;
-export type DataType = tfModule.DataType;
+/** The one TensorFlow.js instance of the workspace, values and types (`tf.Tensor`, `tf.Tensor2D`, …); everything imports it from here. */
+export { tf };
+
+export type Tensor = tf.Tensor;
+export type DataType = tf.DataType;
 export type TypedArray = Float32Array | Int32Array | Uint8Array;

@@ -29,7 +29,7 @@ export const fused: KernelTable = {
   GeluErf: (k) => k.graph.unary('Gelu', k.node('x')),
 };
 
-type Tensor = ReturnType<typeof tf.zeros>;
+type Tensor = tf.Tensor;
 
 /**
  * The derivative of `Standardize`, for those who differentiate twice. With n = (x - mean)·i, i = (var + eps)^-½ over N elements:

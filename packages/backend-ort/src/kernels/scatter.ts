@@ -10,7 +10,7 @@ import { checkedIndices } from './bounds.ts';
  * Writes rows of `updates` [N, W] into the rows of `target` [R, W] that `rows` [N] names; `add` sums into them. Scattering by element runs
  * on one thread, in order: rows named twice add up the same way every time, or the last one stays.
  */
-export function scatterRows(g: Graph, target: Node, rows: Node, updates: Node, add: boolean): Node {
+function scatterRows(g: Graph, target: Node, rows: Node, updates: Node, add: boolean): Node {
   const [n, width] = updates.shape as [number, number];
   const spread = g.expand(g.reshape(rows, [n, 1]), [n, width]);
   return g.add('ScatterElements', [target, spread, updates], { axis: 0, ...(add ? { reduction: 'add' } : {}) }, target.shape, target.dtype);

@@ -4,7 +4,7 @@ import { expect } from 'vitest';
 
 /** Bounds, relative to a tensor's largest value. */
 export const VALUE = { max: 1e-4 };
-export const GRADIENT = { max: 5e-4 };
+const GRADIENT = { max: 5e-4 };
 
 /**
  * Gradients of Σ out·gout with respect to parameters and inputs against those of a case, `<name>.g.<parameter>` and `<name>.g_in.<input>`; every

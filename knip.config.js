@@ -1,0 +1,26 @@
+// `pnpm knip`: files, exports and dependencies that nothing uses.
+
+/** @type {import('knip').KnipConfig} */
+export default {
+  // A type that a function of its own file takes or gives is exported for whoever wants to name it.
+  ignoreExportsUsedInFile: { interface: true, type: true },
+  workspaces: {
+    '.': {
+      entry: ['scripts/*.mjs', 'vitest.{shared,setup}.ts'],
+      // Run as a program by scripts/check-dist.mjs.
+      ignoreDependencies: ['@arethetypeswrong/cli'],
+    },
+    bench: { entry: ['*.ts'] },
+    // Fonts are files, found with `require.resolve`.
+    datasets: { ignoreDependencies: ['dejavu-fonts-ttf'] },
+    experiments: { entry: ['src/**/cli.ts', 'test/*-cli.ts'], ignoreDependencies: ['dejavu-fonts-ttf'] },
+    'packages/*': { entry: ['example.ts'] },
+    // Both are loaded by name: jasmine by the conformance suite, ONNX Runtime when the engine starts.
+    'packages/backend-ort': {
+      entry: ['conformance/{run,child}.ts', 'test/*-child.ts'],
+      ignoreDependencies: ['jasmine-core', 'onnxruntime-node'],
+    },
+    // Loaded by name when the engine is chosen.
+    'packages/tensor': { ignoreDependencies: ['@tensorflow/tfjs-backend-wasm'] },
+  },
+};
