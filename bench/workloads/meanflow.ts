@@ -1,8 +1,19 @@
-import { initMeanFlowDiT, initPointNetwork, meanFlowDiT, meanFlowLoss, movingRows, pointNetwork, timesFromDraws } from '@atelier/meanflow';
-import type { AverageVelocity, PointNetworkParams, TimeDraws, TimeSamplerConfig, WeightConfig } from '@atelier/meanflow';
-import { adamW, ditConfig, emaUpdate, parseConfig, type AdamState, type DiTParams } from '@atelier/nn';
-import { compile, disposeTree, Rng, tf, toHostTree, treeMap, valueAndGrad } from '@atelier/tensor';
-import type { Tensor, Tree } from '@atelier/tensor';
+import {
+  type AverageVelocity,
+  initMeanFlowDiT,
+  initPointNetwork,
+  meanFlowDiT,
+  meanFlowLoss,
+  movingRows,
+  pointNetwork,
+  type PointNetworkParams,
+  type TimeDraws,
+  type TimeSamplerConfig,
+  timesFromDraws,
+  type WeightConfig,
+} from '@atelier/meanflow';
+import { adamW, ditConfig, emaUpdate, type AdamState, type DiTParams } from '@atelier/nn';
+import { compile, disposeTree, parseConfig, Rng, type Tensor, tf, toHostTree, type Tree, treeMap, valueAndGrad } from '@atelier/tensor';
 import type { Work } from '../harness/work.ts';
 
 /** Rows of made-up data that batches are drawn from. The values do not matter for the time. */

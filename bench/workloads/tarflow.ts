@@ -1,5 +1,4 @@
-import { parseConfig } from '@atelier/nn';
-import { Rng, tf, toHostTree, type Tensor } from '@atelier/tensor';
+import { parseConfig, Rng, type Tensor, tf, toHostTree } from '@atelier/tensor';
 import { initTarFlow, sequentialSampler, tarflowConfig, tokenSizes, type TarFlow, type TarFlowSettings } from '@atelier/tarflow';
 import type { Work } from '../harness/work.ts';
 

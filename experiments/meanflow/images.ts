@@ -1,7 +1,7 @@
 import { batches, imageSize, type ImageSet } from '@atelier/datasets';
 import { initMeanFlowDiT, meanFlowDiT, wrongTangents } from '@atelier/meanflow';
-import { ditConfig, ditParameterCount, parseConfig, type DiTParams } from '@atelier/nn';
-import { disposeTree, tf, type Tree } from '@atelier/tensor';
+import { ditConfig, ditParameterCount, type DiTParams } from '@atelier/nn';
+import { disposeTree, parseConfig, tf, type Tree } from '@atelier/tensor';
 import type { RunContext } from '../src/runner/experiment.ts';
 import { imagesOf, loadImages, placeOf } from '../src/data/images.ts';
 import { accuracy, makeJudge, trainClassifier } from './classifier.ts';

@@ -1,4 +1,4 @@
-import { checkNumber } from '@atelier/nn';
+import { checkNumber, compile, type Compiled, dims, type Tensor, tf, type Tree } from '@atelier/tensor';
 import {
   checkLabelRange,
   checkLabels,
@@ -14,7 +14,6 @@ import {
   type TarFlow,
   type TarFlowConfig,
 } from '@atelier/tarflow';
-import { compile, dims, tf, type Compiled, type Tensor, type Tree } from '@atelier/tensor';
 import { compileCausalMap, type CompiledMap } from './compiled-map.ts';
 import { solveExactly, type ExactReport } from './exact.ts';
 import { solveGsJacobi, type GsJacobiOptions } from './gs-jacobi.ts';

@@ -1,6 +1,5 @@
-import { checkNumber, parseConfig } from '@atelier/nn';
+import { checkNumber, compile, parseConfig, type Tensor, tf } from '@atelier/tensor';
 import { tarflowConfig, tokenSizes, type BlockParams, type TarFlow, type TarFlowSettings } from '@atelier/tarflow';
-import { compile, tf, type Tensor } from '@atelier/tensor';
 import { shiftedOutputs, throughBlocks } from './data-pass.ts';
 import { matrixNorm, normKinds, type NormKind } from './matrix-norm.ts';
 import { type OfficialGuess } from './strategy.ts';

@@ -1,4 +1,4 @@
-import { checkNumber } from '@atelier/nn';
+import { checkNumber, dims, type Tensor, tf } from '@atelier/tensor';
 import {
   checkLabelRange,
   checkLabels,
@@ -12,7 +12,6 @@ import {
   type TarFlow,
   type TarFlowConfig,
 } from '@atelier/tarflow';
-import { dims, tf, type Tensor } from '@atelier/tensor';
 
 /** α and μ of a block at the tokens `at` [B, T, D], shifted, in the block's own order. */
 export function shiftedOutputs(p: BlockParams, at: Tensor, config: TarFlowConfig, context: Tensor): { alpha: Tensor; mu: Tensor } {

@@ -1,5 +1,4 @@
-import { checkNumber } from '@atelier/nn';
-import { disposeTree, tf, type Tensor, type Tree } from '@atelier/tensor';
+import { checkNumber, disposeTree, type Tensor, tf, type Tree } from '@atelier/tensor';
 import type { CausalProblem } from './causal-map.ts';
 import { problemSizes, type CompiledMap } from './compiled-map.ts';
 import type { SegmentRange } from './segments.ts';

@@ -1,5 +1,4 @@
-import { checkNumber } from '@atelier/nn';
-import { disposeTree, tf, treeMap, type Tensor, type Tree } from '@atelier/tensor';
+import { checkNumber, disposeTree, type Tensor, tf, type Tree, treeMap } from '@atelier/tensor';
 import type { CausalProblem } from './causal-map.ts';
 import { problemSizes, type CompiledMap } from './compiled-map.ts';
 import { advance } from './exact.ts';

@@ -1,6 +1,5 @@
-import { parseConfig } from '@atelier/nn';
+import { compile, parseConfig, type Tensor, tf } from '@atelier/tensor';
 import { tarflowConfig, tokenSizes, type BlockParams, type TarFlow, type TarFlowSettings } from '@atelier/tarflow';
-import { compile, tf, type Tensor } from '@atelier/tensor';
 import { shiftedOutputs, throughBlocks } from './data-pass.ts';
 
 /** Means of α and μ of a block over some images, shifted and in the block's own order [T, D]; both 0 for token 0. */

@@ -1,6 +1,5 @@
-import { checkNumber } from '@atelier/nn';
+import { checkNumber, disposeTree, type Tensor } from '@atelier/tensor';
 import { tokenSizes, type TarFlow } from '@atelier/tarflow';
-import { disposeTree, type Tensor } from '@atelier/tensor';
 import { bestWithin, cheapestWithin, paretoFront, type Allocation, type Choice } from './allocation.ts';
 import type { BlockOptions } from './block-inverter.ts';
 import { bestGuesses, crmStack, type BlockMetrics } from './convergence-ranking.ts';

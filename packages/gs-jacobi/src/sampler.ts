@@ -1,4 +1,4 @@
-import { parseConfig } from '@atelier/nn';
+import { compile, parseConfig, type Tensor, tf } from '@atelier/tensor';
 import {
   guidanceWarnings,
   readGuidance,
@@ -8,7 +8,6 @@ import {
   type TarFlowConfig,
   type TarFlowSettings,
 } from '@atelier/tarflow';
-import { compile, tf, type Tensor } from '@atelier/tensor';
 import { blockInverter, type BlockInverter, type BlockOptions, type BlockReport } from './block-inverter.ts';
 import { totalCost, type Cost } from './solution.ts';
 import { readStrategy, type StrategyOptions } from './strategy.ts';

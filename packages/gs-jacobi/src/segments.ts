@@ -1,4 +1,4 @@
-import { checkNumber } from '@atelier/nn';
+import { checkNumber } from '@atelier/tensor';
 
 /** A segment of the tokens first … end - 1: its tokens are the inputs of the evaluations that solve the tokens first + 1 … last. */
 export type SegmentRange = { first: number; end: number; last: number };

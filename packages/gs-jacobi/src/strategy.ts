@@ -1,4 +1,4 @@
-import { checkNumber, parseConfig } from '@atelier/nn';
+import { checkNumber, parseConfig } from '@atelier/tensor';
 import { z } from 'zod';
 
 /** Where the iteration of a block starts: at its own noise, or at zero; token 0 is the noise's in both. Official numbers: 0 and 1. */

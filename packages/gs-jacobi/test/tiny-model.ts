@@ -1,6 +1,5 @@
 import { initTarFlow, sequentialSampler, tarflowConfig, tokenSizes, type TarFlow, type TarFlowConfig } from '@atelier/tarflow';
-import { parseConfig } from '@atelier/nn';
-import { Rng, tf, treeMap, type Tensor } from '@atelier/tensor';
+import { parseConfig, Rng, type Tensor, tf, treeMap } from '@atelier/tensor';
 
 /** Six tokens by two of three channels; blocks whose outputs depend on their inputs, unlike those of a new model. */
 export function tinyModel(options: { classes?: number; strength?: number; blocks?: number; imageSize?: [number, number] } = {}): {

@@ -1,5 +1,4 @@
-import { checkLike, checkPair } from '@atelier/nn';
-import { dims, tf, type Tensor } from '@atelier/tensor';
+import { checkLike, checkPair, dims, type Tensor, tf } from '@atelier/tensor';
 import type { WeightConfig } from './config.ts';
 import { weightedError, type AverageVelocity, type LossParts } from './objective.ts';
 import { conditionalVelocity, interpolate } from './path.ts';

@@ -1,5 +1,4 @@
-import { checkLike, checkPair, parseConfig, perSample } from '@atelier/nn';
-import { dims, stopGradient, tf, type Tensor } from '@atelier/tensor';
+import { checkLike, checkPair, dims, parseConfig, perSample, stopGradient, type Tensor, tf } from '@atelier/tensor';
 import { classDropConfig, guidanceConfig, type ClassDropConfig, type GuidanceOptions } from './config.ts';
 import { meanFlowLoss, type AverageVelocity, type MeanFlowBatch, type MeanFlowLoss, type MeanFlowOptions } from './objective.ts';
 import { conditionalVelocity, interpolate } from './path.ts';

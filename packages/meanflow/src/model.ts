@@ -1,5 +1,5 @@
-import { applyDiT, ditConfig, ditDimensions, ditParameters, initDiT, parseConfig, type DiTConfig, type DiTParams } from '@atelier/nn';
-import type { Rng, Tensor } from '@atelier/tensor';
+import { applyDiT, ditConfig, ditDimensions, ditParameters, initDiT, type DiTConfig, type DiTParams } from '@atelier/nn';
+import { parseConfig, type Rng, type Tensor } from '@atelier/tensor';
 import { fromFlax, toFlax, type FlaxName } from './flax.ts';
 import type { AverageVelocity } from './objective.ts';
 

@@ -1,5 +1,4 @@
-import { checkLike, checkPair, parseConfig, perSample } from '@atelier/nn';
-import { dims, jvp, stopGradient, tf, type Tensor } from '@atelier/tensor';
+import { checkLike, checkPair, dims, jvp, parseConfig, perSample, stopGradient, type Tensor, tf } from '@atelier/tensor';
 import { weightConfig, type WeightConfig } from './config.ts';
 import { conditionalVelocity, interpolate, squaredNorm } from './path.ts';
 

@@ -1,5 +1,4 @@
-import { checkPair, perSample } from '@atelier/nn';
-import { dims, tf, type Tensor } from '@atelier/tensor';
+import { checkPair, dims, perSample, type Tensor, tf } from '@atelier/tensor';
 
 /**
  * The straight path between data and noise: z_t = (1 - t)·x + t·e (arXiv 2505.13447).

@@ -1,5 +1,5 @@
-import { checkNumber, initParameters, linear, silu, type LinearParams } from '@atelier/nn';
-import { dims, tf, type Rng, type Tensor } from '@atelier/tensor';
+import { checkNumber, dims, type Rng, type Tensor, tf } from '@atelier/tensor';
+import { initParameters, linear, silu, type LinearParams } from '@atelier/nn';
 import type { AverageVelocity } from './objective.ts';
 
 /** A network for points of a few dimensions: z, t and h side by side through hidden layers with SiLU. */

@@ -1,5 +1,4 @@
-import { checkLike } from '@atelier/nn';
-import { dims, tf, type Tensor } from '@atelier/tensor';
+import { checkLike, dims, type Tensor, tf } from '@atelier/tensor';
 import type { AverageVelocity } from './objective.ts';
 
 /** `steps + 1` equally spaced times from 1 (noise) down to 0 (data). */

@@ -1,5 +1,4 @@
-import { parseConfig } from '@atelier/nn';
-import { dims, tf, type Rng, type Tensor } from '@atelier/tensor';
+import { dims, parseConfig, type Rng, type Tensor, tf } from '@atelier/tensor';
 import { timeSamplerConfig, type TimeDistribution, type TimeSamplerConfig } from './config.ts';
 
 /** Two times a row, 0 <= r <= t <= 1, both [B] float32. Time runs from data at 0 to noise at 1. Rows with r = t are exactly equal. */

@@ -1,5 +1,4 @@
-import { perSample } from '@atelier/nn';
-import { tf, type Tensor } from '@atelier/tensor';
+import { perSample, type Tensor, tf } from '@atelier/tensor';
 import type { AverageVelocity } from '../src/index.ts';
 
 /**

@@ -1,5 +1,4 @@
-import { perSample } from '@atelier/nn';
-import { Rng, tf, useEngine, valueAndGrad, type Tensor } from '@atelier/tensor';
+import { perSample, Rng, type Tensor, tf, useEngine, valueAndGrad } from '@atelier/tensor';
 import { expectClose } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {

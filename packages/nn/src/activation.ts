@@ -1,5 +1,4 @@
-import { runFused, tf, type Tensor } from '@atelier/tensor';
-import { closedForm, sumLast } from './derivative.ts';
+import { closedForm, runFused, sumLast, type Tensor, tf } from '@atelier/tensor';
 
 /** Which Gaussian error linear unit: the tanh approximation (DiT) or the exact one by erf (Swin, PyTorch's default). */
 export type GeluKind = 'tanh' | 'erf';

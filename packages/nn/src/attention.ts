@@ -1,7 +1,5 @@
-import { dims, engineName, stopGradient, tf, type Tensor } from '@atelier/tensor';
+import { checkNumber, customGradient, dims, engineName, stopGradient, sumLast, type Tensor, tf } from '@atelier/tensor';
 import { softmax } from './activation.ts';
-import { checkNumber } from './check.ts';
-import { sumLast } from './derivative.ts';
 import { linear, type LinearParams } from './linear.ts';
 import { inPieces, pieceSizes } from './pieces.ts';
 
@@ -103,20 +101,16 @@ function fusedAttention(q: Tensor, k: Tensor, v: Tensor, scale: number, ceiling:
     const logits = tf.mul(tf.matMul(queries, keys, false, true), scale);
     return tf.softmax(most === undefined ? logits : tf.minimum(logits, most));
   };
-  const custom = tf.customGrad((...args) => {
-    const [queries, keys, values, save] = args as unknown as [Tensor, Tensor, Tensor, (tensors: Tensor[]) => void];
-    save([queries, keys, values, ...(ceiling === null ? [] : [ceiling])]);
-    return {
-      value: tf.matMul(weights(queries, keys, ceiling ?? undefined), values),
-      gradFunc: ((dO: Tensor, [Q, K, V, most]: [Tensor, Tensor, Tensor, Tensor?]) => {
-        const P = weights(Q, K, most);
-        const delta = sumLast(tf.mul(dO, tf.matMul(P, V)));
-        const dS = tf.mul(P, tf.sub(tf.matMul(dO, V, false, true), delta));
-        return [tf.mul(tf.matMul(dS, K), scale), tf.mul(tf.matMul(dS, Q, true, false), scale), tf.matMul(P, dO, true, false)];
-      }) as never,
-    };
-  });
-  return custom(q, k, v);
+  return customGradient([q, k, v], (queries, keys, values) => ({
+    value: tf.matMul(weights(queries, keys, ceiling ?? undefined), values),
+    kept: [queries, keys, values, ...(ceiling === null ? [] : [ceiling])],
+    pullback: (dO, Q, K, V, ...[most]) => {
+      const P = weights(Q, K, most);
+      const delta = sumLast(tf.mul(dO, tf.matMul(P, V)));
+      const dS = tf.mul(P, tf.sub(tf.matMul(dO, V, false, true), delta));
+      return [tf.mul(tf.matMul(dS, K), scale), tf.mul(tf.matMul(dS, Q, true, false), scale), tf.matMul(P, dO, true, false)];
+    },
+  }));
 }
 
 /** Weights of self-attention: the rows of qkv are q, k and v, each head by head. */

@@ -1,5 +1,4 @@
-import type { HostTensor } from '@atelier/tensor';
-import { parseConfig } from './check.ts';
+import { type HostTensor, parseConfig } from '@atelier/tensor';
 import { ditConfig, ditParameters, type DiTSettings } from './dit-config.ts';
 import type { DiTParams } from './dit.ts';
 import { sinCosTable } from './position.ts';

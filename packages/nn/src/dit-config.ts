@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { parseConfig } from './check.ts';
+import { parseConfig } from '@atelier/tensor';
 import { parameterCount, type Init, type ParameterTable } from './init.ts';
 
 const size = z.int().min(1);

@@ -1,4 +1,4 @@
-import { checkNumber, parseConfig } from './check.ts';
+import { checkNumber, parseConfig } from '@atelier/tensor';
 import { ditConfig, ditOutChannels, type DiTSettings } from './dit-config.ts';
 
 /** Multiply-accumulates for one image: of each block, of everything outside the blocks, and of the whole network. */

@@ -1,7 +1,6 @@
-import { dims, tf, type Rng, type Tensor } from '@atelier/tensor';
+import { dims, parseConfig, type Rng, type Tensor, tf } from '@atelier/tensor';
 import { silu } from './activation.ts';
 import { multiHeadSelfAttention, type SelfAttentionParams } from './attention.ts';
-import { parseConfig } from './check.ts';
 import { ditConfig, ditParameters, type DiTConfig, type DiTSettings } from './dit-config.ts';
 import { embedClass, embedTimestep, type TimestepEmbedderParams } from './embedding.ts';
 import { initParameters } from './init.ts';

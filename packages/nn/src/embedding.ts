@@ -1,6 +1,5 @@
-import { dims, tf, type Rng, type Tensor } from '@atelier/tensor';
+import { checkNumber, dims, type Rng, type Tensor, tf } from '@atelier/tensor';
 import { silu } from './activation.ts';
-import { checkNumber } from './check.ts';
 import { linear, type LinearParams } from './linear.ts';
 
 export type TimestepEmbeddingOptions = {

@@ -8,9 +8,6 @@ export {
   type AttentionOptions,
   type SelfAttentionParams,
 } from './attention.ts';
-export { checkBatch, checkLike, checkPair, perSample } from './batch.ts';
-export { checkNumber, parseConfig } from './check.ts';
-export { closedForm, spreadLast, sumLast } from './derivative.ts';
 export { ditFromStateDict } from './dit-checkpoint.ts';
 export {
   ditConfig,

@@ -1,5 +1,4 @@
-import { tf, unflattenTree, type Rng, type Tensor, type Tree } from '@atelier/tensor';
-import { checkNumber } from './check.ts';
+import { checkNumber, type Rng, type Tensor, tf, type Tree, unflattenTree } from '@atelier/tensor';
 
 /**
  * How a parameter starts: all zeros or ones; `xavier`, uniform in ±√(6 / (fan_in + fan_out)); `torch`, uniform in ±1/√fan_in (PyTorch's

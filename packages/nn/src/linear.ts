@@ -1,5 +1,4 @@
-import { dims, tf, type Rng, type Tensor } from '@atelier/tensor';
-import { checkNumber } from './check.ts';
+import { checkNumber, dims, type Rng, type Tensor, tf } from '@atelier/tensor';
 import { initTensor, type Init } from './init.ts';
 
 /** Weight [out, in] and bias [out] of a linear layer. */

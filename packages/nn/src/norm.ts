@@ -1,6 +1,4 @@
-import { dims, runFused, tf, type Tensor } from '@atelier/tensor';
-import { checkNumber } from './check.ts';
-import { closedForm, sumLast } from './derivative.ts';
+import { checkNumber, closedForm, customGradient, dims, runFused, sumLast, type Tensor, tf } from '@atelier/tensor';
 
 export type NormOptions = {
   /** Added to the variance (or mean square): 1e-6 in DiT, 1e-5 in Swin. */
@@ -63,20 +61,18 @@ function affine(x: Tensor, { weight, bias }: NormOptions): Tensor {
 
 /** y = x̂⊙w + b in one operator where the engine has it. Backward: dx = Jᵀ(dy⊙w), and over all rows dw = Σ dy⊙x̂, db = Σ dy. */
 function affineLayerNorm(x: Tensor, weight: Tensor, bias: Tensor, eps: number): Tensor {
-  const custom = tf.customGrad((...args) => {
-    const [input, w, b, save] = args as unknown as [Tensor, Tensor, Tensor, (tensors: Tensor[]) => void];
-    save([input, w]);
+  return customGradient([x, weight, bias], (input, w, b) => {
     const fused = runFused('LayerNorm', { x: input, weight: w, bias: b }, { eps });
     return {
       value: fused === null ? affine(standardize(input, eps, true).normal, { eps, weight: w, bias: b }) : fused[0]!,
-      gradFunc: ((dy: Tensor, [kept, factor]: [Tensor, Tensor]) => [
+      kept: [input, w],
+      pullback: (dy, kept, factor) => [
         pullback(tf.mul(dy, factor), kept, eps, true),
         sumRows(tf.mul(dy, standardize(kept, eps, true).normal)),
         sumRows(dy),
-      ]) as never,
+      ],
     };
   });
-  return custom(x, weight, bias);
 }
 
 /** [..., D] -> [D]. */

@@ -1,5 +1,4 @@
-import { tf, treeLeaves, treeMap, type Tensor, type Tree } from '@atelier/tensor';
-import { checkNumber } from './check.ts';
+import { checkNumber, type Tensor, tf, type Tree, treeLeaves, treeMap } from '@atelier/tensor';
 import { leafwise } from './joined.ts';
 
 /**

@@ -1,5 +1,4 @@
-import { dims, tf, type Tensor } from '@atelier/tensor';
-import { checkNumber } from './check.ts';
+import { checkNumber, dims, type Tensor, tf } from '@atelier/tensor';
 import { linear } from './linear.ts';
 
 /** Cuts images into tokens: [B, H, W, C] -> [B, T, P·P·C], T = (H/P)·(W/P) in row-major order, a token read as (row, column, channel). */

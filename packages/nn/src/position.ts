@@ -1,5 +1,4 @@
-import { tf, type Tensor } from '@atelier/tensor';
-import { checkNumber } from './check.ts';
+import { checkNumber, type Tensor, tf } from '@atelier/tensor';
 
 /**
  * Fixed sine-cosine positions of an h × w grid in row-major order: [h·w, D] float32, computed in float64.

@@ -1,4 +1,4 @@
-import { checkNumber } from './check.ts';
+import { checkNumber } from '@atelier/tensor';
 
 /**
  * A number for each step, computed on the host. `step` counts the updates already done, so the first update asks for step 0. The number

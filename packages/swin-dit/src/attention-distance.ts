@@ -1,18 +1,16 @@
 import {
   applyDiT,
   attention,
-  checkNumber,
   ditConfig,
   linear,
   mergeHeads,
-  parseConfig,
   queriesKeysValues,
   softmax,
   type DiTInputs,
   type DiTParams,
   type DiTSettings,
 } from '@atelier/nn';
-import { compile, dims, disposeTree, tf, type Tensor } from '@atelier/tensor';
+import { checkNumber, compile, dims, disposeTree, parseConfig, type Tensor, tf } from '@atelier/tensor';
 import type { Grid } from './window.ts';
 
 /** How far two tokens are from each other: rows and columns as in a plane, or the larger of the two, by which windows are square. */

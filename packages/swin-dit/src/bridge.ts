@@ -1,5 +1,4 @@
-import { checkNumber } from '@atelier/nn';
-import { dims, tf, type Tensor } from '@atelier/tensor';
+import { checkNumber, customGradient, dims, type Tensor, tf } from '@atelier/tensor';
 import type { Grid } from './window.ts';
 
 /** A depthwise convolution in PyTorch's layout: weight [C, 1, K, K], bias [C]. */
@@ -35,18 +34,11 @@ export function checkKernel(where: string, K: number): void {
 function depthwise(x: Tensor, filter: Tensor): Tensor {
   const correlate = (image: Tensor, weights: Tensor): Tensor =>
     tf.depthwiseConv2d(image as Parameters<typeof tf.depthwiseConv2d>[0], weights as Parameters<typeof tf.depthwiseConv2d>[1], 1, 'same');
-  const custom = tf.customGrad((...args) => {
-    const [image, weights, save] = args as unknown as [Tensor, Tensor, (tensors: Tensor[]) => void];
-    save([image, weights]);
-    return {
-      value: correlate(image, weights),
-      gradFunc: ((dy: Tensor, [kept, kernel]: [Tensor, Tensor]) => [
-        correlate(dy, tf.reverse(kernel, [0, 1])),
-        filterGradient(kept, dy, kernel),
-      ]) as never,
-    };
-  });
-  return custom(x, filter);
+  return customGradient([x, filter], (image, weights) => ({
+    value: correlate(image, weights),
+    kept: [image, weights],
+    pullback: (dy, kept, kernel) => [correlate(dy, tf.reverse(kernel, [0, 1])), filterGradient(kept, dy, kernel)],
+  }));
 }
 
 /** The kernel that TensorFlow.js runs for this derivative and has no public name for. */

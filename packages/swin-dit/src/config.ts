@@ -1,4 +1,5 @@
-import { ditConfig, officialDiTConfig, parseConfig, type DiTName } from '@atelier/nn';
+import { ditConfig, officialDiTConfig, type DiTName } from '@atelier/nn';
+import { parseConfig } from '@atelier/tensor';
 import { z } from 'zod';
 
 const size = z.int().min(1);

@@ -1,4 +1,4 @@
-import { checkNumber } from '@atelier/nn';
+import { checkNumber } from '@atelier/tensor';
 
 /** Shares of window heads in the first and the last layer; between them the share is a straight line. */
 export type HeadRamp = { rho0: number; rho1: number };

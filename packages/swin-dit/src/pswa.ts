@@ -1,5 +1,5 @@
-import { checkNumber, linear, type LinearParams, type SelfAttentionParams } from '@atelier/nn';
-import { dims, tf, type Tensor } from '@atelier/tensor';
+import { checkNumber, dims, type Tensor, tf } from '@atelier/tensor';
+import { linear, type LinearParams, type SelfAttentionParams } from '@atelier/nn';
 import { bridge, type BridgeParams } from './bridge.ts';
 import { relativePositionBias } from './relative-position.ts';
 import { rollTokens, shiftMask } from './shift.ts';

@@ -1,5 +1,4 @@
-import { checkNumber } from '@atelier/nn';
-import { dims, tf, type Tensor } from '@atelier/tensor';
+import { checkNumber, dims, type Tensor, tf } from '@atelier/tensor';
 
 /**
  * Row of the bias table for every pair of tokens of a window of `rows` × `columns`: [n, n] flattened, query first, n = rows·columns.

@@ -1,5 +1,4 @@
-import { checkNumber } from '@atelier/nn';
-import { dims, tf, type Tensor } from '@atelier/tensor';
+import { checkNumber, dims, type Tensor, tf } from '@atelier/tensor';
 
 /**
  * How much an image jumps at the borders of windows: the mean squared difference of neighbouring pixel columns across a window's border over the

@@ -1,5 +1,4 @@
-import { checkNumber } from '@atelier/nn';
-import { dims, tf, type Tensor } from '@atelier/tensor';
+import { checkNumber, dims, type Tensor, tf } from '@atelier/tensor';
 import { windowSide, type Grid } from './window.ts';
 
 /** Moves tokens up and to the left by `shift`, around the edges of the grid: y[i, j] = x[(i + s) mod h, (j + s) mod w]; x [B, h·w, C]. */

@@ -1,5 +1,4 @@
-import { checkNumber } from '@atelier/nn';
-import { dims, tf, type Tensor } from '@atelier/tensor';
+import { checkNumber, dims, type Tensor, tf } from '@atelier/tensor';
 
 /** A token grid of h rows and w columns, tokens in row-major order. */
 export type Grid = { h: number; w: number };

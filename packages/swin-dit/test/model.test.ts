@@ -1,5 +1,5 @@
-import { applyDiT, ditConfig, initDiT, parseConfig, type DiTParams } from '@atelier/nn';
-import { compile, disposeTree, flattenTree, Rng, tf, toHostTree, treeMap, useEngine, type Tensor } from '@atelier/tensor';
+import { applyDiT, ditConfig, initDiT, type DiTParams } from '@atelier/nn';
+import { compile, disposeTree, flattenTree, parseConfig, Rng, type Tensor, tf, toHostTree, treeMap, useEngine } from '@atelier/tensor';
 import { expectClose, expectNoLeak } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {

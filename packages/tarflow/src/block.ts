@@ -1,5 +1,5 @@
-import { attention, checkNumber, layerNorm, linear, mergeHeads, mlp, splitHeads, type LinearParams } from '@atelier/nn';
-import { dims, tf, type Tensor } from '@atelier/tensor';
+import { attention, layerNorm, linear, mergeHeads, mlp, splitHeads, type LinearParams } from '@atelier/nn';
+import { checkNumber, dims, type Tensor, tf } from '@atelier/tensor';
 import type { TarFlowConfig } from './config.ts';
 
 /** Added to the variance in every layer norm. */

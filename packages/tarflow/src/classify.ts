@@ -1,5 +1,4 @@
-import { parseConfig } from '@atelier/nn';
-import { scan, tf, type Tensor } from '@atelier/tensor';
+import { parseConfig, scan, type Tensor, tf } from '@atelier/tensor';
 import { tarflowConfig, type TarFlowSettings } from './config.ts';
 import { tarflowForward, type TarFlowParams } from './model.ts';
 import { negativeLogLikelihood } from './objective.ts';

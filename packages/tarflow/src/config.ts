@@ -1,4 +1,5 @@
-import { parameterCount, parseConfig, type Init, type ParameterTable } from '@atelier/nn';
+import { parameterCount, type Init, type ParameterTable } from '@atelier/nn';
+import { parseConfig } from '@atelier/tensor';
 import { z } from 'zod';
 
 const size = z.int().min(1);

@@ -1,5 +1,4 @@
-import { checkNumber, parseConfig } from '@atelier/nn';
-import { tf, type Tensor } from '@atelier/tensor';
+import { checkNumber, parseConfig, type Tensor, tf } from '@atelier/tensor';
 import { tarflowConfig, type TarFlowSettings } from './config.ts';
 import { checkParams, tarflowForward, type TarFlowParams } from './model.ts';
 import { negativeLogLikelihood } from './objective.ts';

@@ -1,5 +1,4 @@
-import { parseConfig } from '@atelier/nn';
-import { tf, type Tensor } from '@atelier/tensor';
+import { parseConfig, type Tensor, tf } from '@atelier/tensor';
 import { z } from 'zod';
 import { tokenContext, type BlockParams } from './block.ts';
 import type { TarFlowConfig } from './config.ts';

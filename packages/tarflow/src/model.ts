@@ -1,5 +1,5 @@
-import { initParameters, parseConfig } from '@atelier/nn';
-import { dims, tf, type Rng, type Tensor } from '@atelier/tensor';
+import { initParameters } from '@atelier/nn';
+import { dims, parseConfig, type Rng, type Tensor, tf } from '@atelier/tensor';
 import { blockForward, type BlockParams } from './block.ts';
 import { tarflowConfig, tarflowParameters, tokenSizes, type TarFlowConfig, type TarFlowSettings } from './config.ts';
 import { patchify } from './patch.ts';

@@ -1,5 +1,4 @@
-import { checkNumber } from '@atelier/nn';
-import { dims, tf, type Tensor } from '@atelier/tensor';
+import { checkNumber, dims, type Tensor, tf } from '@atelier/tensor';
 
 /**
  * Images to tokens: x [B, H, W, C] -> [B, T, D], T = (H/S)·(W/S) in row-major order, D = C·S².

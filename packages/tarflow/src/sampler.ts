@@ -1,5 +1,4 @@
-import { parseConfig } from '@atelier/nn';
-import { compile, dims, tf, type Tensor } from '@atelier/tensor';
+import { compile, dims, parseConfig, type Tensor, tf } from '@atelier/tensor';
 import { permute, tokenContext, type BlockParams } from './block.ts';
 import { tarflowConfig, tokenSizes, type TarFlowSettings } from './config.ts';
 import { blockGuidance, guidanceWarnings, readGuidance, type Guidance, type GuidanceOptions } from './guidance.ts';

@@ -1,4 +1,5 @@
-import { checkNumber, type Schedule } from '@atelier/nn';
+import { checkNumber } from '@atelier/tensor';
+import { type Schedule } from '@atelier/nn';
 
 export type TarFlowScheduleOptions = {
   /** Steps of the first epoch. */

@@ -1,5 +1,4 @@
-import { parseConfig } from '@atelier/nn';
-import { tf, toTensor, unflattenTree, type HostTensor, type Tensor } from '@atelier/tensor';
+import { type HostTensor, parseConfig, type Tensor, tf, toTensor, unflattenTree } from '@atelier/tensor';
 import { tarflowConfig, tarflowParameters, tokenSizes, type TarFlowSettings } from './config.ts';
 import type { TarFlow } from './model.ts';
 

@@ -1,5 +1,5 @@
-import { adamW, checkNumber, parseConfig, type AdamState } from '@atelier/nn';
-import { dims, tf, valueAndGrad, type Rng, type Tensor } from '@atelier/tensor';
+import { adamW, type AdamState } from '@atelier/nn';
+import { checkNumber, dims, parseConfig, type Rng, type Tensor, tf, valueAndGrad } from '@atelier/tensor';
 import { tarflowConfig, type TarFlowSettings } from './config.ts';
 import type { TarFlow, TarFlowParams } from './model.ts';
 import { dequantize, tarflowLoss } from './objective.ts';

@@ -1,5 +1,4 @@
-import { Rng, tf, useEngine, type Tensor } from '@atelier/tensor';
-import { parseConfig } from '@atelier/nn';
+import { parseConfig, Rng, type Tensor, tf, useEngine } from '@atelier/tensor';
 import { expectClose } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { conditioner, initTarFlow, tarflowConfig, tokenContext } from '../src/index.ts';

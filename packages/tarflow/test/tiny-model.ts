@@ -1,5 +1,4 @@
-import { parseConfig } from '@atelier/nn';
-import { Rng, tf, treeMap, type Tensor } from '@atelier/tensor';
+import { parseConfig, Rng, type Tensor, tf, treeMap } from '@atelier/tensor';
 import { initTarFlow, tarflowConfig, tokenSizes, type TarFlow, type TarFlowConfig, type TarFlowSettings } from '../src/index.ts';
 
 export type Tiny = {

@@ -1,3 +1,4 @@
+import { customGradient } from './custom-gradient.ts';
 import { tf, type Tensor } from './tf.ts';
 
 /**
@@ -9,20 +10,15 @@ import { tf, type Tensor } from './tf.ts';
  */
 export function einsum(equation: string, ...xs: Tensor[]): Tensor {
   const { inputs, output } = parse(equation, xs);
-  const custom = tf.customGrad((...args) => {
-    const save = args.pop() as unknown as (tensors: Tensor[]) => void;
-    const tensors = args as unknown as Tensor[];
-    save(tensors);
-    return {
-      value: tf.einsum(equation, ...tensors),
-      gradFunc: ((dy: Tensor, saved: Tensor[]) => saved.map((x, i) => pullback(dy, output, saved, inputs, i, x))) as never,
-    };
-  });
-  return custom(...xs);
+  return customGradient(xs, (...tensors) => ({
+    value: tf.einsum(equation, ...tensors),
+    kept: tensors,
+    pullback: (dy, ...saved) => saved.map((x, i) => pullback(dy, output, saved, inputs, i, x)),
+  }));
 }
 
 /** dL/dx_i: the cotangent times the other tensor, summed to the letters of x_i; letters of x_i that nothing else names are spread out. */
-function pullback(dy: Tensor, output: string, saved: Tensor[], inputs: string[], i: number, x: Tensor): Tensor {
+function pullback(dy: Tensor, output: string, saved: readonly Tensor[], inputs: string[], i: number, x: Tensor): Tensor {
   const wanted = inputs[i]!;
   const others = saved.flatMap((other, k) => (k === i ? [] : [{ other, letters: inputs[k]! }]));
   const known = output + others.map(({ letters }) => letters).join('');

@@ -1,6 +1,10 @@
 export { tf, type DataType, type Tensor, type TypedArray } from './tf.ts';
 export { disposeTree, flattenTree, isTensor, treeLeaves, treeMap, unflattenTree, type Tree } from './tree.ts';
 export { dims } from './dims.ts';
+export { checkBatch, checkLike, checkPair, perSample } from './batch.ts';
+export { checkNumber, parseConfig } from './check.ts';
+export { customGradient, type ValueAndPullback } from './custom-gradient.ts';
+export { closedForm, spreadLast, sumLast } from './closed-form.ts';
 export { jvp, stopGradient, valueAndGrad, vjp } from './autodiff.ts';
 export { compile, type Compiled, type CompileOptions } from './compile.ts';
 export { einsum } from './einsum.ts';

@@ -1,6 +1,5 @@
-import { parseConfig } from '@atelier/nn';
+import { parseConfig, type Tensor, tf } from '@atelier/tensor';
 import { loadTarFlow, tarflowConfig, type TarFlow, type TarFlowConfig } from '@atelier/tarflow';
-import { tf, type Tensor } from '@atelier/tensor';
 import { type Golden, type GoldenFile } from '@atelier/testkit';
 
 /** The model of a weight file, from the file's own settings. */

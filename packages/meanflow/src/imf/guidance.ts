@@ -1,5 +1,4 @@
-import { checkNumber, checkPair, perSample } from '@atelier/nn';
-import { dims, stopGradient, tf, type Tensor } from '@atelier/tensor';
+import { checkNumber, checkPair, dims, perSample, stopGradient, type Tensor, tf } from '@atelier/tensor';
 import type { AverageVelocity } from '../objective.ts';
 import type { ImfCondition, TwoHeadedVelocity } from './objective.ts';
 

@@ -6,7 +6,6 @@ import {
   initParameters,
   linear,
   mergeHeads,
-  parseConfig,
   rmsNorm,
   silu,
   splitHeads,
@@ -14,7 +13,7 @@ import {
   type LinearParams,
   type TimestepEmbedderParams,
 } from '@atelier/nn';
-import { dims, tf, type Rng, type Tensor } from '@atelier/tensor';
+import { dims, parseConfig, type Rng, type Tensor, tf } from '@atelier/tensor';
 import { fromFlax, toFlax } from '../flax.ts';
 import { imfConfig, imfPrefix, type ImfConfig, type ImfSettings } from './config.ts';
 import type { ImfCondition, TwoHeadedVelocity } from './objective.ts';

@@ -1,5 +1,4 @@
-import { checkPair, perSample } from '@atelier/nn';
-import { dims, stopGradient, tf, type Tensor } from '@atelier/tensor';
+import { checkPair, dims, perSample, stopGradient, type Tensor, tf } from '@atelier/tensor';
 import type { ClassDropConfig } from '../config.ts';
 import { dropClasses } from '../guidance.ts';
 import {

@@ -11,7 +11,6 @@ import {
   mlp,
   modulate,
   multiHeadSelfAttention,
-  parseConfig,
   silu,
   sinCosPositions,
   timestepEmbedding,
@@ -19,7 +18,7 @@ import {
   type DiTConfig,
   type DiTParams,
 } from '@atelier/nn';
-import { tf, type Tensor } from '@atelier/tensor';
+import { parseConfig, type Tensor, tf } from '@atelier/tensor';
 import { expectClose, type Golden, type GoldenFile } from '@atelier/testkit';
 import { ditFromFlax, ditToFlax, flowStep, meanFlowDiT, sampleMeanFlow, type AverageVelocity } from '../../src/index.ts';
 import { casesWith, number, tensorsOf } from './cases.ts';

@@ -1,5 +1,4 @@
-import { tf, valueAndGrad, type Tree } from '@atelier/tensor';
-import { parseConfig } from '@atelier/nn';
+import { parseConfig, tf, type Tree, valueAndGrad } from '@atelier/tensor';
 import { expectClose, type Golden, type GoldenFile } from '@atelier/testkit';
 import {
   guidanceInterval,

@@ -1,4 +1,4 @@
-import { checkNumber } from '../check.ts';
+import { checkNumber } from '@atelier/tensor';
 
 /**
  * Noise variances β_t of DiT and DDPM, t = 0 … steps-1: a straight line from 10⁻⁴ to 0.02 over 1000 steps; for another number of steps both ends are

@@ -1,5 +1,4 @@
-import { tf, type Tensor } from '@atelier/tensor';
-import { perSample } from '../batch.ts';
+import { perSample, type Tensor, tf } from '@atelier/tensor';
 
 /** Coefficients by name, one number of each for every step. */
 export type Columns<Name extends string> = Readonly<Record<Name, Float64Array>>;

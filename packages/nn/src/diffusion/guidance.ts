@@ -1,6 +1,4 @@
-import { dims, tf, type Tensor } from '@atelier/tensor';
-import { checkBatch, checkLike } from '../batch.ts';
-import { checkNumber } from '../check.ts';
+import { checkBatch, checkLike, checkNumber, dims, type Tensor, tf } from '@atelier/tensor';
 
 /** ε̂ (and v) of a network with classes: x [B, …, C], times t [B], labels y [B] int32 -> [B, …, C] or [B, …, 2C]. */
 export type LabelledPredictor = (x: Tensor, t: Tensor, y: Tensor) => Tensor;

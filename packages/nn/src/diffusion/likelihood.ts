@@ -1,5 +1,4 @@
-import { tf, type Tensor } from '@atelier/tensor';
-import { closedForm } from '../derivative.ts';
+import { closedForm, type Tensor, tf } from '@atelier/tensor';
 
 /** KL divergence of N(mean1, e^log1) from N(mean2, e^log2), elementwise in nats: ½(-1 + ℓ₂ - ℓ₁ + e^(ℓ₁-ℓ₂) + (μ₁ - μ₂)²e^(-ℓ₂)). Shapes broadcast. */
 export function normalKl(mean1: Tensor, logVariance1: Tensor, mean2: Tensor, logVariance2: Tensor): Tensor {

@@ -1,5 +1,4 @@
-import { stopGradient, tf, type Rng, type Tensor } from '@atelier/tensor';
-import { checkLike, checkPair } from '../batch.ts';
+import { checkLike, checkPair, type Rng, stopGradient, type Tensor, tf } from '@atelier/tensor';
 import { gatherCoefficients } from './coefficients.ts';
 import { discretizedGaussianLogLikelihood, normalKl } from './likelihood.ts';
 import {

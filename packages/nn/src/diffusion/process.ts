@@ -1,5 +1,4 @@
-import { dims, tf, type Tensor } from '@atelier/tensor';
-import { checkLike, checkPair } from '../batch.ts';
+import { checkLike, checkPair, dims, type Tensor, tf } from '@atelier/tensor';
 import { gatherCoefficients, type Coefficients, type Columns } from './coefficients.ts';
 import type { DiffusionTables } from './tables.ts';
 

@@ -1,4 +1,4 @@
-import { checkNumber } from '../check.ts';
+import { checkNumber } from '@atelier/tensor';
 import { diffusionTables, type DiffusionTables } from './tables.ts';
 
 /**

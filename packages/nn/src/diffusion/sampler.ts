@@ -1,6 +1,4 @@
-import { compile, tf, type Rng, type Tensor, type Tree } from '@atelier/tensor';
-import { checkBatch, checkLike } from '../batch.ts';
-import { checkNumber } from '../check.ts';
+import { checkBatch, checkLike, checkNumber, compile, type Rng, type Tensor, tf, type Tree } from '@atelier/tensor';
 import { coefficientsAt, type Coefficients, type Columns } from './coefficients.ts';
 import { checkVariance, posteriorColumns, predictX0, reversePosterior, splitOutput, type Variance } from './process.ts';
 import type { DiffusionTables } from './tables.ts';

@@ -1,4 +1,4 @@
-import { checkNumber } from '../check.ts';
+import { checkNumber } from '@atelier/tensor';
 
 /**
  * A diffusion process in numbers, one of each for the steps k = 0 (least noise) … steps-1 (most), in float64 on the host; cast to float32 at use.

@@ -1,5 +1,4 @@
-import { parseConfig } from '@atelier/nn';
-import { tf, type Tensor } from '@atelier/tensor';
+import { parseConfig, type Tensor, tf } from '@atelier/tensor';
 import { type Golden, type GoldenFile } from '@atelier/testkit';
 import { loadTarFlow, tarflowConfig, type TarFlow, type TarFlowConfig } from '../../src/index.ts';
 

@@ -1,4 +1,5 @@
-import { isTensor, tf, type Tensor } from '@atelier/tensor';
+import { tf, type Tensor } from './tf.ts';
+import { isTensor } from './tree.ts';
 
 /** Per-sample scalars [B] shaped [B, 1, …, 1], so that they broadcast over the samples of `like` [B, …]. */
 export function perSample(a: Tensor, like: Tensor): Tensor {
