@@ -9,12 +9,13 @@ const LAYERS = {
   'backend-ort': [],
   tensor: ['backend-ort'],
   nn: ['tensor'],
+  diffusion: ['nn', 'tensor'],
   metrics: ['tensor'],
   testkit: ['tensor'],
   datasets: ['tensor'],
-  'gs-jacobi': ['nn', 'tensor', 'tarflow'],
+  'gs-jacobi': ['diffusion', 'nn', 'tensor', 'tarflow'],
 };
-const PAPER = ['nn', 'tensor'];
+const PAPER = ['diffusion', 'nn', 'tensor'];
 const EVERYTHING = ['experiments', 'bench'];
 /** What tests and a package's example may import besides. */
 const FOR_TESTS = ['testkit', 'datasets', 'metrics'];

@@ -1,6 +1,6 @@
 import type { GaussianField } from '@atelier/datasets';
 import { symmetricSpectrum } from '@atelier/metrics';
-import type { DiffusionTables } from '@atelier/nn';
+import type { DiffusionTables } from '@atelier/diffusion';
 
 /** The best possible denoiser of a Gaussian random field among those whose blocks of `block` × `block` pixels do not see each other. */
 export type LinearDenoiser = {

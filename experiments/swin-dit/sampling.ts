@@ -1,4 +1,4 @@
-import { ddimSampler, ddpmSampler, guidedNetwork, respace, stepNoise, type SamplerNetwork } from '@atelier/nn';
+import { ddimSampler, ddpmSampler, guidedNetwork, respace, stepNoise, type SamplerNetwork } from '@atelier/diffusion';
 import { applySwinDiT, type SwinDiTParams } from '@atelier/swin-dit';
 import { tf, type Rng, type Tensor } from '@atelier/tensor';
 import type { Model } from './models.ts';

@@ -2,18 +2,15 @@ import {
   adamW,
   constant,
   cosine,
-  diffusionLoss,
-  diffusionTables,
-  drawDiffusion,
   drawDroppedLabels,
   dropLabels,
   emaUpdate,
   emaWarmUp,
-  linearBetas,
   warmUp,
   type AdamState,
   type Schedule,
 } from '@atelier/nn';
+import { diffusionLoss, diffusionTables, drawDiffusion, linearBetas } from '@atelier/diffusion';
 import { applySwinDiT, initSwinDiT, type SwinDiTParams } from '@atelier/swin-dit';
 import { disposeTree, tf, treeMap, valueAndGrad, type Rng, type Tensor } from '@atelier/tensor';
 import type { Resumable, RunContext } from '../src/runner/experiment.ts';

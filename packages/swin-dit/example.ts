@@ -1,5 +1,6 @@
 import { gaussianField } from '@atelier/datasets';
-import { adamW, cosine, diffusionLoss, diffusionTables, drawDiffusion, linearBetas, warmUp, type DiffusionBatch } from '@atelier/nn';
+import { adamW, cosine, warmUp } from '@atelier/nn';
+import { diffusionLoss, diffusionTables, drawDiffusion, linearBetas, type DiffusionBatch } from '@atelier/diffusion';
 import { compile, Rng, tf, useEngine, valueAndGrad, type Tensor } from '@atelier/tensor';
 import { applySwinDiT, initSwinDiT, swinDiTMacs, swinDiTParameterCount, type SwinDiTParams, type SwinDiTSettings } from './src/index.ts';
 

@@ -36,7 +36,6 @@ export {
   type DiTParams,
   type TokenMixer,
 } from './dit.ts';
-export * from './diffusion/index.ts';
 export {
   drawDroppedLabels,
   dropLabels,

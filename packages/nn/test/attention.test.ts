@@ -1,9 +1,8 @@
 import fc from 'fast-check';
 import { Rng, tf, useEngine, type Tensor } from '@atelier/tensor';
-import { expectClose } from '@atelier/testkit';
+import { checkLayer, expectClose } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { attention, mergeHeads, multiHeadSelfAttention, splitHeads } from '../src/index.ts';
-import { checkLayer } from './check-layer.ts';
 import { hostAttention, hostSelfAttention } from './host.ts';
 
 beforeAll(async () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { Rng, tf, useEngine, type Tensor } from '@atelier/tensor';
-import { expectClose } from '@atelier/testkit';
+import { checkLayer, expectClose } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   drawDroppedLabels,
@@ -13,7 +13,6 @@ import {
   timestepEmbedding,
   unpatchify,
 } from '../src/index.ts';
-import { checkLayer } from './check-layer.ts';
 import { hostLinear, hostSilu, hostTimeFeatures } from './host.ts';
 
 beforeAll(async () => {

@@ -1,9 +1,8 @@
 import fc from 'fast-check';
 import { compile, engineName, Rng, tf, useEngine, valueAndGrad, type Tensor } from '@atelier/tensor';
-import { expectClose } from '@atelier/testkit';
+import { checkLayer, expectClose } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { gelu, initLinear, layerNorm, linear, mlp, modulate, rmsNorm, silu, softmax } from '../src/index.ts';
-import { checkLayer } from './check-layer.ts';
 import { hostGeluErf, hostGeluTanh, hostLinear, hostNorm, hostSilu, hostSoftmax } from './host.ts';
 
 beforeAll(async () => {

@@ -1,5 +1,5 @@
 import { flattenTree, tf, useEngine, valueAndGrad, type Tensor, type Tree } from '@atelier/tensor';
-import { expectClose, golden, type GoldenFile } from '@atelier/testkit';
+import { expectClose, golden, officialDiT, type GoldenFile } from '@atelier/testkit';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import {
   applyDiT,
@@ -18,11 +18,12 @@ import {
   unpatchify,
   type DiTBlockParams,
   type DiTFinalParams,
+  type DiTParams,
 } from '../src/index.ts';
-import { named, nchwToNhwc, nhwcToNchw, settingsOf, tree, weightsOf } from './official-dit.ts';
 
 // Values of the official PyTorch DiT (facebookresearch/DiT). Bounds are relative to a tensor's largest value unless they say otherwise.
 const all = golden('swin-dit');
+const { named, nchwToNhwc, nhwcToNchw, settingsOf, tree, weightsOf } = officialDiT;
 
 beforeAll(async () => {
   await useEngine();
@@ -87,13 +88,13 @@ describe.each(all.files('dit_forward'))('%s', (name) => {
   const settings = settingsOf(file);
 
   it('has the parameters that the table names', () => {
-    const { params } = weightsOf(file);
+    const { params } = weightsOf<DiTParams>(file);
     const shapes = Object.fromEntries(Object.entries(flattenTree(params)).map(([key, leaf]) => [key, leaf.shape]));
     expect(shapes).toEqual(Object.fromEntries(Object.entries(ditParameters(settings)).map(([key, { shape }]) => [key, shape])));
   });
 
   it('output and activations', () => {
-    const { params, positions } = weightsOf(file);
+    const { params, positions } = weightsOf<DiTParams>(file);
     const x = nchwToNhwc(file.tensor('in.x'));
     const t = tf.cast(file.tensor('in.t'), 'float32');
     const y = file.tensor('in.y');
@@ -126,7 +127,7 @@ describe.each(all.files('dit_backward'))('%s', (name) => {
   it('gradients of every parameter and of the image', () => {
     const file = all.load(name);
     const forward = all.load(named(file, 'weights_and_inputs'));
-    const inputs = { params: weightsOf(forward).params, x: forward.tensor('in.x') };
+    const inputs = { params: weightsOf<DiTParams>(forward).params, x: forward.tensor('in.x') };
     const t = tf.cast(forward.tensor('in.t'), 'float32');
     const { loss, grads } = valueAndGrad((at: typeof inputs) => {
       const out = applyDiT(at.params, nchwToNhwc(at.x), { t, y: forward.tensor('in.y') }, settingsOf(forward));

@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { parseSafetensors, toTensor, type HostTensor, type Tensor } from '@atelier/tensor';
 import { parseSetting, parseSettings, type Setting } from './settings.ts';
 
@@ -9,7 +9,8 @@ const EXTENSION = '.safetensors';
  * Reference numbers of one paper: files computed by its official implementation, with the settings in their metadata.
  *
  * With the environment variable ATELIER_GOLDEN=<dir> they come from `<dir>/<slug>` alone. Otherwise from `golden/<slug>` or `golden` of the package
- * whose tests run (the working directory), and files that are not there from `../shared/golden/<slug>` beside the checkout, if it exists.
+ * whose tests run (the working directory); files that are not there from another package that holds some for that slug (each file stands in the
+ * repository once), and then from `../shared/golden/<slug>` beside the checkout, if it exists.
  * @throws Error if there is no such folder or no file in it, so that no test passes for want of cases.
  */
 export function golden(slug: string): Golden {
@@ -131,7 +132,12 @@ function folders(slug: string): string[] {
   const own = resolve('golden', slug);
   const local = existsSync(own) ? own : resolve('golden');
   const checkout = workspaceRoot(process.cwd());
-  return checkout === undefined ? [local] : [local, resolve(checkout, '..', 'shared', 'golden', slug)];
+  if (checkout === undefined) return [local];
+  const others = readdirSync(join(checkout, 'packages')).map((name) => join(checkout, 'packages', name, 'golden'));
+  const holders = others
+    .map((folder) => (basename(dirname(folder)) === slug ? folder : join(folder, slug)))
+    .filter((folder) => folder !== local);
+  return [local, ...holders.filter((folder) => existsSync(folder)), resolve(checkout, '..', 'shared', 'golden', slug)];
 }
 
 /** The folder of the workspace that `from` lies in. */

@@ -13,3 +13,5 @@ export { golden, Golden, GoldenFile } from './golden.ts';
 export { expectNoLeak } from './leak.ts';
 export { type Setting } from './settings.ts';
 export { type Values } from './values.ts';
+export { checkLayer, type HostLayer } from './check-layer.ts';
+export * as officialDiT from './official-dit.ts';

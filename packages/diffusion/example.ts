@@ -3,22 +3,16 @@ import {
   adamW,
   applyDiT,
   cosine,
-  ddimSampler,
-  diffusionLoss,
-  diffusionTables,
-  drawDiffusion,
   drawDroppedLabels,
   dropLabels,
   emaUpdate,
   emaWarmUp,
-  guidedNetwork,
   initDiT,
-  linearBetas,
-  respace,
   warmUp,
   type AdamState,
   type DiTParams,
-} from './src/index.ts';
+} from '@atelier/nn';
+import { ddimSampler, diffusionLoss, diffusionTables, drawDiffusion, guidedNetwork, linearBetas, respace } from './src/index.ts';
 
 // A class-conditional DiT with learned variance on 8 × 8 images of waves: class 0 varies along the columns, class 1 along the rows.
 await useEngine();

@@ -1,27 +1,24 @@
 import { compile, flattenTree, tf, useEngine, valueAndGrad, type Tensor } from '@atelier/tensor';
-import { expectClose, golden } from '@atelier/testkit';
+import { expectClose, golden, officialDiT } from '@atelier/testkit';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { adamW, applyDiT, emaUpdate, type DiTParams } from '@atelier/nn';
 import {
-  adamW,
-  applyDiT,
   cosineBetas,
   ddimSampler,
   ddpmSampler,
   diffusionLoss,
   diffusionTables,
-  emaUpdate,
   guide,
   guidedNetwork,
   linearBetas,
   respace,
   type DiffusionTables,
-  type DiTParams,
   type LabelledPredictor,
 } from '../src/index.ts';
-import { named, nchwToNhwc, nhwcToNchw, settingsOf, weightsOf } from './official-dit.ts';
 
 // Values of the official diffusion of facebookresearch/DiT. Bounds are relative to a tensor's largest value unless they say otherwise.
 const all = golden('swin-dit');
+const { named, nchwToNhwc, nhwcToNchw, settingsOf, weightsOf } = officialDiT;
 
 beforeAll(async () => {
   await useEngine();
@@ -66,7 +63,7 @@ describe.each(all.files('dit_cfg'))('%s', (name) => {
   it('guidance on three channels and on all; both halves', () => {
     const file = all.load(name);
     const [settings, scale] = [settingsOf(file), Number(file.setting('cfg_scale'))];
-    const { params } = weightsOf(all.load(named(file, 'weights')));
+    const { params } = weightsOf<DiTParams>(all.load(named(file, 'weights')));
     const network: LabelledPredictor = (x, t, y) => applyDiT(params, x, { t, y }, settings);
     // The official function is handed a doubled batch, labels first, and reads the images of its first half alone.
     const half = (x: Tensor): Tensor => tf.split(x, 2, 0)[0]!;
@@ -102,7 +99,7 @@ describe.each(all.files('dit_training_loss'))('%s', (name) => {
         variance: 'learned',
       });
       return { loss, aux: { lossPerSample, mse, vb: vb!, xk } };
-    }, weightsOf(file).params);
+    }, weightsOf<DiTParams>(file).params);
     expectClose(nhwcToNchw(aux.xk), file.host('x_t'), relative, 'x_t');
     expectClose(aux.mse, file.host('mse'), relative, 'mse');
     expectClose(aux.vb, file.host('vb'), { max: 1e-3 }, 'vb');
@@ -117,7 +114,7 @@ describe.each(all.files('dit_sampling'))('%s', (name) => {
   const file = all.load(name);
   const settings = settingsOf(file);
   const tables = respace(full, file.metadata['steps']!);
-  const weights = (): DiTParams => weightsOf(all.load(named(file, 'weights'))).params;
+  const weights = (): DiTParams => weightsOf<DiTParams>(all.load(named(file, 'weights'))).params;
   type Context = { params: DiTParams; y: Tensor };
 
   it('every step of guided ancestral sampling', () => {
@@ -185,7 +182,7 @@ describe.each(all.files('dit_train_steps'))('%s', (name) => {
       const next = optimizer.update(grads, adam, params, rate);
       return { state: { params: next.params, average: emaUpdate(average, next.params, decay), adam: next.state }, loss };
     });
-    const start = weightsOf(file, 'w0.').params;
+    const start = weightsOf<DiTParams>(file, 'w0.').params;
     let state: State = { params: start, average: start, adam: optimizer.init(start) };
     const parts = (key: string): Tensor[] => tf.unstack(file.tensor(key));
     const [x0, noise, k, y] = ['in.x0', 'in.noise', 'in.t', 'in.y'].map(parts) as [Tensor[], Tensor[], Tensor[], Tensor[]];
@@ -200,10 +197,10 @@ describe.each(all.files('dit_train_steps'))('%s', (name) => {
 
     const count = losses.length;
     const [weights, averages] = [flattenTree(state.params), flattenTree(state.average)];
-    const wanted = flattenTree(weightsOf(file, `w${count}.`).params);
+    const wanted = flattenTree(weightsOf<DiTParams>(file, `w${count}.`).params);
     expect(Object.keys(weights).sort()).toEqual(Object.keys(wanted).sort());
     for (const [key, leaf] of Object.entries(wanted)) expectClose(weights[key]!, leaf, { abs: 0.1 * learningRate }, key);
-    for (const [key, leaf] of Object.entries(flattenTree(weightsOf(file, `ema${count}.`).params)))
+    for (const [key, leaf] of Object.entries(flattenTree(weightsOf<DiTParams>(file, `ema${count}.`).params)))
       expectClose(averages[key]!, leaf, { abs: 0.1 * learningRate }, `average of ${key}`);
     step.dispose();
   });

@@ -1,16 +1,15 @@
 import fc from 'fast-check';
 import { Rng, tf, useEngine, valueAndGrad, type Tensor } from '@atelier/tensor';
-import { centralDifference, expectClose, expectNoLeak } from '@atelier/testkit';
+import { checkLayer, centralDifference, expectClose, expectNoLeak } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { applyDiT, initDiT } from '@atelier/nn';
 import {
-  applyDiT,
   cosineBetas,
   diffuse,
   diffusionLoss,
   diffusionTables,
   discretizedGaussianLogLikelihood,
   drawDiffusion,
-  initDiT,
   linearBetas,
   normalKl,
   respace,
@@ -18,7 +17,6 @@ import {
   type DiffusionTables,
   type Variance,
 } from '../src/index.ts';
-import { checkLayer } from './check-layer.ts';
 import { hostBinLogLikelihood, hostKl, hostLogTilde, hostLogVariance, hostPosteriorMean, hostStep, hostX0 } from './host-diffusion.ts';
 
 beforeAll(async () => {

@@ -1,5 +1,6 @@
 import { jvp, Rng, tf, type Tensor } from '@atelier/tensor';
-import { centralDifference, directionalDifference, expectClose } from '@atelier/testkit';
+import { expectClose } from './close.ts';
+import { centralDifference, directionalDifference } from './finite-difference.ts';
 
 export type HostLayer = (...xs: Float64Array[]) => Float64Array;
 

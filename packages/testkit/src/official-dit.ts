@@ -1,6 +1,7 @@
 import { tf, toTensor, unflattenTree, type HostTensor, type Tensor, type Tree } from '@atelier/tensor';
-import type { GoldenFile } from '@atelier/testkit';
-import type { DiTParams, DiTSettings } from '../src/index.ts';
+import type { GoldenFile } from './golden.ts';
+
+// What the tests of `nn` and `diffusion` share of the files computed by facebookresearch/DiT.
 
 // Files of the official PyTorch DiT hold images NCHW; ours are NHWC.
 export const nchwToNhwc = (x: Tensor): Tensor => tf.transpose(x, [0, 2, 3, 1]);
@@ -10,7 +11,7 @@ export const tree = (leaves: Record<string, HostTensor>): Tree =>
   unflattenTree(Object.fromEntries(Object.entries(leaves).map(([name, host]) => [name, toTensor(host)])));
 
 /** The settings of the network in a file's metadata. */
-export function settingsOf(file: GoldenFile): DiTSettings {
+export function settingsOf(file: GoldenFile) {
   const number = (key: string): number => Number(file.setting(key));
   return {
     inChannels: number('in_channels'),
@@ -26,9 +27,9 @@ export function settingsOf(file: GoldenFile): DiTSettings {
 }
 
 /** The trained weights of a file; the position table, which is frozen, apart. */
-export function weightsOf(file: GoldenFile, prefix = 'w.'): { params: DiTParams; positions: HostTensor } {
+export function weightsOf<Params extends Tree>(file: GoldenFile, prefix = 'w.'): { params: Params; positions: HostTensor } {
   const { pos_embed: positions, ...trained } = file.tensors(prefix);
-  return { params: tree(trained) as DiTParams, positions: positions! };
+  return { params: tree(trained) as Params, positions: positions! };
 }
 
 /** The file that a file's metadata names under `key`. */
