@@ -1,7 +1,5 @@
 /** The layers once more in float64 on flat arrays, written from the equations with loops and nothing shared with the package. */
 
-const mapEach = (x: Float64Array, f: (v: number) => number): Float64Array => x.map(f);
-
 /** x [n, in], w [out, in], b [out] -> [n, out]. */
 export function hostLinear(x: Float64Array, w: Float64Array, b: Float64Array): Float64Array {
   const out = b.length;
