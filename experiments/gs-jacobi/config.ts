@@ -1,9 +1,7 @@
 import { z } from 'zod';
+import { streamNames, streamSide } from '../src/data/image-stream.ts';
 
 const count = z.int().min(1);
-
-/** Side and channels of the images of each data set; the side of drawn images is a key. */
-export const IMAGES = { discs: { side: null, channels: 3 }, mnist: { side: 28, channels: 1 }, cifar10: { side: 32, channels: 3 } } as const;
 
 /** `jacobi-10` is one segment of ten iterations for every block; the rest is the paper's notation, `top` the block inverted first. */
 const strategyName = z.string().regex(/^(jacobi-\d+|\[[^\]]+\])$/, 'wanted jacobi-<iterations> or [stack-segments-iterations-else]');
@@ -14,7 +12,7 @@ export const configSchema = z
     /** `train` trains the network; `stored` takes Model A as it was trained for the parity tests (1500 steps). */
     weights: z.enum(['train', 'stored']).default('train'),
     /** Discs and boxes are drawn; the others are read from ATELIER_DATA, or downloaded. */
-    data: z.enum(['discs', 'mnist', 'cifar10']).default('discs'),
+    data: z.enum(streamNames).default('discs'),
     /** Side of drawn images. */
     side: count.default(16),
     network: z
@@ -63,7 +61,7 @@ export const configSchema = z
   })
   .superRefine(({ weights, data, side, network: { patchSize, width, headSize } }, check) => {
     const refuse = (path: string[], message: string): void => check.addIssue({ code: 'custom', path, message });
-    const pixels = IMAGES[data].side ?? side;
+    const pixels = streamSide(data, side);
     if (pixels % patchSize !== 0) refuse(['network', 'patchSize'], `wanted a divisor of ${pixels}, the side of the images`);
     if (width % headSize !== 0) refuse(['network', 'headSize'], `wanted a divisor of the width ${width}`);
     if (weights === 'stored' && data !== 'discs')

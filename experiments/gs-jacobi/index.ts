@@ -1,9 +1,9 @@
 import { disposeTree, type Tree } from '@atelier/tensor';
+import { imageStream } from '../src/data/image-stream.ts';
 import { enterClaim } from '../src/runner/claims.ts';
 import { defineExperiment, type RunContext } from '../src/runner/experiment.ts';
 import { claims } from './claims.ts';
 import { configSchema, type Config } from './config.ts';
-import { loadData } from './data.ts';
 import {
   measureExact,
   measureIterations,
@@ -32,7 +32,8 @@ export const gsJacobi = defineExperiment<Config>({
   presets,
   claims,
   async run(context) {
-    const data = await loadData(context.config, context.rng.child('data'));
+    const { config, rng } = context;
+    const data = await imageStream(config.data, config.side, config.training.batch, rng.child('data'));
     const subject = subjectOf(await makeModel(context, data));
     const metrics = await measureMetrics(context, subject, data);
     const iterations = await measureIterations(context, subject);

@@ -10,9 +10,9 @@ import {
   type Strategy,
 } from '@atelier/gs-jacobi';
 import { disposeTree, tf, type Rng } from '@atelier/tensor';
+import type { ImageStream } from '../src/data/image-stream.ts';
 import type { RunContext } from '../src/runner/experiment.ts';
 import type { Config } from './config.ts';
-import type { Data } from './data.ts';
 import {
   byBlock,
   draw,
@@ -29,7 +29,7 @@ import {
 type Context = RunContext<Config>;
 
 /** CRM and IGM of every block over clean images, and what the table says. */
-export async function measureMetrics(context: Context, subject: Subject, data: Data): Promise<BlockMetrics[]> {
+export async function measureMetrics(context: Context, subject: Subject, data: ImageStream): Promise<BlockMetrics[]> {
   const { metricImages } = context.config;
   const metrics = await context.stage('metrics', () => {
     const { x, y } = data.some(context.rng.child('metric images'), metricImages);

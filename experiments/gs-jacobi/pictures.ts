@@ -4,7 +4,7 @@ import { disposeTree, tf, type Tensor } from '@atelier/tensor';
 import type { RunContext } from '../src/runner/experiment.ts';
 import { barChart } from '../src/pictures/bar-chart.ts';
 import { heatMap, type HeatMapPanel } from '../src/pictures/heat-map.ts';
-import { imageGrid } from '../src/pictures/image-grid.ts';
+import { imageRows, type ImageRow } from '../src/pictures/image-rows.ts';
 import type { Config } from './config.ts';
 import { exactStrategy, type IterationTable } from './measures.ts';
 import { draw, drawsFor, denoised, jacobi, named, sequential, type Draws, type Subject } from './sampling.ts';
@@ -26,28 +26,22 @@ export async function drawComparison(context: Context, subject: Subject): Promis
   const exact = draw(subject, sequential(subject), draws).images;
   const close = draw(subject, named(subject, SHOWN_STRATEGY), draws, { tolerance: 0 }).images;
   const clean = [exact, close].map((images) => denoised(subject, images, draws.y, sigma)) as [Float32Array, Float32Array];
-  const rows = [exact, close, enlarged(exact, close), ...clean, enlarged(...clean)];
-  const data = new Float32Array(rows.length * exact.length);
-  rows.forEach((row, i) => data.set(row, i * exact.length));
   disposeTree(draws);
-  const [H, W] = subject.config.imageSize;
+  const [height, width] = subject.config.imageSize;
+  const rows: ImageRow[] = [
+    { label: 'sequential', images: exact },
+    { label: SHOWN_STRATEGY, images: close },
+    { label: `difference × ${ENLARGED}`, images: enlarged(exact, close) },
+    { label: 'sequential, denoised', images: clean[0] },
+    { label: `${SHOWN_STRATEGY}, denoised`, images: clean[1] },
+    { label: `difference × ${ENLARGED}`, images: enlarged(...clean) },
+  ];
   await context.figure(
     'comparison',
-    imageGrid(
-      { dtype: 'float32', shape: [rows.length * SHOWN, H, W, subject.config.inChannels], data },
-      {
-        title: `Token by token, and by ${SHOWN_STRATEGY}`,
-        columns: SHOWN,
-        rowLabels: [
-          'sequential',
-          SHOWN_STRATEGY,
-          `difference × ${ENLARGED}`,
-          'sequential, denoised',
-          `${SHOWN_STRATEGY}, denoised`,
-          `difference × ${ENLARGED}`,
-        ],
-        tile: 64,
-      },
+    imageRows(
+      rows,
+      { height, width, channels: subject.config.inChannels },
+      { title: `Token by token, and by ${SHOWN_STRATEGY}`, tile: 64 },
     ),
     `Every column starts from the same noise. Differences are enlarged ${ENLARGED} times; grey is none.`,
   );

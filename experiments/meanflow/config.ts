@@ -1,36 +1,22 @@
 import { wrongTangents } from '@atelier/meanflow';
 import { z } from 'zod';
 import { imageSide, imageSourceKeys } from '../src/data/images.ts';
+import { classifierKeys } from '../src/evaluation/classifier.ts';
+import { optimizationKeys } from '../src/training/optimization.ts';
 
 const count = z.int().min(1);
 const share = z.number().min(0).max(1);
 
-/** Defaults that differ from part to part. They stand at the keys themselves, so that a preset or a word that sets one key leaves the others as they are. */
-type TrainingDefaults = {
-  steps: number;
-  batch: number;
-  learningRate: number;
-  decay: 'none' | 'linear' | 'cosine';
-  b2: number;
-  emaDecay: number;
-  times: { mean: number; std: number };
-  p: number;
-};
+/** Defaults that differ from part to part. */
+type TrainingDefaults = Parameters<typeof optimizationKeys>[0] & { b2: number; times: { mean: number; std: number }; p: number };
 
 /** How the networks of a part are trained; flow matching and every kind of MeanFlow share all of it but the share of moving rows. */
 const trainingSchema = (defaults: TrainingDefaults) =>
   z
     .strictObject({
-      steps: count.default(defaults.steps),
-      batch: count.default(defaults.batch),
-      learningRate: z.number().positive().default(defaults.learningRate),
-      /** Steps of linear warm-up at the start. */
-      warmUp: z.int().min(0).default(0),
-      decay: z.enum(['none', 'linear', 'cosine']).default(defaults.decay),
+      ...optimizationKeys(defaults),
       /** Decay of the second moment of Adam. */
       b2: z.number().min(0).lt(1).default(defaults.b2),
-      /** EMA decay min(emaDecay, (i + 1) / (i + 10)) of the weights that are evaluated; 0 evaluates the last weights. */
-      emaDecay: z.number().min(0).lt(1).default(defaults.emaDecay),
       /** Share of rows with r < t of MeanFlow; they stand at the end of a batch, and the JVP is computed for them alone. */
       movingShare: share.default(0.5),
       /** Mean and standard deviation of the normal whose sigmoid t and r are. */
@@ -48,6 +34,7 @@ const plain = {
   steps: 3000,
   batch: 512,
   learningRate: 1e-3,
+  warmUp: 0,
   decay: 'none',
   b2: 0.999,
   emaDecay: 0.999,
@@ -87,9 +74,7 @@ const imagesSchema = z
     /** MeanFlow networks trained with guidance, beside the one without: scale ω and mixing κ each. */
     guidance: z.array(z.strictObject({ omega: z.number(), kappa: z.number().lt(1) })).default([]),
     tangents: tangents.default([]),
-    classifier: z
-      .strictObject({ steps: count.default(800), batch: count.default(128), learningRate: z.number().positive().default(2e-3) })
-      .prefault({}),
+    classifier: z.strictObject(classifierKeys({ steps: 800 })).prefault({}),
     samples: z.int().min(2).default(4096),
     manySteps: count.default(32),
     /** Steps between two pictures of samples. */

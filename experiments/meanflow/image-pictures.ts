@@ -1,54 +1,93 @@
 import { gather, imageSize, type ImageSet } from '@atelier/datasets';
-import type { AverageVelocity } from '@atelier/meanflow';
-import type { Rng, Tree } from '@atelier/tensor';
-import type { Picture } from '../src/runner/experiment.ts';
-import { imageGrid } from '../src/pictures/image-grid.ts';
+import type { DiTParams } from '@atelier/nn';
+import type { Rng } from '@atelier/tensor';
+import type { ImageScores } from '../src/evaluation/image-scores.ts';
+import { floats, labels } from '../src/evaluation/in-batches.ts';
+import { classGrid, imageRows, tileOf, type ImageRow } from '../src/pictures/image-rows.ts';
+import type { Ground, Scored } from './comparison.ts';
+import { distanceChart } from './distance-chart.ts';
 import { drawSamples, type Method } from './sampling.ts';
+import type { Network } from './training.ts';
 
-const COLUMNS = 10;
 /** Columns of the comparison: enough to judge by, few enough to see. */
 const COMPARED = 20;
 
-type Drawing<P extends Tree> = { apply: (params: P) => AverageVelocity; params: P; steps: number; method: Method };
+type Scores = { readonly meanFlow: Scored<DiTParams, ImageScores>; readonly flowMatching: Scored<DiTParams, ImageScores> };
 
-/** One row a class, ten samples each, from noise that `rng` alone decides. */
-export async function classGrid<P extends Tree>(drawing: Drawing<P>, set: ImageSet, rng: Rng, title: string): Promise<Picture> {
-  const count = COLUMNS * set.classes;
-  const y = Int32Array.from({ length: count }, (_, i) => Math.floor(i / COLUMNS));
-  const data = await draw(drawing, set, rng.child('class grid').normals(count * imageSize(set)), y);
-  return imageGrid(asImages(data, set), { title, columns: COLUMNS, rowLabels: set.classNames, tile: tileOf(set) });
+/** How samples for a picture are drawn. */
+type Way = { readonly steps: number; readonly method: Method };
+
+/** What the part on images shows: both methods side by side, samples of one step, and distances by the number of steps. */
+export async function drawFindings(
+  ground: Ground<DiTParams, ImageScores>,
+  reference: ImageSet,
+  found: Scores & { readonly floor: ImageScores },
+): Promise<void> {
+  const { context, network } = ground;
+  const rng = context.rng.child('images');
+  const name = reference.name.replace(/ .*/, '');
+  await context.figure(
+    'comparison',
+    await comparison(ground, reference, found, rng, `${name}: one step of MeanFlow, and flow matching from the same noise`),
+    'Every column starts from the same noise and asks for the same class; both networks have the same size and were trained on the same batches.',
+  );
+  const oneStep = samplesOf(network, found.meanFlow.params, { steps: 1, method: 'jumps' }, reference, rng);
+  await context.figure(
+    'one-step',
+    await classGrid(reference, `${name}: one evaluation of the network per sample`, oneStep),
+    'One-step samples of MeanFlow, not selected.',
+  );
+  await context.figure(
+    'distances',
+    distanceChart(`${name}: Fréchet distance in random features`, found, 'features'),
+    'The dashed line is the distance between two sets of true images.',
+  );
+}
+
+/** Draws samples of given classes from noise that `rng` alone decides. */
+export function samplesOf(
+  network: Network<DiTParams>,
+  params: DiTParams,
+  way: Way,
+  set: ImageSet,
+  rng: Rng,
+): (y: Int32Array) => Promise<Float32Array> {
+  return (y) => draw(network, params, way, set, rng.child('class grid').normals(y.length * imageSize(set)), y);
 }
 
 /** One row a method, all of them from the same noise and labels, below a row of true images. */
-export async function comparison<P extends Tree>(
-  rows: readonly (Drawing<P> & { label: string })[],
+async function comparison(
+  { network, manySteps }: Ground<DiTParams, ImageScores>,
   set: ImageSet,
+  { meanFlow, flowMatching }: Scores,
   rng: Rng,
   title: string,
-): Promise<Picture> {
+) {
   const perClass = Math.max(1, Math.floor(COMPARED / set.classes));
   const y = Int32Array.from({ length: perClass * set.classes }, (_, i) => Math.floor(i / perClass));
   const e = rng.child('comparison').normals(y.length * imageSize(set));
-  const parts = [trueImages(set, y)];
-  for (const row of rows) parts.push(await draw(row, set, e, y));
-  const data = new Float32Array(parts.length * e.length);
-  parts.forEach((part, i) => data.set(part, i * e.length));
-  return imageGrid(asImages(data, set), {
-    title,
-    columns: y.length,
-    rowLabels: ['true images', ...rows.map(({ label }) => label)],
-    columnLabels: [...y].map((label, i) => (i % perClass === 0 ? set.classNames[label]! : '')),
-    tile: tileOf(set),
-  });
+  const rows: ImageRow[] = [
+    { label: 'true images', images: trueImages(set, y) },
+    { label: 'MeanFlow, 1 step', images: await draw(network, meanFlow.params, { steps: 1, method: 'jumps' }, set, e, y) },
+  ];
+  for (const steps of [1, 2, 4, manySteps]) {
+    const label = `flow matching, ${steps} ${steps === 1 ? 'step' : 'steps'}`;
+    rows.push({ label, images: await draw(network, flowMatching.params, { steps, method: 'euler' }, set, e, y) });
+  }
+  const columnLabels = [...y].map((label, i) => (i % perClass === 0 ? set.classNames[label]! : ''));
+  return imageRows(rows, set, { title, columnLabels, tile: tileOf(set) });
 }
 
-function draw<P extends Tree>(
-  { apply, params, steps, method }: Drawing<P>,
-  set: ImageSet,
+function draw(
+  { apply }: Network<DiTParams>,
+  params: DiTParams,
+  way: Way,
+  { height, width, channels }: ImageSet,
   e: Float32Array,
   y: Int32Array,
 ): Promise<Float32Array> {
-  return drawSamples(apply, params, { e, y, shape: [set.height, set.width, set.channels] }, { steps, method, batch: y.length });
+  const noise = { e: floats(e, height, width, channels), y: labels(y) };
+  return drawSamples(apply, params, noise, { ...way, batch: y.length });
 }
 
 /** The first true images of the classes `y`. */
@@ -62,11 +101,3 @@ function trueImages(set: ImageSet, y: Int32Array): Float32Array {
   });
   return gather(set, indices).x;
 }
-
-const asImages = (data: Float32Array, { height, width, channels }: ImageSet) => ({
-  dtype: 'float32' as const,
-  shape: [data.length / (height * width * channels), height, width, channels],
-  data,
-});
-
-const tileOf = ({ width }: ImageSet): number => (width <= 8 ? 32 : 42);

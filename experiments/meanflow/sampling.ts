@@ -1,16 +1,17 @@
 import { integrateVelocity, sampleMeanFlow, uniformGrid, type AverageVelocity } from '@atelier/meanflow';
-import { compile, tf, type Tensor, type Tree } from '@atelier/tensor';
+import { compile, type HostTensor, type Tensor, type Tree } from '@atelier/tensor';
+import { inBatches } from '../src/evaluation/in-batches.ts';
 
 /** How a sample is drawn: by jumps of the average velocity, or by Euler steps of the velocity (h = 0), the only way for flow matching. */
 export type Method = 'jumps' | 'euler';
 
-/** Noise and labels that are the same for every network and number of steps: e [N, …shape] flattened, y [N]. */
-export type EvaluationNoise = { readonly e: Float32Array; readonly y?: Int32Array; readonly shape: readonly number[] };
+/** Noise e [N, …] and labels y [N] that are the same for every network and number of steps. */
+export type EvaluationNoise = { readonly e: HostTensor; readonly y?: HostTensor };
 
 /**
- * Samples from all of the noise on the host, in compiled batches.
+ * Samples from all of the noise, in compiled batches.
  *
- * @returns [N, …shape] flattened, t = 0 (data)
+ * @returns [N, …] flattened, t = 0 (data)
  */
 export async function drawSamples<P extends Tree>(
   apply: (params: P) => AverageVelocity,
@@ -19,31 +20,15 @@ export async function drawSamples<P extends Tree>(
   { steps, method, batch, signal }: { steps: number; method: Method; batch: number; signal?: AbortSignal },
 ): Promise<Float32Array> {
   const grid = uniformGrid(steps);
-  const draw = compile(
-    (weights: P, input: { e: Tensor; y?: Tensor }) => {
-      const options = { grid, ...(input.y && { y: input.y }) };
-      const sample = method === 'jumps' ? sampleMeanFlow : integrateVelocity;
-      return sample(apply(weights), input.e, options);
-    },
-    { donate: [1], name: `${method} ${steps}` },
-  );
-  const size = noise.shape.reduce((a, b) => a * b, 1);
-  const total = noise.e.length / size;
-  const out = new Float32Array(noise.e.length);
+  const sample = method === 'jumps' ? sampleMeanFlow : integrateVelocity;
+  const draw = compile((weights: P, { e, y }: { e: Tensor; y?: Tensor }) => sample(apply(weights), e, { grid, ...(y && { y }) }), {
+    donate: [1],
+    name: `${method} ${steps}`,
+  });
   try {
-    for (let from = 0; from < total; from += batch) {
-      signal?.throwIfAborted();
-      const to = Math.min(total, from + batch);
-      const input = {
-        e: tf.tensor(noise.e.subarray(from * size, to * size), [to - from, ...noise.shape]),
-        ...(noise.y && { y: tf.tensor1d(noise.y.subarray(from, to), 'int32') }),
-      };
-      const sample = draw(params, input);
-      out.set((await sample.data()) as Float32Array, from * size);
-      sample.dispose();
-    }
+    const { x } = await inBatches(noise, { batch, signal }, (inputs) => ({ x: draw(params, inputs) }));
+    return x.data as Float32Array;
   } finally {
     draw.dispose();
   }
-  return out;
 }

@@ -1,27 +1,13 @@
 import { z } from 'zod';
 import { imageSide, imageSourceKeys } from '../src/data/images.ts';
+import { optimizationKeys } from '../src/training/optimization.ts';
 
 const count = z.int().min(1);
 const share = z.number().min(0).max(1);
 
-/** Defaults that differ from part to part. They stand at the keys themselves, so that a preset or a word that sets one key leaves the others as they are. */
-type TrainingDefaults = { steps: number; batch: number; learningRate: number; warmUp: number; emaDecay: number };
-
 /** How the networks of a part are trained: AdamW without decay, a linear warm-up, then half a cosine to 0. */
-const trainingSchema = (defaults: TrainingDefaults) =>
-  z
-    .strictObject({
-      steps: count.default(defaults.steps),
-      batch: count.default(defaults.batch),
-      learningRate: z.number().positive().default(defaults.learningRate),
-      warmUp: z.int().min(0).default(defaults.warmUp),
-      /** Whether the rate falls to 0 along half a cosine, or stays. */
-      decay: z.enum(['cosine', 'none']).default('cosine'),
-      /** EMA decay min(emaDecay, (i + 1) / (i + 10)) of the weights that are evaluated; 0 evaluates the last weights. */
-      emaDecay: z.number().min(0).lt(1).default(defaults.emaDecay),
-    })
-    .prefault({});
-export type Training = z.output<ReturnType<typeof trainingSchema>>;
+const trainingSchema = (defaults: Omit<Parameters<typeof optimizationKeys>[0], 'decay'>) =>
+  z.strictObject(optimizationKeys({ ...defaults, decay: 'cosine' })).prefault({});
 
 /**
  * What stands in the place of attention: global attention (`dit`), windows alone (`window`), Swin's shifted windows in every other layer (`swin`), PSWA with

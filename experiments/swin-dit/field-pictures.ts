@@ -3,7 +3,8 @@ import type { SwinDiTParams } from '@atelier/swin-dit';
 import { join } from 'node:path';
 import type { RunContext } from '../src/runner/experiment.ts';
 import { readMetrics } from '../src/runner/metrics-file.ts';
-import { imageGrid } from '../src/pictures/image-grid.ts';
+import { floats, labels } from '../src/evaluation/in-batches.ts';
+import { imageRows, type ImageRow } from '../src/pictures/image-rows.ts';
 import { lineChart, type ChartSeries } from '../src/pictures/line-chart.ts';
 import { SEAM_TIME, type Config } from './config.ts';
 import { excess, type FieldFindings } from './field-findings.ts';
@@ -104,32 +105,28 @@ async function denoisedGrid({ trained, field: { side }, noisy, exact }: Paramete
   const size = side * side;
   const first = (data: Float32Array): Float32Array => data.subarray(0, COLUMNS * size);
   const few: NoisyFields = { x0: first(noisy.x0), noise: first(noisy.noise), xt: first(noisy.xt), times: noisy.times.subarray(0, COLUMNS) };
-  const rows: [string, Float32Array][] = [
-    ['clean', few.x0],
-    [`noisy, t = ${SEAM_TIME}`, few.xt],
-    ['exact', exact(few)],
+  const rows: ImageRow[] = [
+    { label: 'clean', images: few.x0 },
+    { label: `noisy, t = ${SEAM_TIME}`, images: few.xt },
+    { label: 'exact', images: exact(few) },
   ];
-  for (const { model, params } of trained) rows.push([model.label, denoised(await predictNoise(model, params, few, side), few)]);
-  return grid(rows, side, `Denoised in one step from t = ${SEAM_TIME}`);
+  for (const { model, params } of trained)
+    rows.push({ label: model.label, images: denoised(await predictNoise(model, params, few, side), few) });
+  return fieldRows(rows, side, `Denoised in one step from t = ${SEAM_TIME}`);
 }
 
 async function sampleGrid({ config, rng, signal }: RunContext<Config>, { trained, field }: Parameters<typeof fieldPictures>[2]) {
   const { side } = field;
   const own = rng.child('field pictures');
   const { samplingSteps: steps } = config.fields;
-  const start = { z: own.child('start').normals(COLUMNS * side * side), y: new Int32Array(COLUMNS), shape: [side, side, 1] as const };
-  const rows: [string, Float32Array][] = [['true fields', field.sample(own.child('true'), COLUMNS)]];
+  const start = { z: floats(own.child('start').normals(COLUMNS * side * side), side, side, 1), y: labels(new Int32Array(COLUMNS)) };
+  const rows: ImageRow[] = [{ label: 'true fields', images: field.sample(own.child('true'), COLUMNS) }];
   for (const { model, params } of trained) {
     const sampling = { sampler: 'ddim', steps, guidance: 1, clip: false, batch: COLUMNS, signal } as const;
-    rows.push([model.label, await drawSamples(model, params, start, own.child('noise'), sampling)]);
+    rows.push({ label: model.label, images: await drawSamples(model, params, start, own.child('noise'), sampling) });
   }
-  return grid(rows, side, `Samples by ${steps} steps of DDIM`);
+  return fieldRows(rows, side, `Samples by ${steps} steps of DDIM`);
 }
 
-function grid(rows: readonly (readonly [label: string, images: Float32Array])[], side: number, title: string) {
-  const size = COLUMNS * side * side;
-  const data = new Float32Array(rows.length * size);
-  rows.forEach(([, images], i) => data.set(images, i * size));
-  const images = { dtype: 'float32' as const, shape: [rows.length * COLUMNS, side, side, 1], data };
-  return imageGrid(images, { title, columns: COLUMNS, rowLabels: rows.map(([label]) => label), range: RANGE, tile: 44 });
-}
+const fieldRows = (rows: readonly ImageRow[], side: number, title: string) =>
+  imageRows(rows, { height: side, width: side, channels: 1 }, { title, range: RANGE, tile: 44 });

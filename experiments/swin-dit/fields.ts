@@ -93,15 +93,15 @@ async function train(
   { training }: Fields,
 ): Promise<SwinDiTParams> {
   const shape = [training.batch, field.side, field.side, 1];
-  const { average } = await trainDenoiser({
+  const { params } = await trainDenoiser({
     context,
     model: one,
     name,
     settings: training,
     rng: context.rng.child('fields').child(repeat),
-    data: (stream) => ({ x0: tf.tensor(field.sample(stream, training.batch), shape), y: tf.zeros([training.batch], 'int32') }),
+    data: (stream) => ({ x: tf.tensor(field.sample(stream, training.batch), shape), y: tf.zeros([training.batch], 'int32') }),
   });
-  return average;
+  return params;
 }
 
 /** ε̂ of an exact denoiser for every image. */

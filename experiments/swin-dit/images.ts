@@ -1,17 +1,11 @@
-import { batches, imageSize, type ImageSet } from '@atelier/datasets';
-import {
-  CONV_FEATURES,
-  convFeatures,
-  frechetDistanceOfGaussians,
-  gaussianMoments,
-  initConvFeatures,
-  type GaussianMoments,
-} from '@atelier/metrics';
+import { imageSize, type ImageSet } from '@atelier/datasets';
 import type { SwinDiTParams } from '@atelier/swin-dit';
-import { disposeTree, tf, type Rng, type Tree } from '@atelier/tensor';
-import type { RunContext } from '../src/runner/experiment.ts';
-import { imagesOf, loadImages, placeOf } from '../src/data/images.ts';
-import { imageGrid } from '../src/pictures/image-grid.ts';
+import { disposeTree, type Rng } from '@atelier/tensor';
+import { imageBatches, imagesOf, loadImages } from '../src/data/images.ts';
+import { convolutionDistance } from '../src/evaluation/feature-distance.ts';
+import { floats, labels } from '../src/evaluation/in-batches.ts';
+import { classGrid } from '../src/pictures/image-rows.ts';
+import type { Picture, RunContext } from '../src/runner/experiment.ts';
 import { analyseAttention, type AttentionFindings } from './attention.ts';
 import type { Config, Images } from './config.ts';
 import { model, type Model } from './models.ts';
@@ -29,7 +23,6 @@ export interface ImageFindings {
 }
 
 const SAMPLE_BATCH = 64;
-const COLUMNS = 10;
 
 /** Trains the models on images with classes, compares their samples with true images, draws them, and looks at where the attention of DiT goes. */
 export async function runImages(context: RunContext<Config>): Promise<ImageFindings> {
@@ -44,18 +37,12 @@ export async function runImages(context: RunContext<Config>): Promise<ImageFindi
   for (const { label, parameters, blockMacs } of models)
     context.note(`${label}: ${parameters} parameters, ${(blockMacs / 1e6).toFixed(1)} M multiply-accumulates in its blocks`);
 
-  const features = initConvFeatures(rng.child('features'), set.channels);
-  const moments = async (images: Float32Array): Promise<GaussianMoments> =>
-    gaussianMoments(await convFeatures(features, images, set.height, set.width), CONV_FEATURES);
-  let truth: GaussianMoments | undefined;
-  const distance = async (images: Float32Array): Promise<number> =>
-    frechetDistanceOfGaussians(await moments(images), (truth ??= await moments(imagesOf(reference, config.samples).x)));
+  const distance = convolutionDistance(rng.child('features'), set, () => imagesOf(reference, config.samples).x);
   const { floor } = await context.stage('image-floor', async () => ({ floor: await distance(imagesOf(second, config.samples).x) }));
 
   const start = {
-    z: rng.child('start').normals(config.samples * imageSize(set)),
-    y: imagesOf(reference, config.samples).y,
-    shape: [set.height, set.width, set.channels] as const,
+    z: floats(rng.child('start').normals(config.samples * imageSize(set)), set.height, set.width, set.channels),
+    y: labels(imagesOf(reference, config.samples).y),
   };
   const sampling = { sampler: config.sampler, steps: config.samplingSteps, clip: true, batch: SAMPLE_BATCH, signal: context.signal };
   const distances: Record<string, number> = {};
@@ -69,49 +56,41 @@ export async function runImages(context: RunContext<Config>): Promise<ImageFindi
     context.note(`${one.label}: Fréchet distance ${found.toPrecision(3)}; ${floor.toPrecision(2)} between true images`);
     await context.figure(
       `samples-${one.name}`,
-      await classGrid(one, params, set, rng, { ...sampling, guidance: config.guidance }),
+      await drawClasses(one, params, set, rng, { ...sampling, guidance: config.guidance }),
       `${config.samplingSteps} steps of ${config.sampler.toUpperCase()}, guidance ${config.guidance}, not selected.`,
     );
     if (one.name === 'dit') attention = await analyseAttention(context, one, params, set);
-    disposeTree(params as Tree);
+    disposeTree(params);
   }
   return { models, distances, floor, ...(attention && { attention }) };
 }
 
 async function train(context: RunContext<Config>, one: Model, set: ImageSet, config: Images, rng: Rng): Promise<SwinDiTParams> {
-  const { training, classDrop, watch } = config;
-  const cursor = batches(set, training.batch, rng.child('order'));
-  const shape = [training.batch, set.height, set.width, set.channels];
-  const sampling = { sampler: config.sampler, steps: config.samplingSteps, guidance: config.guidance, clip: true, batch: SAMPLE_BATCH };
-  const { average } = await trainDenoiser({
+  const { training, classDrop, watch, sampler, samplingSteps: steps, guidance } = config;
+  const { next, cursor } = imageBatches(set, training.batch, rng.child('order'));
+  const sampling = { sampler, steps, guidance, clip: true, batch: SAMPLE_BATCH };
+  const { params } = await trainDenoiser({
     context,
     model: one,
     name: `image-${one.name}`,
     settings: training,
     rng: rng.child('networks'),
-    cursor: placeOf(cursor),
+    data: next,
+    cursor,
     classDrop,
-    data() {
-      const { x, y } = cursor.next();
-      return { x0: tf.tensor(x, shape), y: tf.tensor1d(y, 'int32') };
-    },
     watch: {
       every: watch,
-      show: async (params, step) => context.samples(one.name, step, await classGrid(one, params, set, rng, sampling)),
+      show: async (params, step) => context.samples(one.name, step, await drawClasses(one, params, set, rng, sampling)),
     },
   });
-  return average;
+  return params;
 }
 
-/** One row a class, ten samples each, from starts that `rng` alone decides. */
-async function classGrid(one: Model, params: SwinDiTParams, set: ImageSet, rng: Rng, sampling: Sampling) {
-  const y = Int32Array.from({ length: COLUMNS * set.classes }, (_, i) => Math.floor(i / COLUMNS));
+/** Samples of every class from starts that `rng` alone decides. */
+function drawClasses(one: Model, params: SwinDiTParams, set: ImageSet, rng: Rng, sampling: Sampling): Promise<Picture> {
   const own = rng.child('class grid');
-  const start = { z: own.child('start').normals(y.length * imageSize(set)), y, shape: [set.height, set.width, set.channels] as const };
-  const data = await drawSamples(one, params, start, own.child('noise'), sampling);
-  const shape = [y.length, ...start.shape];
-  return imageGrid(
-    { dtype: 'float32', shape, data },
-    { title: one.label, columns: COLUMNS, rowLabels: set.classNames, tile: set.width <= 16 ? 32 : 42 },
-  );
+  return classGrid(set, one.label, (y) => {
+    const z = floats(own.child('start').normals(y.length * imageSize(set)), set.height, set.width, set.channels);
+    return drawSamples(one, params, { z, y: labels(y) }, own.child('noise'), sampling);
+  });
 }

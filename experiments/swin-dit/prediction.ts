@@ -1,5 +1,6 @@
 import { applySwinDiT, type SwinDiTParams } from '@atelier/swin-dit';
 import { compile, tf, type Tensor } from '@atelier/tensor';
+import { floats, inBatches } from '../src/evaluation/in-batches.ts';
 import type { Model } from './models.ts';
 import { tables } from './training.ts';
 
@@ -24,30 +25,20 @@ export function noisy(x0: Float32Array, noise: Float32Array, times: Int32Array):
   return { x0, noise, xt, times };
 }
 
-/** ε̂ of a network for noisy fields of `side` pixels, in compiled chunks: [N, n, n] flattened. */
+/** ε̂ of a network for noisy fields of `side` pixels, in compiled batches: [N, n, n] flattened. */
 export async function predictNoise(model: Model, params: SwinDiTParams, { xt, times }: NoisyFields, side: number): Promise<Float32Array> {
-  const size = side * side;
   const run = compile(
-    (weights: SwinDiTParams, input: { x: Tensor; t: Tensor; y: Tensor }) =>
-      applySwinDiT(weights, input.x, { t: input.t, y: input.y }, model.settings),
+    (weights: SwinDiTParams, { x, t }: { x: Tensor; t: Tensor }) =>
+      applySwinDiT(weights, x, { t, y: tf.zeros(t.shape, 'int32') }, model.settings),
     { donate: [1], name: `predict ${model.name}` },
   );
-  const out = new Float32Array(xt.length);
   try {
-    for (let from = 0; from < times.length; from += CHUNK) {
-      const to = Math.min(times.length, from + CHUNK);
-      const predicted = run(params, {
-        x: tf.tensor(xt.subarray(from * size, to * size), [to - from, side, side, 1]),
-        t: tf.tensor1d(Float32Array.from(times.subarray(from, to))),
-        y: tf.zeros([to - from], 'int32'),
-      });
-      out.set((await predicted.data()) as Float32Array, from * size);
-      predicted.dispose();
-    }
+    const rows = { x: floats(xt, side, side, 1), t: floats(Float32Array.from(times)) };
+    const { noise } = await inBatches(rows, { batch: CHUNK }, (inputs) => ({ noise: run(params, inputs) }));
+    return noise.data as Float32Array;
   } finally {
     run.dispose();
   }
-  return out;
 }
 
 /** Mean of (ε̂ - ε)². */

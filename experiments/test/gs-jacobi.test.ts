@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parseStrategy } from '@atelier/gs-jacobi';
 import { Rng } from '@atelier/tensor';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
-import { IMAGES } from '../gs-jacobi/config.ts';
+import { streamSide } from '../src/data/image-stream.ts';
 import { gsJacobi } from '../gs-jacobi/index.ts';
 import { SHOWN_STRATEGY } from '../gs-jacobi/pictures.ts';
 import type { ClaimRecord } from '../src/runner/claims.ts';
@@ -46,7 +46,7 @@ describe('what is stated before anything is measured', () => {
   it('names strategies that the networks of their presets can take', () => {
     for (const preset of Object.keys(gsJacobi.presets)) {
       const { data, side, network, strategies } = resolveConfig(gsJacobi, preset, []);
-      const tokens = ((IMAGES[data].side ?? side) / network.patchSize) ** 2;
+      const tokens = (streamSide(data, side) / network.patchSize) ** 2;
       const stacks = [SHOWN_STRATEGY, ...strategies.names].filter((name) => name.startsWith('['));
       for (const name of stacks) expect(parseStrategy(name, { blocks: network.blocks, tokens })).toHaveLength(network.blocks);
     }

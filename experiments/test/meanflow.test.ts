@@ -128,7 +128,7 @@ describe('images', () => {
     ]);
     for (const { measured } of rows) expect(Number.isFinite(measured)).toBe(true);
     expect(readdirSync(join(run, 'samples')).sort()).toEqual(
-      ['flow-matching', 'guided-omega-1-kappa-0.5', 'guided-omega-2-kappa-0', 'image-tangent-v00', 'meanflow'].flatMap((name) => [
+      ['flow-matching', 'guided-omega-1-kappa-0.5', 'guided-omega-2-kappa-0', 'meanflow', 'tangent-v00'].flatMap((name) => [
         `${name}-step-000020.png`,
         `${name}-step-000030.png`,
       ]),

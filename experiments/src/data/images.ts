@@ -1,4 +1,5 @@
 import {
+  batches,
   cifar10,
   fashionMnist,
   gather,
@@ -11,15 +12,19 @@ import {
   type ImageBatch,
   type ImageSet,
 } from '@atelier/datasets';
-import type { Rng } from '@atelier/tensor';
+import { tf, type Rng, type Tensor } from '@atelier/tensor';
 import { z } from 'zod';
 import { StopError } from '../runner/errors.ts';
 import type { Json, Resumable } from '../runner/experiment.ts';
 
 const count = z.int().min(1);
 
-/** Side of the square images of each data set; that of glyphs is a key. */
-const SIDES = { shapes: 8, mnist: 28, 'fashion-mnist': 28, cifar10: 32 } as const;
+/** Data sets that are read. */
+const readers = { mnist, 'fashion-mnist': fashionMnist, cifar10 };
+type ReadName = keyof typeof readers;
+
+/** Side of the square images of each data set, in pixels; that of glyphs is a key. */
+export const imageSizes = { shapes: 8, mnist: 28, 'fashion-mnist': 28, cifar10: 32 } as const;
 
 /** The keys by which an experiment chooses its images. */
 export const imageSourceKeys = (defaults: { data: 'shapes' | 'glyphs'; glyphSize: number; drawn: number }) => ({
@@ -34,7 +39,7 @@ export type ImageSource = z.output<z.ZodObject<ReturnType<typeof imageSourceKeys
 
 /** Side of the images of a source, in pixels. */
 export const imageSide = ({ data, glyphs }: Pick<ImageSource, 'data' | 'glyphs'>): number =>
-  data === 'glyphs' ? glyphs.size : SIDES[data];
+  data === 'glyphs' ? glyphs.size : imageSizes[data];
 
 /** `train` to learn from, `reference` to compare samples with, and `second`, other true images, whose distance from `reference` is the floor. */
 export type ImageData = { readonly train: ImageSet; readonly reference: ImageSet; readonly second: ImageSet };
@@ -46,26 +51,34 @@ export type ImageData = { readonly train: ImageSet; readonly reference: ImageSet
  * @throws StopError naming what is missing and what would help.
  */
 export async function loadImages(source: ImageSource & { samples: number }, rng: Rng, experiment: string): Promise<ImageData> {
-  try {
-    if (source.data === 'shapes' || source.data === 'glyphs') return drawImages(source, rng);
-    return await readImages({ mnist, 'fashion-mnist': fashionMnist, cifar10 }[source.data], source.samples, experiment);
-  } catch (error) {
-    throw new StopError((error as Error).message, { cause: error });
-  }
+  const { data, samples } = source;
+  if (data === 'shapes' || data === 'glyphs') return stopping(() => drawImages({ ...source, data }, rng));
+  const [train, reference] = [await readImages(data, 'train'), await readImages(data, 'test')];
+  const fewer = Math.min(train.count, reference.count);
+  if (samples > fewer)
+    throw new StopError(`${experiment}: 'images.samples': wanted at most ${fewer}, for that many true images are there, got ${samples}`);
+  return { train, reference, second: slice(train, 0, samples) };
 }
 
-function drawImages({ data, drawn, samples, glyphs: options }: ImageSource & { samples: number }, rng: Rng): ImageData {
+/** A part of a data set, from ATELIER_DATA or downloaded. @throws StopError naming what is missing and what would help. */
+export const readImages = (name: ReadName, split: 'train' | 'test'): Promise<ImageSet> => stopping(() => readers[name](split));
+
+function drawImages(
+  { data, drawn, samples, glyphs: options }: ImageSource & { data: 'shapes' | 'glyphs'; samples: number },
+  rng: Rng,
+): ImageData {
   const draw = (name: string, count: number): ImageSet =>
     data === 'shapes' ? shapes(rng.child(name), count) : glyphs(rng.child(name), count, options);
   return { train: draw('train', drawn), reference: draw('reference', samples), second: draw('second', samples) };
 }
 
-async function readImages(read: (split: 'train' | 'test') => Promise<ImageSet>, samples: number, experiment: string): Promise<ImageData> {
-  const [train, reference] = [await read('train'), await read('test')];
-  const fewer = Math.min(train.count, reference.count);
-  if (samples > fewer)
-    throw new Error(`${experiment}: 'images.samples': wanted at most ${fewer}, for that many true images are there, got ${samples}`);
-  return { train, reference, second: slice(train, 0, samples) };
+/** What a data set finds wrong ends the run with its sentence. */
+async function stopping<T>(work: () => T | Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw new StopError((error as Error).message, { cause: error });
+  }
 }
 
 /** All images of a set, or the first `count`. */
@@ -77,8 +90,27 @@ export function imagesOf(set: ImageSet, count = set.count): ImageBatch {
   );
 }
 
-/** The place of a cursor over a set, in the form in which `trainLoop` saves it. */
-export const placeOf = (cursor: Batches): Resumable => ({
-  state: () => cursor.state() as unknown as Json,
-  restore: (state) => cursor.restore(state as unknown as ReturnType<Batches['state']>),
-});
+/** Batches of a set without end, in a new order every time round. */
+export interface ImageBatches {
+  /** Images x [B, H, W, C] in [-1, 1] and labels y [B] int32; the caller's to dispose. */
+  next(): { x: Tensor; y: Tensor };
+  /** The place in the set, for `trainLoop` to save. */
+  readonly cursor: Resumable;
+}
+
+/** @param rng decides the orders */
+export function imageBatches(set: ImageSet, batch: number, rng: Rng): ImageBatches {
+  const order = batches(set, batch, rng);
+  return {
+    next: () => asTensors(order.next(), set),
+    cursor: {
+      state: () => order.state() as unknown as Json,
+      restore: (state) => order.restore(state as unknown as ReturnType<Batches['state']>),
+    },
+  };
+}
+
+/** Images and labels that were gathered from a set, as tensors. */
+export function asTensors({ x, y }: ImageBatch, { height, width, channels }: ImageSet): { x: Tensor; y: Tensor } {
+  return { x: tf.tensor(x, [y.length, height, width, channels]), y: tf.tensor1d(y, 'int32') };
+}

@@ -108,7 +108,12 @@ function plainJson(name: string, value: Json): string {
 }
 
 function checksum(name: string, tensors: Readonly<Record<string, HostTensor>>, state: string): string {
-  const hash = createHash('sha256').update(`${name}\n${state}`);
+  return tensorsHash(tensors, `${name}\n${state}`);
+}
+
+/** SHA-256 over some text and all tensors in the order of their names, 64 hexadecimal digits. */
+export function tensorsHash(tensors: Readonly<Record<string, HostTensor>>, text = ''): string {
+  const hash = createHash('sha256').update(text);
   for (const path of Object.keys(tensors).sort()) {
     const { dtype, shape, data } = tensors[path]!;
     hash.update(`\n${path} ${dtype} [${shape.join()}]\n`);

@@ -45,6 +45,7 @@ export {
   dropLabels,
   initTraining,
   modelOfState,
+  tarflowOptimizer,
   trainingStep,
   updateVariance,
   type NoiseLevel,

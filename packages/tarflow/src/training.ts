@@ -11,7 +11,7 @@ export type NoiseLevel = number | 'uniform';
 const VARIANCE_RATE = 0.1;
 
 /** The official optimizer: AdamW on every parameter, norms, biases and embeddings among them; no clipping, no average of the weights. */
-const optimizer = adamW({ b1: 0.9, b2: 0.95, eps: 1e-8, weightDecay: 1e-4 });
+export const tarflowOptimizer = adamW({ b1: 0.9, b2: 0.95, eps: 1e-8, weightDecay: 1e-4 });
 
 export type TrainingState = {
   params: TarFlowParams;
@@ -25,7 +25,7 @@ export type TrainingBatch = { x: Tensor; noise: Tensor; y?: Tensor };
 
 /** The state before the first step. It takes the model's tensors over, and so does a step that is given it donated. */
 export function initTraining({ var: variance, ...params }: TarFlow): TrainingState {
-  return { params, var: variance, adam: optimizer.init(params) };
+  return { params, var: variance, adam: tarflowOptimizer.init(params) };
 }
 
 /** The model inside a state; it shares its tensors. */
@@ -76,7 +76,7 @@ export function trainingStep(
       const { loss, z } = tarflowLoss(params, noisy, config, y);
       return { loss, aux: { z } };
     }, state.params);
-    const { params, state: adam } = optimizer.update(grads, state.adam, state.params, rate);
+    const { params, state: adam } = tarflowOptimizer.update(grads, state.adam, state.params, rate);
     return { state: { params, adam, var: config.volumePreserving ? updateVariance(state.var, aux.z) : state.var }, loss };
   };
 }

@@ -1,9 +1,9 @@
 import { imageSize, type ImageSet } from '@atelier/datasets';
-import { classShare, CONV_FEATURES, convFeatures, frechetDistanceOfGaussians, gaussianMoments, initConvFeatures } from '@atelier/metrics';
-import type { GaussianMoments } from '@atelier/metrics';
+import { classShare, frechetDistanceOfGaussians, gaussianMoments, type GaussianMoments } from '@atelier/metrics';
 import type { Rng } from '@atelier/tensor';
+import { imagesOf, type ImageData } from '../data/images.ts';
 import { CLASSIFIER_FEATURES, type Judge } from './classifier.ts';
-import { imagesOf, type ImageData } from '../src/data/images.ts';
+import { convolutionMoments } from './feature-distance.ts';
 
 /** Distances of a set of samples from the true images, and the share of samples that the classifier puts into the class they were asked for. */
 export type ImageScores = {
@@ -27,14 +27,13 @@ type Moments = { pixels?: GaussianMoments; features: GaussianMoments; classifier
 
 /** Compares sets of samples with the reference set. Everything random comes from `rng` and is the same for all sets. */
 export async function imageMeasure(reference: ImageSet, judge: Judge, rng: Rng): Promise<ImageMeasure> {
-  const { height, width, channels } = reference;
   const size = imageSize(reference);
-  const random = initConvFeatures(rng.child('convolution features'), channels);
+  const random = convolutionMoments(rng.child('convolution features'), reference);
   const describe = async (images: Float32Array): Promise<Moments & { classes: Int32Array }> => {
     const looked = await judge.look(images);
     return {
       ...(size <= MOST_PIXELS && { pixels: gaussianMoments(images, size) }),
-      features: gaussianMoments(await convFeatures(random, images, height, width), CONV_FEATURES),
+      features: await random(images),
       classifier: gaussianMoments(looked.features, CLASSIFIER_FEATURES),
       classes: looked.classes,
     };
@@ -57,4 +56,11 @@ export async function imageMeasure(reference: ImageSet, judge: Judge, rng: Rng):
 export async function floorScores(measure: ImageMeasure, { second }: ImageData): Promise<ImageScores> {
   const { x, y } = imagesOf(second);
   return measure.score(x, y);
+}
+
+/** Scores in words. */
+export function scoreText({ pixels, features, classifier, share }: ImageScores): string {
+  const distances = { pixels, features, 'classifier features': classifier };
+  const parts = Object.entries(distances).flatMap(([name, value]) => (value === undefined ? [] : [`${name} ${value.toPrecision(3)}`]));
+  return `Fréchet distance of ${parts.join(', ')}; ${(100 * share).toFixed(1)} % in their class`;
 }

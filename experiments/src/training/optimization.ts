@@ -1,0 +1,38 @@
+import { constant, cosine, emaWarmUp, linearDecay, warmUp, type Schedule } from '@atelier/nn';
+import { z } from 'zod';
+
+const count = z.int().min(1);
+
+/**
+ * The keys by which an experiment sets how a network is optimized. Defaults stand at the keys themselves, so that a preset or a word that sets one
+ * key leaves the others as they are.
+ */
+export const optimizationKeys = (defaults: {
+  steps: number;
+  batch: number;
+  learningRate: number;
+  warmUp: number;
+  decay: 'none' | 'linear' | 'cosine';
+  emaDecay: number;
+}) => ({
+  steps: count.default(defaults.steps),
+  batch: count.default(defaults.batch),
+  learningRate: z.number().positive().default(defaults.learningRate),
+  /** Steps in which the rate rises from 0. */
+  warmUp: z.int().min(0).default(defaults.warmUp),
+  /** How the rate falls to 0 over the steps after that: along a line, along half a cosine, or not at all. */
+  decay: z.enum(['none', 'linear', 'cosine']).default(defaults.decay),
+  /** Decay min(emaDecay, (i + 1) / (i + 10)) of the moving average of the weights, which is what is evaluated; 0 evaluates the last weights. */
+  emaDecay: z.number().min(0).lt(1).default(defaults.emaDecay),
+});
+export type Optimization = z.output<z.ZodObject<ReturnType<typeof optimizationKeys>>>;
+
+/** The schedules that these keys describe. */
+export function schedulesOf({ learningRate, steps, warmUp: first, decay, emaDecay }: Optimization): {
+  learningRate: Schedule;
+  emaDecay: Schedule;
+} {
+  const rest = Math.max(1, steps - first);
+  const then = { none: constant(learningRate), linear: linearDecay(learningRate, rest), cosine: cosine(learningRate, rest) }[decay];
+  return { learningRate: warmUp(first, then), emaDecay: emaDecay === 0 ? constant(0) : emaWarmUp(emaDecay) };
+}
