@@ -1,18 +1,29 @@
+import { streamSide } from '../src/data/image-stream.ts';
 import type { ClaimDefinition } from '../src/runner/experiment.ts';
+import type { Config } from './config.ts';
 
-const modelA = 'Model A (16 x 16 discs and boxes, 64 tokens, 4 blocks, width 32)';
+/** The network that a row is about. */
+const networkScale = ({ data, side, weights, network }: Config): string => {
+  const { patchSize, blocks, width } = network;
+  const pixels = streamSide(data, side);
+  const made = weights === 'stored' ? ', as trained for the parity tests' : '';
+  return `${pixels} x ${pixels} ${data}, ${(pixels / patchSize) ** 2} tokens, ${blocks} blocks, width ${width}${made}`;
+};
+const iterationsScale = (config: Config): string => `batch ${config.iterations.batch}; ${networkScale(config)}`;
+const strategiesScale = (config: Config): string => `batch ${config.strategies.batch}; ${networkScale(config)}`;
 const table =
   'root mean square against the sequential samples of the same noise, clamp off, all guesses the noise, iterations as the name says';
 const speed = 'README of the code, table of rates';
 
 /** The claims of the paper, with bounds fixed before anything was measured here. */
-export const claims: readonly ClaimDefinition[] = [
+export const claims: readonly ClaimDefinition<Config>[] = [
   {
     id: 'tough-block',
     claim: 'The convergence ranking metric (CRM) finds the block that needs most iterations.',
     where: 'Sec. on CRM; README, table of CRM%',
     published: 'one or two blocks of eight have 43 to 75 % of the CRM and get segments',
-    how: `Jacobi iterations to ε = 1e-6 of the block with the largest CRM, over the most that any other block needs; all blocks start from their noise; ${modelA}`,
+    how: 'Jacobi iterations to ε = 1e-6 of the block with the largest CRM, over the most that any other block needs; all blocks start from their noise',
+    scale: iterationsScale,
     bound: { atLeast: 2 },
     presets: ['smoke', 'full'],
   },
@@ -21,7 +32,8 @@ export const claims: readonly ClaimDefinition[] = [
     claim: 'All other blocks converge in few iterations.',
     where: 'Sec. on CRM',
     published: 'at most 6 to 20 iterations for 256 or 1024 tokens',
-    how: `most Jacobi iterations to ε = 1e-6 of any other block, over the number of tokens; all blocks start from their noise; ${modelA}`,
+    how: 'most Jacobi iterations to ε = 1e-6 of any other block, over the number of tokens; all blocks start from their noise',
+    scale: iterationsScale,
     bound: { atMost: 1 / 3 },
     presets: ['smoke', 'full'],
   },
@@ -30,7 +42,8 @@ export const claims: readonly ClaimDefinition[] = [
     claim: 'At equal work, segments in the tough block leave far less error than Jacobi iteration of all tokens.',
     where: 'Sec. on GS-Jacobi; figures of FID over iterations',
     published: 'pictures only',
-    how: `error of [top-8-8-10] over that of Jacobi with 10 iterations; ${table}; ${modelA}`,
+    how: `error of [top-8-8-10] over that of Jacobi with 10 iterations; ${table}`,
+    scale: strategiesScale,
     bound: { atMost: 0.05 },
     presets: ['smoke', 'full'],
   },
@@ -39,7 +52,8 @@ export const claims: readonly ClaimDefinition[] = [
     claim: 'At equal depth, segments in the tough block leave less error than Jacobi iteration of all tokens.',
     where: 'Sec. on GS-Jacobi; figures of FID over iterations',
     published: 'pictures only',
-    how: `error of [top-2-16-10] (depth 62) over that of Jacobi with 15 iterations (depth 60); ${table}; batch 32; ${modelA}`,
+    how: `error of [top-2-16-10] (depth 62) over that of Jacobi with 15 iterations (depth 60); ${table}`,
+    scale: strategiesScale,
     bound: { atMost: 0.3 },
     presets: ['full'],
   },
@@ -48,7 +62,8 @@ export const claims: readonly ClaimDefinition[] = [
     claim: 'It matters which block gets the segments.',
     where: 'Sec. on CRM',
     published: 'stacks follow the CRM',
-    how: `error of [top-2-8-5] over that of [0-2-8-5], which is as deep and as much work; ${table}; ${modelA}`,
+    how: `error of [top-2-8-5] over that of [0-2-8-5], which is as deep and as much work; ${table}`,
+    scale: strategiesScale,
     bound: { atMost: 0.65 },
     presets: ['full'],
   },
@@ -57,7 +72,8 @@ export const claims: readonly ClaimDefinition[] = [
     claim: 'Far fewer steps one after the other give nearly the sequential sample.',
     where: 'Abstract',
     published: '4.53, 5.32, 2.96 and 2.51 times faster without a loss of FID',
-    how: `largest ratio of depths, sequential over strategy, among the strategies with an error below 1e-3; ${modelA}`,
+    how: 'largest ratio of depths, sequential over strategy, among the strategies with an error below 1e-3',
+    scale: strategiesScale,
     bound: { atLeast: 2.5 },
     presets: ['full'],
   },
@@ -66,7 +82,8 @@ export const claims: readonly ClaimDefinition[] = [
     claim: 'Fewer steps still give a sample that looks the same.',
     where: 'Abstract',
     published: '4.53, 5.32, 2.96 and 2.51 times faster without a loss of FID',
-    how: `largest ratio of depths, sequential over strategy, among the strategies with an error below 1e-2; ${modelA}`,
+    how: 'largest ratio of depths, sequential over strategy, among the strategies with an error below 1e-2',
+    scale: strategiesScale,
     bound: { atLeast: 4 },
     presets: ['full'],
   },
@@ -75,7 +92,8 @@ export const claims: readonly ClaimDefinition[] = [
     claim: 'What is left of the error does not show after denoising.',
     where: 'Sec. on sampling',
     published: 'FID 5.06 against 5.09, 13.60 against 13.73, 14.67 against 14.80, 4.42 against 4.42',
-    how: `root mean square difference of the denoised images (λ = 1) of [top-8-8-10] and of sequential sampling; ${modelA}`,
+    how: 'root mean square difference of the denoised images (λ = 1) of [top-8-8-10] and of sequential sampling',
+    scale: strategiesScale,
     bound: { atMost: 2e-3 },
     presets: ['full'],
   },
@@ -85,6 +103,7 @@ export const claims: readonly ClaimDefinition[] = [
     where: 'Sec. on the fixed point',
     published: 'implied: the Jacobian is strictly triangular, so T - 1 iterations are exact',
     how: 'largest absolute difference of any value from the sequential images, ε = 1e-6, clamp off, float32',
+    scale: iterationsScale,
     bound: { atMost: 1e-4 },
     presets: ['smoke', 'full', 'mnist', 'cifar10', 'paper'],
   },
@@ -94,6 +113,7 @@ export const claims: readonly ClaimDefinition[] = [
     where: 'not in the paper; follows from its strictly triangular Jacobian',
     published: '-',
     how: 'largest absolute difference of any value from the sequential images, windows of a quarter of the tokens, guesses confirmed to 1e-6, float32',
+    scale: iterationsScale,
     bound: { atMost: 1e-4 },
     presets: ['smoke', 'full', 'mnist', 'cifar10', 'paper'],
   },
@@ -102,7 +122,8 @@ export const claims: readonly ClaimDefinition[] = [
     claim: 'Ours: a strategy measured on a handful of samples keeps within the error that is asked for on others.',
     where: 'not in the paper, which gives no rule',
     published: '-',
-    how: 'error of the planned strategy on new noise, over the error that was asked for (1e-3)',
+    how: 'error of the planned strategy on new noise, over the error that was asked for',
+    scale: (config) => `asked for ${config.planner.rmse}, ${config.planner.pilots} samples; ${networkScale(config)}`,
     bound: { atMost: 1 },
     presets: ['full', 'mnist', 'cifar10'],
   },
@@ -121,7 +142,7 @@ export const claims: readonly ClaimDefinition[] = [
   },
 ];
 
-function outOfReach(id: string, what: string, published: string): ClaimDefinition[] {
+function outOfReach(id: string, what: string, published: string): ClaimDefinition<Config>[] {
   const reason =
     'needs the checkpoints of 460 to 824 million parameters and a GPU: iterating all tokens multiplies the arithmetic, which two cores have none to spare of; pnpm bench gs-jacobi measures this machine';
   return [

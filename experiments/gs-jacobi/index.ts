@@ -1,6 +1,5 @@
 import { disposeTree, type Tree } from '@atelier/tensor';
 import { imageStream } from '../src/data/image-stream.ts';
-import { enterClaim } from '../src/runner/claims.ts';
 import { defineExperiment, type RunContext } from '../src/runner/experiment.ts';
 import { claims } from './claims.ts';
 import { configSchema, type Config } from './config.ts';
@@ -37,9 +36,9 @@ export const gsJacobi = defineExperiment<Config>({
     const subject = subjectOf(await makeModel(context, data));
     const metrics = await measureMetrics(context, subject, data);
     const iterations = await measureIterations(context, subject);
-    await claim(context, 'converges', iterations.difference);
+    await context.claim('converges', iterations.difference);
     const exact = await measureExact(context, subject);
-    await claim(context, 'exact', exact.difference, `depth ${exact.depth} of ${exact.sequentialDepth}, work ${exact.work.toFixed(1)}`);
+    await context.claim('exact', exact.difference, `depth ${exact.depth} of ${exact.sequentialDepth}, work ${exact.work.toFixed(1)}`);
     await claimBlocks(
       context,
       metrics.map(({ crm }) => crm),
@@ -48,12 +47,11 @@ export const gsJacobi = defineExperiment<Config>({
     );
     const { sequentialDepth, rows } = await measureStrategies(context, subject);
     await claimStrategies(context, rows, sequentialDepth);
-    if (measures(context, 'denoised')) await claimDenoised(context, subject);
-    if (measures(context, 'planner')) {
+    if (context.measures('denoised')) await claimDenoised(context, subject);
+    if (context.measures('planner')) {
       const means = sampleMeans(context, subject);
       const planned = await measurePlanner(context, subject, metrics, means);
-      await claim(
-        context,
+      await context.claim(
         'planner',
         planned.heldOut / context.config.planner.rmse,
         `${planned.heldOut.toExponential(1)}, depth ${planned.depth}`,
@@ -75,15 +73,15 @@ async function claimBlocks(context: Context, crm: readonly number[], iterations:
   const others = (counts: readonly number[]): number => Math.max(...counts.filter((_, k) => k !== tough));
   const words = ({ z, zero }: IterationTable): string =>
     `block ${tough}: ${z[tough]}, others at most ${others(z)}, of ${T} tokens; from zero ${zero[tough]} and ${others(zero)}`;
-  await claim(context, 'tough-block', iterations.z[tough]! / others(iterations.z), words(iterations));
-  await claim(context, 'easy-blocks', others(iterations.z) / T, words(iterations));
+  await context.claim('tough-block', iterations.z[tough]! / others(iterations.z), words(iterations));
+  await context.claim('easy-blocks', others(iterations.z) / T, words(iterations));
 }
 
 async function claimStrategies(context: Context, rows: readonly StrategyRow[], sequentialDepth: number): Promise<void> {
   const errorOf = (name: string): number | undefined => rows.find((row) => row.name === name)?.rmse;
   const ratio = async (id: string, of: string, to: string): Promise<void> => {
     const [a, b] = [errorOf(of), errorOf(to)];
-    if (a !== undefined && b !== undefined) await claim(context, id, a / b, `${a.toExponential(1)} against ${b.toExponential(1)}`);
+    if (a !== undefined && b !== undefined) await context.claim(id, a / b, `${a.toExponential(1)} against ${b.toExponential(1)}`);
   };
   await ratio('equal-work', '[top-8-8-10]', 'jacobi-10');
   await ratio('equal-depth', '[top-2-16-10]', 'jacobi-15');
@@ -94,8 +92,7 @@ async function claimStrategies(context: Context, rows: readonly StrategyRow[], s
   ] as const) {
     const within = rows.filter(({ rmse }) => rmse < error).sort((a, b) => a.depth - b.depth);
     const best = within[0];
-    await claim(
-      context,
+    await context.claim(
       id,
       best === undefined ? 0 : sequentialDepth / best.depth,
       best === undefined ? 'no strategy' : `${best.name}, depth ${best.depth}`,
@@ -113,11 +110,5 @@ async function claimDenoised(context: Context, subject: Subject): Promise<void> 
     disposeTree(draws);
     return { rmse: rootMeanSquare(exact, close) };
   });
-  await claim(context, 'denoised', found.rmse);
+  await context.claim('denoised', found.rmse);
 }
-
-/** Whether the preset is to measure a claim. */
-const measures = (context: Context, id: string): boolean => claims.find((one) => one.id === id)!.presets.includes(context.preset);
-
-const claim = (context: Context, id: string, measured: number, detail?: string): Promise<void> =>
-  enterClaim(context, claims, id, measured, detail);

@@ -1,9 +1,19 @@
 import type { ClaimDefinition } from '../src/runner/experiment.ts';
-import type { TangentName } from './config.ts';
+import type { Config, Points, TangentName } from './config.ts';
 
 const networks = 'same network, initial weights, batches, steps and averaged weights for both';
-const onPoints = `energy distance on 4096 samples of the 4 x 4 checkerboard, MLP 3 x 128, 3000 steps, p = 0; ${networks}`;
-const onImages = `Fréchet distance in 96 fixed random features; small DiT; ${networks}`;
+const onPoints = `energy distance of samples from the 4 x 4 checkerboard; ${networks}`;
+const onImages = `Fréchet distance in 96 fixed random features; ${networks}`;
+const ofCost =
+  'ratio of the median times of a step; the JVP is computed only for the rows with r < t, so about 1 + their share is expected';
+
+const pointsText = ({ samples, width, depth, training: { steps, p } }: Points): string =>
+  `${samples} samples, MLP ${depth} x ${width}, ${steps} steps, p = ${p}`;
+const gaussianScale = ({ gaussian }: Config): string => pointsText(gaussian);
+const pointsScale = ({ points }: Config): string => pointsText(points);
+const imagesScale = ({ images: { data, samples, network, training } }: Config): string =>
+  `${samples} images of ${data}, DiT of ${network.depth} layers of width ${network.width}, ${training.steps} steps of batch ${training.batch}, p = ${training.p}`;
+
 const table1 = 'Table 1 (ablations, B/4, 80 epochs)';
 
 /** FID-50K at one evaluation of MeanFlow-B/4 with each wrong tangent (table 1b); (0, 0, 1) is a control of our own. */
@@ -19,7 +29,7 @@ export const tangentClaim = (where: 'points' | 'images', name: TangentName): str
 const tangentClaims = (['points', 'images'] as const).flatMap((where) =>
   (Object.keys(publishedTangents) as TangentName[])
     .filter((name) => where === 'points' || name !== '0,0,1')
-    .map((name): ClaimDefinition => {
+    .map((name): ClaimDefinition<Config> => {
       const tangent = `(${name.split(',').join(', ')})`;
       return {
         id: tangentClaim(where, name),
@@ -27,6 +37,7 @@ const tangentClaims = (['points', 'images'] as const).flatMap((where) =>
         where: 'Table 1b',
         published: publishedTangents[name],
         how: `ratio of the distance with ${tangent} to the one with (v, 0, 1), one step; the least of the repetitions; ${where === 'points' ? onPoints : onImages}`,
+        scale: where === 'points' ? pointsScale : imagesScale,
         bound: { atLeast: 3 },
         presets: where === 'points' ? ['full'] : ['full', 'paper'],
       };
@@ -34,13 +45,14 @@ const tangentClaims = (['points', 'images'] as const).flatMap((where) =>
 );
 
 /** The claims of the paper, with bounds fixed before anything was measured here. */
-export const claims: readonly ClaimDefinition[] = [
+export const claims: readonly ClaimDefinition<Config>[] = [
   {
     id: 'gaussian-spread',
     claim: 'One step of MeanFlow keeps the spread of the data, one step of flow matching collapses to its mean.',
     where: 'Sec. 4.1',
     published: 'implied by the identity: for a Gaussian of std 0.5 the exact answers are 0.5 and 0',
-    how: 'std of one-step samples, MeanFlow over flow matching; 2-D Gaussian of std 0.5, MLP 2 x 64, 600 steps',
+    how: 'std of one-step samples, MeanFlow over flow matching; 2-D Gaussian of std 0.5',
+    scale: gaussianScale,
     bound: { atLeast: 1.7 },
     presets: ['smoke', 'start', 'full'],
   },
@@ -49,7 +61,8 @@ export const claims: readonly ClaimDefinition[] = [
     claim: 'One step of MeanFlow lands on the mean of the data.',
     where: 'Sec. 4.1',
     published: 'implied by the identity: exact',
-    how: 'distance of the mean of one-step samples from (0.7, -0.4); 2-D Gaussian of std 0.5, MLP 2 x 64, 600 steps',
+    how: 'distance of the mean of one-step samples from (0.7, -0.4); 2-D Gaussian of std 0.5',
+    scale: gaussianScale,
     bound: { atMost: 0.1 },
     presets: ['smoke', 'start', 'full'],
   },
@@ -59,6 +72,7 @@ export const claims: readonly ClaimDefinition[] = [
     where: table1,
     published: 'FID 61.06 against 328.91 (5.4 times)',
     how: `ratio MeanFlow to flow matching, one step each, mean of the repetitions; ${onPoints}`,
+    scale: pointsScale,
     bound: { atMost: 0.2 },
     presets: ['smoke', 'start', 'full'],
   },
@@ -67,7 +81,8 @@ export const claims: readonly ClaimDefinition[] = [
     claim: 'One step of MeanFlow comes close to many steps of flow matching.',
     where: table1,
     published: 'FID 61.06 in 1 step against 58.9 of SiT-B/4 in 250 steps',
-    how: `ratio MeanFlow in one step to flow matching in 64, mean of the repetitions; ${onPoints}`,
+    how: `ratio MeanFlow in one step to flow matching in many, mean of the repetitions; ${onPoints}`,
+    scale: (config) => `${config.points.manySteps} steps of flow matching; ${pointsScale(config)}`,
     bound: { atMost: 2.5 },
     presets: ['full'],
   },
@@ -76,7 +91,8 @@ export const claims: readonly ClaimDefinition[] = [
     claim: 'More steps do not make MeanFlow collapse.',
     where: 'Table 2',
     published: 'FID 2.93 in 2 steps, 3.43 in 1 (XL/2)',
-    how: `ratio of four steps to one, p = 0, mean of the repetitions; ${onPoints}`,
+    how: `ratio of four steps to one, mean of the repetitions; ${onPoints}`,
+    scale: pointsScale,
     bound: { atMost: 2 },
     presets: ['full'],
   },
@@ -85,7 +101,8 @@ export const claims: readonly ClaimDefinition[] = [
     claim: 'A training step of MeanFlow costs little more than one of flow matching.',
     where: 'Sec. 4.1',
     published: '0.052 s against 0.045 s (1.16 times, TPU, r < t in 25 % of the rows)',
-    how: 'ratio of the median times of a step; the JVP is computed for the rows with r < t alone, so about 1 + their share is expected',
+    how: ofCost,
+    scale: pointsScale,
     bound: { atMost: 2.5 },
     presets: ['full'],
   },
@@ -95,6 +112,7 @@ export const claims: readonly ClaimDefinition[] = [
     where: table1,
     published: 'FID 61.06 against 328.91 (5.4 times)',
     how: `ratio MeanFlow to flow matching, one step each; ${onImages}`,
+    scale: imagesScale,
     bound: { atMost: 0.2 },
     presets: ['smoke', 'start', 'full', 'mnist', 'paper'],
   },
@@ -103,16 +121,18 @@ export const claims: readonly ClaimDefinition[] = [
     claim: 'One step of MeanFlow draws images about as well as many steps of flow matching.',
     where: table1,
     published: 'FID 61.06 in 1 step against 58.9 of SiT-B/4 in 250 steps',
-    how: `ratio MeanFlow in one step to flow matching in 32; ${onImages}`,
+    how: `ratio MeanFlow in one step to flow matching in many; ${onImages}`,
+    scale: (config) => `${config.images.manySteps} steps of flow matching; ${imagesScale(config)}`,
     bound: { atMost: 2.5 },
     presets: ['full', 'mnist', 'paper'],
   },
   {
     id: 'images-class-share',
-    claim: 'One-step samples of MeanFlow show the class they were asked for as well as flow matching in 32 steps does.',
+    claim: 'One-step samples of MeanFlow show the class they were asked for as well as flow matching in many steps does.',
     where: 'Table 2 (class-conditional ImageNet)',
     published: 'FID alone is published',
-    how: 'share of samples that a classifier trained on the true images puts into their class, MeanFlow in one step over flow matching in 32',
+    how: 'share of samples that a classifier trained on the true images puts into their class, MeanFlow in one step over flow matching in many',
+    scale: (config) => `${config.images.manySteps} steps of flow matching; ${imagesScale(config)}`,
     bound: { atLeast: 0.9 },
     presets: ['start', 'full', 'mnist', 'paper'],
   },
@@ -121,7 +141,8 @@ export const claims: readonly ClaimDefinition[] = [
     claim: 'A training step of MeanFlow costs little more than one of flow matching (images).',
     where: 'Sec. 4.1',
     published: '0.052 s against 0.045 s (1.16 times, TPU, r < t in 25 % of the rows)',
-    how: 'ratio of the median times of a step; the JVP is computed for the rows with r < t alone, so about 1 + their share is expected',
+    how: ofCost,
+    scale: imagesScale,
     bound: { atMost: 2.5 },
     presets: ['start', 'full', 'mnist', 'paper'],
   },
@@ -131,6 +152,7 @@ export const claims: readonly ClaimDefinition[] = [
     where: 'condition of the comparison, not of the paper',
     published: '-',
     how: 'accuracy on the 10,000 test images of MNIST; two convolutions and two linear layers, trained here',
+    scale: ({ images: { classifier } }) => `${classifier.steps} steps of batch ${classifier.batch}`,
     bound: { atLeast: 0.98 },
     presets: ['mnist'],
   },
@@ -140,6 +162,7 @@ export const claims: readonly ClaimDefinition[] = [
     where: 'Table 1f',
     published: 'FID 61.06 without, 20.15 at ω = 2 (class consistency is not published)',
     how: "share of one-step samples in their class at ω' = 2, the lesser of κ = 0 and κ = 0.5, less the share without guidance",
+    scale: imagesScale,
     bound: { atLeast: 0 },
     presets: ['full', 'paper'],
   },
@@ -149,6 +172,7 @@ export const claims: readonly ClaimDefinition[] = [
     where: 'Table 5',
     published: "FID 20.15 at κ = 0 and 19.15 at κ = 0.5, both at ω' = 2",
     how: "difference of the shares of one-step samples in their class between κ = 0 and κ = 0.5 at ω' = 2",
+    scale: imagesScale,
     bound: { atMost: 0.03 },
     presets: ['full', 'paper'],
   },
@@ -201,7 +225,7 @@ export const claims: readonly ClaimDefinition[] = [
   },
 ];
 
-function outOfReach(id: string, claim: string, where: string, published: string): ClaimDefinition {
+function outOfReach(id: string, claim: string, where: string, published: string): ClaimDefinition<Config> {
   const reason =
     'needs ImageNet latents, networks of 131 to 676 M parameters and 400,000 steps or more of batch 256; differences of a few per cent also drown in the noise of small runs';
   return { id, claim, where, published, how: 'not measured', bound: { outOfReach: reason }, presets: [] };

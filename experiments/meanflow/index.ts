@@ -1,4 +1,3 @@
-import { enterClaim } from '../src/runner/claims.ts';
 import { defineExperiment, type RunContext } from '../src/runner/experiment.ts';
 import { claims, tangentClaim } from './claims.ts';
 import { configSchema, type Config } from './config.ts';
@@ -25,9 +24,9 @@ export const meanflow = defineExperiment<Config>({
 
 async function claimGaussian(context: RunContext<Config>, { meanFlow, flowMatching }: PointFindings): Promise<void> {
   const [mf, fm] = [meanFlow[1]!, flowMatching[1]!];
-  await enter(context, 'gaussian-spread', mf.std / fm.std, `std ${mf.std.toFixed(3)} against ${fm.std.toFixed(3)}; the data have 0.5`);
+  await context.claim('gaussian-spread', mf.std / fm.std, `std ${mf.std.toFixed(3)} against ${fm.std.toFixed(3)}; the data have 0.5`);
   const offset = Math.hypot(mf.mean[0] - GAUSSIAN_MEAN[0], mf.mean[1] - GAUSSIAN_MEAN[1]);
-  await enter(context, 'gaussian-mean', offset, `mean (${mf.mean.map((value) => value.toFixed(3)).join(', ')})`);
+  await context.claim('gaussian-mean', offset, `mean (${mf.mean.map((value) => value.toFixed(3)).join(', ')})`);
 }
 
 async function claimPoints(context: RunContext<Config>, found: readonly PointFindings[]): Promise<void> {
@@ -38,16 +37,16 @@ async function claimPoints(context: RunContext<Config>, found: readonly PointFin
   const fm1 = energy(({ flowMatching }) => flowMatching[1]!.energy);
   const fmMany = energy(({ flowMatching }) => flowMatching[manySteps]!.energy);
   const floor = `floor ${thousandths(energy((one) => one.floor.energy))}e-3`;
-  await enter(context, 'points-one-step', mf1 / fm1, `${thousandths(mf1)}e-3 against ${thousandths(fm1)}e-3; ${floor}`);
-  await enter(context, 'points-many-steps', mf1 / fmMany, `${thousandths(mf1)}e-3 against ${thousandths(fmMany)}e-3; ${floor}`);
-  if (training.p === 0) await enter(context, 'points-more-steps', mf4 / mf1, `${thousandths(mf4)}e-3 against ${thousandths(mf1)}e-3`);
+  await context.claim('points-one-step', mf1 / fm1, `${thousandths(mf1)}e-3 against ${thousandths(fm1)}e-3; ${floor}`);
+  await context.claim('points-many-steps', mf1 / fmMany, `${thousandths(mf1)}e-3 against ${thousandths(fmMany)}e-3; ${floor}`);
+  if (training.p === 0) await context.claim('points-more-steps', mf4 / mf1, `${thousandths(mf4)}e-3 against ${thousandths(mf1)}e-3`);
   for (const name of tangents) {
     const pairs = found.map((one) => ({
       right: one.meanFlow[1]!.energy,
       wrong: one.tangents.find((tangent) => tangent.name === name)!.scores[1]!.energy,
     }));
     const detail = pairs.map(({ right, wrong }) => `${thousandths(wrong)}e-3 against ${thousandths(right)}e-3`).join('; ');
-    await enter(context, tangentClaim('points', name), Math.min(...pairs.map(({ right, wrong }) => wrong / right)), detail);
+    await context.claim(tangentClaim('points', name), Math.min(...pairs.map(({ right, wrong }) => wrong / right)), detail);
   }
   await claimCost(context, 'points-cost', training.movingShare, found);
 }
@@ -58,23 +57,23 @@ async function claimImages(context: RunContext<Config>, found: ImageFindings): P
   const [mf1, fm1, fmMany] = [meanFlow[1]!, flowMatching[1]!, flowMatching[manySteps]!];
   const against = (a: number, b: number): string => `${a.toPrecision(3)} against ${b.toPrecision(3)}`;
   const atFloor = `floor ${floor.features.toPrecision(2)}`;
-  await enter(context, 'images-one-step', mf1.features / fm1.features, `${against(mf1.features, fm1.features)}; ${atFloor}`);
-  await enter(context, 'images-many-steps', mf1.features / fmMany.features, `${against(mf1.features, fmMany.features)}; ${atFloor}`);
+  await context.claim('images-one-step', mf1.features / fm1.features, `${against(mf1.features, fm1.features)}; ${atFloor}`);
+  await context.claim('images-many-steps', mf1.features / fmMany.features, `${against(mf1.features, fmMany.features)}; ${atFloor}`);
   const shares = `MeanFlow ${mf1.share.toFixed(3)}, flow matching ${fmMany.share.toFixed(3)}, in one step ${fm1.share.toFixed(3)}; true images ${floor.share.toFixed(3)}`;
-  await enter(context, 'images-class-share', mf1.share / fmMany.share, shares);
-  if (data === 'mnist') await enter(context, 'images-judge', found.accuracy);
+  await context.claim('images-class-share', mf1.share / fmMany.share, shares);
+  if (data === 'mnist') await context.claim('images-judge', found.accuracy);
   const doubled = guided.filter(({ omega, kappa }) => omega / (1 - kappa) === 2);
   const [plain, mixed] = [doubled.find(({ kappa }) => kappa === 0), doubled.find(({ kappa }) => kappa === 0.5)];
   if (plain && mixed) {
     const [a, b] = [plain.scores[1]!.share, mixed.scores[1]!.share];
     const detail = `κ = 0 ${a.toFixed(3)}, κ = 0.5 ${b.toFixed(3)}, without guidance ${mf1.share.toFixed(3)}`;
-    await enter(context, 'images-guidance', Math.min(a, b) - mf1.share, detail);
-    await enter(context, 'images-guidance-mixing', Math.abs(a - b), detail);
+    await context.claim('images-guidance', Math.min(a, b) - mf1.share, detail);
+    await context.claim('images-guidance-mixing', Math.abs(a - b), detail);
   }
   for (const { name, scores } of found.tangents) {
     if (name === '0,0,1') continue;
     const wrong = scores[1]!.features;
-    await enter(context, tangentClaim('images', name), wrong / mf1.features, against(wrong, mf1.features));
+    await context.claim(tangentClaim('images', name), wrong / mf1.features, against(wrong, mf1.features));
   }
   await claimCost(context, 'images-cost', training.movingShare, [found]);
 }
@@ -87,10 +86,7 @@ async function claimCost(
 ): Promise<void> {
   const mf = mean(found.map(({ msPerStep }) => msPerStep.meanFlow));
   const fm = mean(found.map(({ msPerStep }) => msPerStep.flowMatching));
-  await enter(context, id, mf / fm, `${mf.toFixed(1)} ms against ${fm.toFixed(1)} ms; 1 + share of moving rows is ${1 + movingShare}`);
+  await context.claim(id, mf / fm, `${mf.toFixed(1)} ms against ${fm.toFixed(1)} ms; 1 + share of moving rows is ${1 + movingShare}`);
 }
-
-const enter = (context: RunContext<Config>, id: string, measured: number, detail?: string): Promise<void> =>
-  enterClaim(context, claims, id, measured, detail);
 
 const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;

@@ -1,4 +1,3 @@
-import { enterClaim } from '../src/runner/claims.ts';
 import { defineExperiment, type RunContext } from '../src/runner/experiment.ts';
 import { NEAR } from './attention.ts';
 import { claims } from './claims.ts';
@@ -30,7 +29,7 @@ async function claimFields(context: RunContext<Config>, found: FieldFindings): P
   const ratio = async (id: string, a: ModelName, b: ModelName, also: ModelName[] = []): Promise<void> => {
     if (!trained(a, b, ...also)) return;
     const listed = [a, b, ...also].map((name) => `${name} ${errors(name)}`).join('; ');
-    await enter(context, id, excess(found, a) / excess(found, b), `errors: ${listed}; least possible ${whole.here.toFixed(4)}`);
+    await context.claim(id, excess(found, a) / excess(found, b), `errors: ${listed}; least possible ${whole.here.toFixed(4)}`);
   };
   await ratio('pswa-dit-smoke', 'pswa', 'dit');
   await ratio('pswa-window-smoke', 'pswa', 'window');
@@ -41,24 +40,24 @@ async function claimFields(context: RunContext<Config>, found: FieldFindings): P
 
   const macs = (name: ModelName): number => models.find((one) => one.name === name)!.blockMacs;
   const millions = (name: ModelName): string => `${(macs(name) / 1e6).toFixed(3)} M`;
-  if (trained('pswa', 'dit')) await enter(context, 'macs', macs('pswa') / macs('dit'), `${millions('pswa')} against ${millions('dit')}`);
+  if (trained('pswa', 'dit')) await context.claim('macs', macs('pswa') / macs('dit'), `${millions('pswa')} against ${millions('dit')}`);
   if (trained('pswa', 'uniform'))
-    await enter(context, 'pcca-cost', macs('pswa') / macs('uniform'), `${macs('pswa')} against ${macs('uniform')}`);
+    await context.claim('pcca-cost', macs('pswa') / macs('uniform'), `${macs('pswa')} against ${macs('uniform')}`);
 
   const bound = `bound ${windows.here.toFixed(4)} on these fields, ${windows.expected.toFixed(4)} expected`;
   if (trained('window')) {
     const least = Math.min(...repeats.map((scores) => scores['window']!.mse));
-    await enter(context, 'window-floor', least / windows.here, `errors: window ${errors('window')}; ${bound}`);
+    await context.claim('window-floor', least / windows.here, `errors: window ${errors('window')}; ${bound}`);
   }
   if (trained('pswa')) {
     const mse = meanOver(found, 'pswa', (scores) => scores.mse);
-    await enter(context, 'pswa-floor', mse / windows.here, `errors: pswa ${errors('pswa')}; ${bound}`);
+    await context.claim('pswa-floor', mse / windows.here, `errors: pswa ${errors('pswa')}; ${bound}`);
   }
   if (trained('pswa', 'window')) {
     const seam = (name: ModelName): number => meanOver(found, name, ({ seams }) => seams[SEAM_TIME]!);
     const [pswa, window, exact] = [seam('pswa'), seam('window'), found.exactSeams[SEAM_TIME]!];
     const detail = `PSWA ${pswa.toFixed(2)}, windows alone ${window.toFixed(2)}, exact denoiser ${exact.toFixed(2)}`;
-    await enter(context, 'seams', pswa / window, detail);
+    await context.claim('seams', pswa / window, detail);
   }
 }
 
@@ -67,14 +66,11 @@ async function claimImages(context: RunContext<Config>, { models, distances, flo
   if (attention !== undefined) {
     const { within, uniformWithin } = attention;
     const detail = `within ${NEAR}: ${within.map(percent).join(', ')} by layer; ${percent(uniformWithin)} if all tokens were alike`;
-    await enter(context, 'redundancy', Math.min(...within), detail);
+    await context.claim('redundancy', Math.min(...within), detail);
   }
   const [dit, pswa] = [distances['dit'], distances['pswa']];
   if (dit === undefined || pswa === undefined) return;
   const macs = (name: ModelName): string => `${(models.find((one) => one.name === name)!.blockMacs / 1e6).toFixed(1)} M`;
   const detail = `PSWA ${pswa.toPrecision(3)} at ${macs('pswa')} multiply-accumulates, DiT ${dit.toPrecision(3)} at ${macs('dit')}; floor ${floor.toPrecision(2)}`;
-  await enter(context, 'images-distance', pswa / dit, detail);
+  await context.claim('images-distance', pswa / dit, detail);
 }
-
-const enter = (context: RunContext<Config>, id: string, measured: number, detail: string): Promise<void> =>
-  enterClaim(context, claims, id, measured, detail);

@@ -40,6 +40,7 @@ export const linearRegression = defineExperiment<Config>({
       where: 'Appendix',
       published: 'exact without noise',
       how: 'largest error of a weight after training',
+      scale: ({ steps }) => `${steps} steps a stage`,
       bound: { atMost: 0.1 },
       presets: ['smoke', 'full'],
     },

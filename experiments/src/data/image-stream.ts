@@ -52,7 +52,12 @@ function drawnStream(side: number, batch: number, rng: Rng): ImageStream {
     const set = discsAndBoxes(from, count, side);
     return asTensors(imagesOf(set), set);
   };
-  return { ...factsOf(discsAndBoxes(rng, 1, side)), name: `discs and boxes ${side} x ${side}`, next: (from) => draw(from, batch), some: draw };
+  return {
+    ...factsOf(discsAndBoxes(rng, 1, side)),
+    name: `discs and boxes ${side} x ${side}`,
+    next: (from) => draw(from, batch),
+    some: draw,
+  };
 }
 
 const factsOf = ({ height, channels, classes, classNames }: ImageSet) => ({ side: height, channels, classes, classNames });

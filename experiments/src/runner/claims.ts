@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { StopError } from './errors.ts';
-import type { BaseConfig, ClaimDefinition, Experiment, RunContext } from './experiment.ts';
+import type { BaseConfig, ClaimDefinition, Experiment } from './experiment.ts';
 
 /** The verdicts a row of the ledger can have. */
 export const verdictSchema = z.enum(['reproduced', 'not reproduced', 'out of reach', 'not measured']);
@@ -29,6 +29,8 @@ export const claimRecordSchema = z.strictObject({
   /** True if keys were changed on the command line, so that the numbers are not those of the preset. */
   changed: z.boolean(),
   seed: z.number(),
+  /** Of the whole configuration; records of before it was kept have none. */
+  configHash: z.string().optional(),
   engine: z.string(),
   commit: z.string(),
   machine: z.string(),
@@ -44,6 +46,11 @@ export function judge(definition: ClaimDefinition, measured: number): Verdict {
   if (!Number.isFinite(measured)) throw new StopError(`${where}: wanted a finite number, got ${measured}`);
   const { atLeast = -Infinity, atMost = Infinity } = definition.bound;
   return measured >= atLeast && measured <= atMost ? 'reproduced' : 'not reproduced';
+}
+
+/** How a claim is measured, with the sizes of a configuration. */
+export function howText<Config extends BaseConfig>(definition: ClaimDefinition<Config>, config: Config): string {
+  return definition.scale === undefined ? definition.how : `${definition.how}; ${definition.scale(config)}`;
 }
 
 /** `≤ 0.2`, `≥ 3`, `0.9 … 1.1`, `out of reach` */
@@ -81,16 +88,4 @@ export function checkClaims(experiment: Pick<Experiment, 'name' | 'claims' | 'pr
     }
     if (presets.length === 0) throw new StopError(`${where}: wanted at least one preset that measures it, got none`);
   }
-}
-
-/** Enters a number into the ledger where the claim is one of those that the preset measures: with other steps and sizes it would mean something else. */
-export async function enterClaim<Config extends BaseConfig>(
-  context: RunContext<Config>,
-  claims: readonly ClaimDefinition[],
-  id: string,
-  measured: number,
-  detail?: string,
-): Promise<void> {
-  const presets = claims.find((claim) => claim.id === id)?.presets ?? [context.preset];
-  if (presets.includes(context.preset)) await context.claim(id, measured, detail);
 }

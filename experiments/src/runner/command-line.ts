@@ -5,15 +5,14 @@ import { configKeys, resolveConfig } from './config.ts';
 import { examine } from './doctor.ts';
 import { Interrupted, sentence, StopError } from './errors.ts';
 import type { Experiment } from './experiment.ts';
-import { collectLedger, ledgerHtml, ledgerMarkdown } from './ledger.ts';
+import { committed, mergeRuns, reportRuns } from './ledger-files.ts';
 import { workspace } from './machine.ts';
 import { unknown } from './nearest.ts';
 import { makeProgress, type Screen } from './progress.ts';
 import { writeReport } from './report-html.ts';
 import { readClaims, type Audience } from './run-context.ts';
-import { RunFolder, runIds } from './run-folder.ts';
+import { RunFolder } from './run-folder.ts';
 import { findExperiment, resumeRun, startRun } from './run.ts';
-import { writeFile } from './write-file.ts';
 
 /** What the command line talks to. */
 export interface Terminal {
@@ -25,7 +24,7 @@ export interface Terminal {
 type RunOptions = { runs?: string; engine?: string; device?: string; threads?: number };
 
 /**
- * The command line: `list`, `run`, `resume`, `report`, `doctor`.
+ * The command line: `list`, `run`, `resume`, `report`, `ledger`, `doctor`.
  *
  * @param argv the words after `atelier`
  * @returns the exit code: 0, 1 after one sentence on stderr, or 130 after Ctrl-C. With `ATELIER_DEBUG` set, errors are printed whole.
@@ -35,6 +34,7 @@ export async function main(argv: readonly string[], experiments: readonly Experi
   const say = (line = ''): void => void out.write(`${line}\n`);
   const audience: Audience = { signal, progress: makeProgress(out), note: say };
   const runsOf = (options: RunOptions): string => options.runs ?? process.env['ATELIER_RUNS'] ?? join(workspace, 'runs');
+  const warn = (text: string): void => void err.write(`${text}\n`);
   let code = 0;
 
   const cli = cac('atelier');
@@ -61,21 +61,20 @@ export async function main(argv: readonly string[], experiments: readonly Experi
   });
   cli
     .command('report [run]', 'The ledger over all runs, or the report of one run')
-    .option('--out <dir>', 'Folder of results.md and results.html (docs/ of the workspace)')
+    .option('--out <dir>', 'Folder of results.md and results.html (that of the runs)')
     .action(async (run: string | undefined, options: RunOptions & { out?: string }) => {
+      const runs = runsOf(options);
       if (run !== undefined) {
-        const folder = RunFolder.open(runsOf(options), run);
+        const folder = RunFolder.open(runs, run);
         say(`report: ${await writeReport(findExperiment(experiments, folder.record.experiment), folder.path)}`);
-        return;
-      }
-      const parts = collectLedger(experiments, runsOf(options), (text) => err.write(`${text}\n`));
-      const place = options.out ?? join(workspace, 'docs');
-      await writeFile(join(place, 'results.md'), ledgerMarkdown(parts));
-      await writeFile(join(place, 'results.html'), ledgerHtml(parts));
-      const rows = parts.flatMap((part) => part.rows);
-      say(
-        `${rows.length} claims, ${rows.filter((row) => row.measured.length > 0).length} measured in ${runIds(runsOf(options)).length} runs: ${place}/results.md and results.html`,
-      );
+      } else say(await reportRuns(experiments, runs, options.out ?? runs, warn));
+    });
+  cli
+    .command('ledger <action>', 'For maintainers: merge adds what was measured to the committed ledger')
+    .option('--docs <dir>', 'Folder of the committed ledger (docs/ of the workspace)')
+    .action(async (action: string, options: RunOptions & { docs?: string }) => {
+      if (action !== 'merge') throw new StopError(unknown('action of ledger', action, ['merge']));
+      for (const line of await mergeRuns(experiments, runsOf(options), options.docs ?? committed, warn)) say(line);
     });
   cli.command('doctor', 'What this machine has of what runs need').action(async (options: RunOptions) => {
     const findings = await examine(runsOf(options));

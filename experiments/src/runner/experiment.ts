@@ -38,7 +38,7 @@ export interface Experiment<Config extends BaseConfig = BaseConfig> {
   /** `smoke` ends within 60 s on 2 cores and is the default; `full` takes 10–30 min; `paper` states the published settings. */
   readonly presets: { readonly smoke: PartialConfig<Config> } & Readonly<Record<string, PartialConfig<Config>>>;
   /** All headline claims of the paper, also those out of reach here: each gets a row in the ledger. */
-  readonly claims: readonly ClaimDefinition[];
+  readonly claims: readonly ClaimDefinition<Config>[];
   run(context: RunContext<Config>): Promise<void>;
 }
 
@@ -62,7 +62,7 @@ export type PartialConfig<T> = T extends readonly unknown[] ? T : T extends obje
  * A claim of the paper and the bound that decides it, fixed before anything is measured. `context.claim` supplies the number; the verdict is
  * `reproduced` if it lies within the bound, else `not reproduced`.
  */
-export interface ClaimDefinition {
+export interface ClaimDefinition<Config extends BaseConfig = BaseConfig> {
   /** Unique within the experiment: lower-case letters, digits and dashes. */
   readonly id: string;
   /** The claim in one sentence. */
@@ -71,8 +71,10 @@ export interface ClaimDefinition {
   readonly where: string;
   /** The published value, as text: `FID 61.06 against 328.91 (B/4, 80 epochs)`. */
   readonly published: string;
-  /** How the number is measured here, at which scale. */
+  /** How the number is measured here. */
   readonly how: string;
+  /** At which sizes and for how many steps, from the configuration that ran; the ledger says it behind `how`. */
+  scale?(config: Config): string;
   /** What the measured number must satisfy (both ends where both are given), or why it cannot be measured here. */
   readonly bound: { readonly atLeast?: number; readonly atMost?: number } | { readonly outOfReach: string };
   /** The presets that measure it, shortest first; empty when it is out of reach. The ledger names the first one where a claim has no number yet. */
@@ -118,10 +120,14 @@ export interface RunContext<Config extends BaseConfig = BaseConfig> {
   figure(name: string, picture: Picture, caption?: string): Promise<void>;
 
   /**
-   * Enters the measured number of a claim into the ledger; `detail` may say what it is made of (`MF 4.9e-3, FM 584e-3`).
+   * Enters the measured number of a claim into the ledger; `detail` may say what it is made of (`MF 4.9e-3, FM 584e-3`). A claim that the preset
+   * does not measure is not entered: with other steps and sizes the number would mean something else.
    * @throws Error for an id that the experiment does not define, a claim that is out of reach, or a number that is not finite.
    */
   claim(id: string, measured: number, detail?: string): Promise<void>;
+
+  /** Whether the preset measures a claim, for work that is done for its sake alone. @throws Error for an id that the experiment does not define. */
+  measures(id: string): boolean;
 
   /** Work whose result is plain JSON (an evaluation), done once: a resumed run gets the remembered result. Names are unique within a run. */
   stage<T extends Json>(name: string, work: () => Promise<T> | T): Promise<T>;

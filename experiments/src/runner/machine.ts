@@ -18,12 +18,12 @@ export function machineName(): string {
   return `${platform()} ${arch()}, ${cores.length} × ${model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GB`;
 }
 
-/** The commit of the workspace, with `+` behind it if files were changed since; `unknown` outside of a repository. */
-export function commitName(): string {
+/** The commit of a repository, with `+` behind it if files other than documents were changed since; `unknown` outside of a repository. */
+export function commitName(folder = workspace): string {
   const git = (...words: string[]): string =>
-    execFileSync('git', words, { cwd: workspace, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
+    execFileSync('git', words, { cwd: folder, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim();
   try {
-    const changed = git('status', '--porcelain', '--untracked-files=no') !== '';
+    const changed = git('status', '--porcelain', '--untracked-files=no', '--', ':/', ':(exclude,top)docs') !== '';
     return git('rev-parse', '--short=12', 'HEAD') + (changed ? '+' : '');
   } catch {
     return 'unknown';

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { Rng } from '@atelier/tensor';
 import { z } from 'zod';
 import { CheckpointFolder } from './checkpoint.ts';
-import { claimRecordSchema, judge, type ClaimRecord } from './claims.ts';
+import { claimRecordSchema, howText, judge, type ClaimRecord } from './claims.ts';
 import { parseConfig } from './config.ts';
 import { onDisk, StopError } from './errors.ts';
-import type { BaseConfig, Checkpoints, Experiment, Json, Picture, Progress, RunContext } from './experiment.ts';
+import type { BaseConfig, Checkpoints, ClaimDefinition, Experiment, Json, Picture, Progress, RunContext } from './experiment.ts';
 import { MetricsFile } from './metrics-file.ts';
 import type { RunFolder } from './run-folder.ts';
 import { writeFile } from './write-file.ts';
@@ -83,15 +83,24 @@ export class FolderContext implements RunContext {
     await writeFile(join(this.folder, 'figures', 'captions.json'), `${JSON.stringify(captions, null, 2)}\n`);
   }
 
-  async claim(id: string, measured: number, detail?: string): Promise<void> {
+  measures(id: string): boolean {
+    return this.#definition(id).presets.includes(this.preset);
+  }
+
+  #definition(id: string): ClaimDefinition {
     const definition = this.#experiment.claims.find((claim) => claim.id === id);
-    if (definition === undefined) {
-      throw new StopError(
-        `claim '${id}': ${this.#experiment.name} defines ${this.#experiment.claims.map((claim) => claim.id).join(', ') || 'no claim'}`,
-      );
-    }
+    if (definition !== undefined) return definition;
+    const known = this.#experiment.claims.map((claim) => claim.id).join(', ');
+    throw new StopError(`claim '${id}': ${this.#experiment.name} defines ${known || 'no claim'}`);
+  }
+
+  async claim(id: string, measured: number, detail?: string): Promise<void> {
+    const definition = this.#definition(id);
+    // Judged in any case, so that a claim out of reach or a number that is not finite is told in every preset.
+    const verdict = judge(definition, measured);
+    if (!this.measures(id)) return;
     const { record } = this.#folder;
-    const { claim, where, published, how, bound } = definition;
+    const { claim, where, published, bound } = definition;
     const row: ClaimRecord = {
       paper: this.#experiment.paper.slug,
       experiment: this.#experiment.name,
@@ -99,15 +108,16 @@ export class FolderContext implements RunContext {
       claim,
       where,
       published,
-      how,
+      how: howText(definition, this.config),
       bound,
       measured,
       ...(detail === undefined ? {} : { detail }),
-      verdict: judge(definition, measured),
+      verdict,
       run: record.id,
       preset: record.preset,
       changed: record.words.some((word) => !word.startsWith('seed=')),
       seed: record.seed,
+      configHash: record.configHash,
       engine: record.engine.name,
       commit: record.commit,
       machine: record.machine,

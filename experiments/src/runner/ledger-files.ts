@@ -1,0 +1,68 @@
+import { join, resolve } from 'node:path';
+import type { ClaimRecord } from './claims.ts';
+import { StopError } from './errors.ts';
+import type { Experiment } from './experiment.ts';
+import { ledgerHtml, ledgerMarkdown } from './ledger-page.ts';
+import { ledgerOf, mergeLedger, recordsOf, unshown } from './ledger.ts';
+import { workspace } from './machine.ts';
+import { runIds } from './run-folder.ts';
+import { writeFile } from './write-file.ts';
+
+/** The folder of the ledger that is committed. */
+export const committed = join(workspace, 'docs');
+
+/**
+ * `atelier report`: the ledger of one's own runs, as results.md and results.html in a folder that is not that of the committed ledger. Nothing is written
+ * where nothing was measured.
+ *
+ * @returns what to say
+ */
+export async function reportRuns(
+  experiments: readonly Experiment[],
+  runs: string,
+  folder: string,
+  warn: (text: string) => void,
+): Promise<string> {
+  if (resolve(folder) === committed)
+    throw new StopError(`report: ${committed} holds the ledger that is committed; add runs to it with: atelier ledger merge`);
+  const records = recordsOf(runs, warn);
+  if (records.length === 0) return `no run in ${runs} has measured a claim, so nothing is written`;
+  const { claims, measured } = await writeLedger(experiments, records, folder);
+  return `${claims} claims, ${measured} measured in ${runIds(runs).length} runs: ${folder}/results.md and results.html`;
+}
+
+/**
+ * `atelier ledger merge`: adds what the runs measured to results.json of the committed ledger, from which results.md and results.html are drawn anew.
+ *
+ * @returns what to say
+ */
+export async function mergeRuns(
+  experiments: readonly Experiment[],
+  runs: string,
+  folder: string,
+  warn: (text: string) => void,
+): Promise<string[]> {
+  const path = join(folder, 'results.json');
+  const { all, added } = mergeLedger(path, recordsOf(runs, warn));
+  if (all.length === 0) return [`no run in ${runs} has measured a claim, and ${path} holds none: nothing is written`];
+  await writeFile(path, `${JSON.stringify(all, null, 2)}\n`);
+  const { claims, measured } = await writeLedger(experiments, all, folder);
+  const hidden = unshown(experiments, all).length;
+  return [
+    `${added} records added, ${all.length} in ${path}; ${claims} claims, ${measured} measured`,
+    ...(hidden === 0 ? [] : [`${hidden} records of claims or bounds that the code no longer states are kept, but not shown`]),
+  ];
+}
+
+async function writeLedger(
+  experiments: readonly Experiment[],
+  records: readonly ClaimRecord[],
+  folder: string,
+): Promise<{ claims: number; measured: number }> {
+  const parts = ledgerOf(experiments, records);
+  await writeFile(join(folder, 'results.md'), ledgerMarkdown(parts));
+  await writeFile(join(folder, 'results.html'), ledgerHtml(parts));
+  const rows = parts.flatMap((part) => part.rows);
+  const measured = new Set(rows.filter(({ record }) => record !== undefined).map(({ definition }) => definition));
+  return { claims: new Set(rows.map(({ definition }) => definition)).size, measured: measured.size };
+}
