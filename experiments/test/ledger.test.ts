@@ -1,0 +1,176 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { committed } from '../src/runner/ledger-files.ts';
+import { commitName } from '../src/runner/machine.ts';
+import { readClaims } from '../src/runner/run-context.ts';
+import { here, onlyRun, temporaryFolder } from './child.ts';
+import { linearRegression } from './linear-regression.ts';
+
+describe('report', () => {
+  it('writes the ledger over all runs beside them: newest of each preset, changed configurations left out, unmeasured claims listed', async () => {
+    const runs = temporaryFolder();
+    await here(['run', 'linear-regression', 'seed=1'], runs);
+    await here(['run', 'linear-regression', 'seed=2'], runs);
+    await here(['run', 'linear-regression', 'steps=1'], runs);
+    const { code, out: said } = await here(['report'], runs);
+    expect(code).toBe(0);
+    expect(said).toContain('2 claims, 1 measured in 3 runs');
+    const text = readFileSync(join(runs, 'results.md'), 'utf8');
+    expect(text).toContain('reproduced (2 of 2 runs reproduce it) | smoke, seed 2 |');
+    expect(text).not.toContain('not reproduced');
+    expect(text).toMatch(/\| The orbits of comets follow\. .*\| out of reach \| no telescope here \|/);
+    expect(readFileSync(join(runs, 'results.html'), 'utf8')).toContain('✓ reproduced</span> (2 of 2 runs reproduce it)');
+    const other = temporaryFolder();
+    expect(await here(['report', '--out', other], runs)).toMatchObject({ code: 0 });
+    expect(readFileSync(join(other, 'results.md'), 'utf8')).toBe(text);
+  });
+
+  it('counts runs of one configuration and seed once, and says the sizes of the run', async () => {
+    const runs = temporaryFolder();
+    await here(['run', 'linear-regression'], runs);
+    await here(['run', 'linear-regression'], runs);
+    await here(['run', 'linear-regression', 'full'], runs);
+    await here(['report'], runs);
+    const text = readFileSync(join(runs, 'results.md'), 'utf8');
+    expect(text).toContain('largest error of a weight after training; 40 steps a stage)');
+    expect(text).toContain('largest error of a weight after training; 200 steps a stage)');
+    expect(text).toContain('reproduced (2 of 2 runs reproduce it) | full, seed 0 |');
+  });
+
+  it('writes nothing where nothing was measured, and never into the folder of the committed ledger', async () => {
+    const runs = temporaryFolder();
+    expect(await here(['report'], runs)).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('has measured a claim, so nothing is written'),
+    });
+    expect(readdirSync(runs)).toEqual([]);
+    const before = readFileSync(join(committed, 'results.md'), 'utf8');
+    await here(['run', 'linear-regression'], runs);
+    expect(await here(['report', '--out', committed], runs)).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('atelier ledger merge'),
+    });
+    expect(readFileSync(join(committed, 'results.md'), 'utf8')).toBe(before);
+  });
+
+  it('leaves out a run whose claims are damaged and says so', async () => {
+    const runs = temporaryFolder();
+    await here(['run', 'linear-regression'], runs);
+    writeFileSync(join(onlyRun(runs), 'claims.json'), '[{"id": "weights"}]');
+    const { code, out, err } = await here(['report'], runs);
+    expect(code).toBe(0);
+    expect(out).toContain('nothing is written');
+    expect(err).toMatch(/^left out: .*claims\.json: '0\.paper': wanted a text, got nothing\n$/);
+  });
+
+  it('redraws the report of one run: one file, nothing from elsewhere', async () => {
+    const runs = temporaryFolder();
+    await here(['run', 'linear-regression'], runs);
+    const path = join(onlyRun(runs), 'report.html');
+    const before = readFileSync(path, 'utf8');
+    writeFileSync(path, '');
+    expect((await here(['report', onlyRun(runs)], runs)).code).toBe(0);
+    const html = readFileSync(path, 'utf8');
+    expect(html).toBe(before);
+    for (const [, source] of html.matchAll(/(?:src|href)="([^"]*)"/g)) expect(source!.slice(0, 5)).toBe('data:');
+    expect(html).not.toMatch(/<script|@import|url\(/);
+    expect(html.match(/<img /g)).toHaveLength(1 + 2 * 2 + 2);
+    expect(html).toContain('Least squares recovers the weights.');
+    expect(html).toContain('✓ reproduced');
+  });
+
+  it('refuses a folder it cannot write to', async () => {
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, 'docs'), '');
+    const runs = join(folder, 'runs');
+    await here(['run', 'linear-regression'], runs);
+    const { code, err } = await here(['report', '--out', join(folder, 'docs')], runs);
+    expect({ code, err }).toEqual({ code: 1, err: `${join(folder, 'docs', 'results.md')}: a part of the path is a file, not a folder\n` });
+  });
+});
+
+describe('ledger merge', () => {
+  const merge = (runs: string, docs: string) => here(['ledger', 'merge', '--docs', docs], runs);
+
+  it('adds what was measured and never drops a measured row, whatever the folder of the runs holds', async () => {
+    const docs = temporaryFolder();
+    const runs = temporaryFolder();
+    await here(['run', 'linear-regression', 'seed=1'], runs);
+    await here(['run', 'linear-regression', 'steps=1'], runs);
+    expect(await merge(runs, docs)).toMatchObject({ code: 0, out: expect.stringContaining('1 records added, 1 in') });
+    const first = readFileSync(join(docs, 'results.md'), 'utf8');
+    expect(first).toContain('| smoke, seed 1 |');
+
+    // The same runs again, and no runs at all, change nothing.
+    for (const again of [runs, temporaryFolder()]) {
+      expect(await merge(again, docs)).toMatchObject({ code: 0, out: expect.stringContaining('0 records added, 1 in') });
+      expect(readFileSync(join(docs, 'results.md'), 'utf8')).toBe(first);
+    }
+
+    const others = temporaryFolder();
+    await here(['run', 'linear-regression', 'full', 'seed=2'], others);
+    expect(await merge(others, docs)).toMatchObject({ code: 0, out: expect.stringContaining('1 records added, 2 in') });
+    const both = readFileSync(join(docs, 'results.md'), 'utf8');
+    for (const by of ['smoke, seed 1', 'full, seed 2']) expect(both).toContain(`reproduced (2 of 2 runs reproduce it) | ${by} |`);
+  });
+
+  it('keeps records of claims that the code no longer states', async () => {
+    const docs = temporaryFolder();
+    const runs = temporaryFolder();
+    await here(['run', 'linear-regression'], runs);
+    await merge(runs, docs);
+    const path = join(docs, 'results.json');
+    writeFileSync(path, readFileSync(path, 'utf8').replace('"atMost": 0.1', '"atMost": 0.2'));
+    expect((await merge(temporaryFolder(), docs)).out).toContain(
+      '1 records of claims or bounds that the code no longer states are kept, but not shown',
+    );
+    expect(readFileSync(path, 'utf8')).toContain('"atMost": 0.2');
+  });
+
+  it('refuses a damaged ledger and writes nothing where there is none', async () => {
+    const docs = temporaryFolder();
+    expect(await merge(temporaryFolder(), docs)).toMatchObject({ code: 0, out: expect.stringContaining('nothing is written') });
+    expect(readdirSync(docs)).toEqual([]);
+    writeFileSync(join(docs, 'results.json'), '[{]');
+    expect(await merge(temporaryFolder(), docs)).toMatchObject({ code: 1, err: `${join(docs, 'results.json')}: wanted JSON, got '[{]'\n` });
+    expect((await here(['ledger', 'merg'], temporaryFolder())).err).toBe(
+      "unknown action of ledger 'merg': the nearest is 'merge' (there are merge)\n",
+    );
+  });
+});
+
+describe('which claims a run enters', () => {
+  it('those that its preset measures', async () => {
+    const [weights, comets] = linearRegression.claims;
+    const onlyFull = { ...linearRegression, claims: [{ ...weights!, presets: ['full'] }, comets!] };
+    const entered = async (preset: string): Promise<string[]> => {
+      const runs = temporaryFolder();
+      expect(await here(['run', 'linear-regression', preset], runs, undefined, [onlyFull])).toMatchObject({ code: 0, err: '' });
+      return readClaims(onlyRun(runs)).map(({ id }) => id);
+    };
+    expect(await entered('smoke')).toEqual([]);
+    expect(await entered('full')).toEqual(['weights']);
+  });
+});
+
+describe('the name of the commit', () => {
+  it('is marked where code was changed, and not for documents', () => {
+    const folder = temporaryFolder();
+    const git = (...words: string[]): string =>
+      execFileSync('git', ['-c', 'user.name=a', '-c', 'user.email=a@b', ...words], { cwd: folder, encoding: 'utf8' });
+    expect(commitName(folder)).toBe('unknown');
+    git('init', '-q');
+    mkdirSync(join(folder, 'docs'));
+    writeFileSync(join(folder, 'docs', 'results.md'), 'one');
+    writeFileSync(join(folder, 'code.ts'), 'one');
+    git('add', '.');
+    git('commit', '-qm', 'one');
+    const commit = git('rev-parse', '--short=12', 'HEAD').trim();
+    writeFileSync(join(folder, 'docs', 'results.md'), 'two');
+    expect(commitName(folder)).toBe(commit);
+    writeFileSync(join(folder, 'code.ts'), 'two');
+    expect(commitName(folder)).toBe(`${commit}+`);
+  });
+});
