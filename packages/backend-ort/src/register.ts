@@ -57,6 +57,7 @@ function registerKernels(backendName: string): void {
       backendName,
       kernelFunc: ({ inputs, backend, attrs }) => {
         const ort = backend as OrtBackend;
+        ort.graph.origin = kernelName;
         const call = new KernelCall(kernelName, ort, inputs as unknown as Record<string, TensorInfo>, attrs ?? {});
         const { kind } = call;
         if (kind === 'string' && !lookAtNothing.has(kernelName)) return deliver(ort, onHost(call)) as never;

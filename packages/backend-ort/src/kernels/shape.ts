@@ -60,7 +60,7 @@ function stridedSlice(k: KernelCall): Node {
   // A negative stride that runs to the front ends before index 0, which ONNX spells as any number below -size.
   const ends = end.map((e, i) => (strides[i]! < 0 && e < 0 ? -x.shape[i]! - 1 : e));
   const axes = g.int64(x.shape.map((_, i) => i));
-  const picked = g.add('Slice', [x, g.int64(begin), g.int64(ends), axes, g.int64(strides)], {}, finalShapeSparse, x.dtype);
+  const picked = g.add('Slice', [x, g.places(begin), g.places(ends), axes, g.int64(strides)], {}, finalShapeSparse, x.dtype);
   return g.reshape(picked, finalShape);
 }
 
