@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { createSession, type HostValue, type Session, type SessionOptions } from './runtime.ts';
 
 /**
@@ -24,6 +25,13 @@ export function pooledThreads(): number {
 
 /** The most native threads that sessions which ask for `threads` hold together. */
 export const threadBound = (threads: number): number => Math.max(MAX_THREADS, MIN_POOLS * (threads - 1));
+
+/** All native threads of this process, Node.js's own too; null on a system that does not say so in `/proc`. */
+export function nativeThreads(): number | null {
+  if (process.platform !== 'linux') return null;
+  const count = /^Threads:\s+(\d+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+  return count === undefined ? null : Number(count);
+}
 
 /** A session that may lose its threads, or be closed, between two runs. */
 export class PooledSession {

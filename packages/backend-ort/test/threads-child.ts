@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
 import { traceGraph, type CompiledGraph } from '../src/compiled-graph.ts';
 import { registerOrt } from '../src/register.ts';
-import { pooledThreads } from '../src/thread-pools.ts';
+import { nativeThreads, pooledThreads } from '../src/thread-pools.ts';
 import { OrtBackend } from '../src/backend.ts';
 import { tf } from '../src/tf.ts';
 
@@ -38,5 +37,4 @@ for (let round = 0; round < 2; round++) {
     most = Math.max(most, pooledThreads());
   }
 }
-const threads = process.platform === 'linux' ? Number(/^Threads:\s+(\d+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))![1]) : null;
-console.log(JSON.stringify({ threads, most, pooled: pooledThreads(), sessions: backend.sessions.size }));
+console.log(JSON.stringify({ threads: nativeThreads(), most, pooled: pooledThreads(), sessions: backend.sessions.size }));
