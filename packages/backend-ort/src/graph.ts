@@ -1,6 +1,7 @@
 import { bitsOf, hashOf, sameBits, SMALL_CONSTANT } from './bits.ts';
 import { cutFrom, isFill, isNeutral, repeated } from './simplify.ts';
 import { elementType, type Attribute, type HostArray, type OnnxType } from './onnx.ts';
+import { floatSum, wholeFold } from './sums.ts';
 
 /**
  * A pending operator, or a leaf that holds host data. One node has one result; an operator with several results is a node of its own
@@ -253,6 +254,9 @@ export class Graph {
     // Of one element they are that element; a norm would be its absolute value.
     const plain = ['ReduceSum', 'ReduceMean', 'ReduceMax', 'ReduceMin', 'ReduceProd'].includes(op);
     if (plain && axes.every((axis) => x.shape[axis] === 1)) return this.reshape(this.cast(x, dtype), shape);
+    const isSum = op === 'ReduceSum' || op === 'ReduceMean';
+    if (isSum && x.dtype === 'float32') return floatSum(this, x, axes, shape, op === 'ReduceMean');
+    if ((isSum || op === 'ReduceProd') && x.dtype === 'int32') return wholeFold(this, op, x, axes, shape);
     return this.add(op, [x, this.int64(axes)], { keepdims: keepDims ? 1 : 0 }, shape, dtype);
   }
 

@@ -8,8 +8,6 @@ import type { Attribute } from './onnx.ts';
  */
 
 const PRODUCTS = new Set(['MatMul', 'FusedMatMul', 'Gemm']);
-/** Rows below which a batch of matrices is summed as it stands. */
-const FEW_ROWS = 64;
 const flag = (node: Node, name: string): number => (node.attributes[name] as number | undefined) ?? 0;
 const factor = (node: Node, name: string): number => (node.attributes[name] as { float: number } | undefined)?.float ?? 1;
 
@@ -75,7 +73,7 @@ export function rewrite(g: Graph, outputs: readonly Node[]): Node[] {
   for (const node of order) {
     // Uses are counted on the old graph: a rewritten node stands for an old one and is used as often.
     const step = new Step(g, node, renewed, factored, uses);
-    renewed.set(node, step.gelu() ?? step.sum() ?? step.scale() ?? step.product() ?? step.reduction() ?? step.columnSums() ?? step.same());
+    renewed.set(node, step.gelu() ?? step.sum() ?? step.scale() ?? step.product() ?? step.reduction() ?? step.same());
     step.rememberFactor();
   }
   return outputs.map((output) => renewed.get(output)!);
@@ -186,28 +184,6 @@ class Step {
     if (inner === undefined || Math.abs(inner.by) < 1) return null;
     const sum = g.add('ReduceSum', [inner.bare, inputs[1]!], { ...node.attributes }, node.shape, node.dtype);
     return g.binary('Mul', sum, g.scalar(inner.by));
-  }
-
-  /**
-   * Sums over the rows of a matrix, or of each in a batch -> a row of ones times it, which is the faster operator: ten times where one matrix has
-   * thousands of rows, no faster where many have few.
-   */
-  columnSums(): Node | null {
-    const { g, node, inputs } = this;
-    if (node.op !== 'ReduceSum' || node.dtype !== 'float32') return null;
-    const { shape } = inputs[0]!;
-    const axes = Array.from(inputs[1]!.data as BigInt64Array, Number).sort((a, b) => a - b);
-    const [first, last] = [axes[0]!, axes.at(-1)!];
-    if (last - first !== axes.length - 1 || last === shape.length - 1) return null;
-    const [count, rows, columns] = [shape.slice(0, first), shape.slice(first, last + 1), shape.slice(last + 1)].map(sizeOf) as [
-      number,
-      number,
-      number,
-    ];
-    if (count > 1 && rows < FEW_ROWS) return null;
-    const x = g.reshape(inputs[0]!, count === 1 ? [rows, columns] : [count, rows, columns]);
-    const ones = g.constant(new Float32Array(rows).fill(1), [1, rows], 'float32');
-    return g.reshape(g.add('MatMul', [ones, x], {}, count === 1 ? [1, columns] : [count, 1, columns], 'float32'), node.shape);
   }
 
   /** Notes that this node is a scalar times another, for those who read it. */
