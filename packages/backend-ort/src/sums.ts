@@ -44,7 +44,8 @@ export function floatSum(g: Graph, x: Node, axes: readonly number[], shape: read
   const folded = groups.filter((group) => group.folded);
   const count = folded.reduce((product, { size }) => product * size, 1);
   const isRow = groups.at(-1)!.folded;
-  if (count <= RUN || (isRow && folded.length === 1 && count <= WHOLE_ROW)) return plain(g, mean ? 'ReduceMean' : 'ReduceSum', x, axes, shape);
+  if (count <= RUN || (isRow && folded.length === 1 && count <= WHOLE_ROW))
+    return plain(g, mean ? 'ReduceMean' : 'ReduceSum', x, axes, shape);
   const sizes = groups.map(({ size }) => size);
   const longest = isRow && groups.at(-1)!.size >= RUN ? groups.at(-1)! : folded.reduce((a, b) => (b.size > a.size ? b : a));
   const at = groups.indexOf(longest);

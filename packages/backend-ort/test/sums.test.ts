@@ -10,7 +10,12 @@ const BOUND = 1e-6;
 const tensor = (data: Float32Array, shape: readonly number[]): Tensor => tf.tensor(data, [...shape]);
 
 /** The same function evaluated op by op and as one compiled graph. */
-async function eachWay(data: Float32Array, shape: readonly number[], f: (x: Tensor) => Tensor, check: (y: Float32Array) => void): Promise<void> {
+async function eachWay(
+  data: Float32Array,
+  shape: readonly number[],
+  f: (x: Tensor) => Tensor,
+  check: (y: Float32Array) => void,
+): Promise<void> {
   await useOrt();
   const x = tensor(data, shape);
   const eager = tf.tidy(() => f(x));
@@ -55,15 +60,27 @@ const shapes: [shape: number[], axes: number[]][] = [
   [[3, 100_003], [1]],
   [[2, 65_536, 3], [1]],
   [[4, 9973, 5], [1]],
-  [[7, 30_011, 3, 2], [1, 3]],
-  [[50_000, 3, 11], [0, 2]],
-  [[101, 7, 97, 5], [0, 2]],
+  [
+    [7, 30_011, 3, 2],
+    [1, 3],
+  ],
+  [
+    [50_000, 3, 11],
+    [0, 2],
+  ],
+  [
+    [101, 7, 97, 5],
+    [0, 2],
+  ],
   [[9, 1, 4099, 1], [2]],
   ...[15, 16, 17, 31, 33, 63, 65, 96, 97, 127, 128, 131, 193, 1000, 1009].flatMap((n): [number[], number[]][] => [
     [[3, n], [1]],
     [[n, 3], [0]],
     [[2, n, 3], [1]],
-    [[n, 2, n], [0, 2]],
+    [
+      [n, 2, n],
+      [0, 2],
+    ],
   ]),
 ];
 
@@ -82,18 +99,29 @@ describe('sums and means', () => {
   }
 
   it('keep infinities and NaN', async () => {
-    for (const shape of [[40, 3], [3, 200], [1009, 3]]) { // prettier-ignore
+    for (const shape of [
+      [40, 3],
+      [3, 200],
+      [1009, 3],
+    ]) {
+      // prettier-ignore
       const data = mixed(product(shape));
       data[product(shape) - 1] = Infinity;
-      await eachWay(data, shape, (x) => tf.stack([tf.sum(x), tf.mean(x), tf.sum(tf.neg(x)), tf.sum(tf.sub(x, x))]), (y) =>
-        expect([...y]).toEqual([Infinity, Infinity, -Infinity, NaN]),
+      await eachWay(
+        data,
+        shape,
+        (x) => tf.stack([tf.sum(x), tf.mean(x), tf.sum(tf.neg(x)), tf.sum(tf.sub(x, x))]),
+        (y) => expect([...y]).toEqual([Infinity, Infinity, -Infinity, NaN]),
       );
     }
   });
 
   it('are the gradients of what is spread', async () => {
-    await eachWay(filled(200_000), [100_000, 2], (x) => tf.grad((b: Tensor) => tf.sum(tf.mul(tf.add(x, b), x)))(tf.zeros([2])), (y) =>
-      y.forEach((value) => expect(Math.abs(value / 10_000 / (Math.fround(0.1) * 10) - 1)).toBeLessThan(BOUND)),
+    await eachWay(
+      filled(200_000),
+      [100_000, 2],
+      (x) => tf.grad((b: Tensor) => tf.sum(tf.mul(tf.add(x, b), x)))(tf.zeros([2])),
+      (y) => y.forEach((value) => expect(Math.abs(value / 10_000 / (Math.fround(0.1) * 10) - 1)).toBeLessThan(BOUND)),
     );
   });
 

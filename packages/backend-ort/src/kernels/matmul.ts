@@ -1,6 +1,6 @@
 import { broadcastShape, type Graph, type Node } from '../graph.ts';
 import type { KernelCall, KernelTable } from '../kernel.ts';
-import { where } from './elementwise.ts';
+import { exponentialLinear, sigmoid, where } from './elementwise.ts';
 
 /** Matrix products. */
 
@@ -63,8 +63,8 @@ export function activate(
   if (name === 'linear') return x;
   if (name === 'relu') return g.unary('Relu', x);
   if (name === 'relu6') return g.add('Clip', [x, g.scalar(0), g.scalar(6)], {}, x.shape, 'float32');
-  if (name === 'elu') return g.unary('Elu', x, 'float32', { alpha: { float: 1 } });
-  if (name === 'sigmoid') return g.unary('Sigmoid', x);
+  if (name === 'elu') return exponentialLinear(g, x);
+  if (name === 'sigmoid') return sigmoid(g, x);
   if (name === 'leakyrelu') return g.unary('LeakyRelu', x, 'float32', { alpha: { float: k.attribute<number>('leakyreluAlpha') } });
   if (name === 'prelu') return where(g, g.binary('Less', x, g.scalar(0), 'bool'), g.binary('Mul', x, slope!), x);
   throw k.refuse('activation linear, relu, relu6, elu, sigmoid, leakyrelu or prelu', name);

@@ -1,6 +1,7 @@
 import { sameShape, sizeOf, type Graph, type Node } from '../graph.ts';
 import type { KernelCall, KernelTable } from '../kernel.ts';
 import { tf } from '../tf.ts';
+import { commonType } from './binary.ts';
 import { numberOf, where } from './elementwise.ts';
 
 /** Kernels that move elements without computing on them. */
@@ -127,7 +128,7 @@ function concat(k: KernelCall): Node {
     xs.map((x) => [...x.shape]),
     axis,
   );
-  const dtype = xs.some((x) => x.dtype === 'float32') ? 'float32' : xs.some((x) => x.dtype === 'int32') ? 'int32' : 'bool';
+  const dtype = commonType(...xs);
   return k.graph.concat(
     xs.map((x) => k.graph.cast(x, dtype)),
     axis,
