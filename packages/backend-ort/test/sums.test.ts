@@ -136,4 +136,103 @@ describe('sums and means', () => {
   });
 });
 
-export { eachWay, filled, mixed, BOUND };
+describe('what else adds up', () => {
+  const within = (wanted: number) => (y: Float32Array) =>
+    y.forEach((value) => expect(Math.abs(value / wanted - 1)).toBeLessThanOrEqual(BOUND));
+  const tenth = Math.fround(0.1);
+
+  for (const k of [1500, 4099, 20_000, 65_536, 1_000_003]) {
+    it(`products contract ${k} elements`, async () => {
+      const dot = (x: Tensor): Tensor => tf.dot(x as never, x as never);
+      await eachWay(filled(k), [k], dot, within(k * tenth ** 2));
+      for (const [ta, tb] of [
+        [false, false],
+        [true, false],
+        [false, true],
+        [true, true],
+      ] as const) {
+        // prettier-ignore
+        const few = (x: Tensor): Tensor => tf.matMul(tf.reshape(x, ta ? [k, 2] : [2, k]), tf.reshape(x, tb ? [2, k] : [k, 2]), ta, tb);
+        await eachWay(filled(2 * k), [2 * k], few, within(k * tenth ** 2));
+      }
+    });
+  }
+
+  it('products of many results, with a batch on one side', async () => {
+    const k = 40_000;
+    const product = (x: Tensor): Tensor =>
+      tf.matMul(tf.reshape(x, [2, k, 64]), tf.slice(tf.reshape(x, [2 * k, 64]), [0, 0], [k, 64]), true, false);
+    await eachWay(filled(2 * k * 64), [2 * k * 64], product, within(k * tenth ** 2));
+  });
+
+  it('products agree in every element with float64', async () => {
+    const [m, k, n] = [3, 5001, 4];
+    const data = Float32Array.from(numbers((m + n) * k, 3));
+    const f = (x: Tensor): Tensor =>
+      tf.matMul(tf.reshape(tf.slice(x, 0, m * k), [m, k]), tf.reshape(tf.slice(x, m * k, n * k), [n, k]), false, true);
+    await eachWay(data, [data.length], f, (y) => {
+      for (let i = 0; i < m; i++) {
+        for (let j = 0; j < n; j++) {
+          let [sum, size] = [0, 0];
+          for (let at = 0; at < k; at++) {
+            const term = data[i * k + at]! * data[(m + j) * k + at]!;
+            sum += term;
+            size += Math.abs(term);
+          }
+          expect(Math.abs(y[i * n + j]! - sum)).toBeLessThanOrEqual(BOUND * size);
+        }
+      }
+    });
+  });
+
+  it('softmax and its logarithm over long rows', async () => {
+    for (const n of [30_000, 200_000]) {
+      const data = Float32Array.from({ length: n }, (_, i) => 3 * Math.sin(i));
+      const total = data.reduce((sum, x) => sum + Math.exp(x), 0);
+      await eachWay(data, [1, n], (x) => tf.softmax(x), (y) => y.forEach((p, i) => i % 997 === 0 && expect(Math.abs((p * total) / Math.exp(data[i]!) - 1)).toBeLessThan(2e-6))); // prettier-ignore
+      await eachWay(data, [1, n], (x) => tf.logSoftmax(x), (y) => y.forEach((p, i) => i % 997 === 0 && expect(Math.abs(p - (data[i]! - Math.log(total)))).toBeLessThan(2e-6))); // prettier-ignore
+      await eachWay(data, [1, n], (x) => tf.logSumExp(x), within(Math.log(total)));
+    }
+  });
+
+  it('running sums', async () => {
+    const n = 1_000_000;
+    for (const reverse of [false, true]) await eachWay(filled(n), [n], (x) => tf.slice(tf.cumsum(x, 0, false, reverse), reverse ? 0 : n - 1, 1), within(n * tenth)); // prettier-ignore
+  });
+
+  it('means over windows, whole and in part', async () => {
+    await eachWay(filled(512 * 512 * 2), [1, 512, 512, 2], (x) => tf.avgPool(x as never, 512, 1, 'valid'), within(tenth));
+    await eachWay(filled(300 * 301 * 2), [1, 300, 301, 2], (x) => tf.avgPool(x as never, [290, 280], 4, 'same'), within(tenth));
+    await eachWay(filled(20 * 30 * 40 * 2), [1, 20, 30, 40, 2], (x) => tf.avgPool3d(x as never, [20, 30, 40], 1, 'valid'), within(tenth));
+  });
+
+  it('many rows that fall on one', async () => {
+    const n = 200_000;
+    const ids = new Int32Array(n);
+    await eachWay(filled(n), [n, 1], (x) => tf.unsortedSegmentSum(x, tf.tensor1d(ids, 'int32'), 1), within(n * tenth));
+    await eachWay(filled(n), [n], (x) => tf.scatterND(tf.tensor2d(ids, [n, 1], 'int32'), x, [1]), within(n * tenth));
+    await eachWay(filled(n), [n], (x) => tf.bincount(tf.tensor1d(ids, 'int32'), x as never, 1), within(n * tenth));
+    const gathered = (x: Tensor): Tensor =>
+      tf.grad((w: Tensor) => tf.sum(tf.mul(tf.gather(w, tf.tensor1d(ids, 'int32')), x)))(tf.ones([1]));
+    await eachWay(filled(n), [n], gathered, within(n * tenth));
+  });
+
+  it('moments, norms and the gradient of a bias', async () => {
+    const n = 500_000;
+    const data = Float32Array.from({ length: n }, (_, i) => (i % 2 === 0 ? 1.5 : 0.5));
+    await eachWay(data, [n], (x) => tf.moments(x).variance as Tensor, within(0.25));
+    await eachWay(data, [n], (x) => tf.norm(x), within(Math.sqrt(n * 1.25)));
+    await eachWay(data, [n], (x) => tf.euclideanNorm(x), within(Math.sqrt(n * 1.25)));
+    const bias = (x: Tensor): Tensor => tf.grad((b: Tensor) => tf.sum(tf.square(tf.add(tf.reshape(x, [n / 2, 2]), b))))(tf.zeros([2]));
+    await eachWay(filled(n), [n], bias, within(n * tenth));
+  });
+
+  it('layer norm over a long row', async () => {
+    const n = 200_000;
+    const data = Float32Array.from(numbers(n, 5), (x) => x + 3);
+    const mean = data.reduce((sum, x) => sum + x, 0) / n;
+    const deviation = Math.sqrt(data.reduce((sum, x) => sum + (x - mean) ** 2, 0) / n);
+    const f = (x: Tensor): Tensor => (tf.engine().runKernel('Standardize', { x }, { eps: 0 }) as Tensor[])[0]!;
+    await eachWay(data, [1, n], f, (y) => y.forEach((value, i) => i % 997 === 0 && expect(Math.abs(value - (data[i]! - mean) / deviation)).toBeLessThan(3e-6))); // prettier-ignore
+  });
+});

@@ -80,15 +80,16 @@ function select(k: KernelCall): Node {
 
 function topK(k: KernelCall): Node[] {
   const g = k.graph;
-  const x = numberOf(g, k.node('x'));
+  const raw = k.node('x');
+  const x = numberOf(g, raw);
   const count = k.attribute<number>('k');
   const shape = [...x.shape.slice(0, -1), count];
-  if (sizeOf(shape) === 0) return [g.fill(0, shape, x.dtype), g.fill(0, shape, 'int32')];
+  if (sizeOf(shape) === 0) return [g.fill(0, shape, raw.dtype), g.fill(0, shape, 'int32')];
   const [values, indices] = g.addMany('TopK', [x, g.int64([count])], { axis: -1, largest: 1, sorted: 1 }, [
     { shape, dtype: x.dtype },
     { shape, dtype: 'int64' },
   ]);
-  return [values!, g.cast(indices!, 'int32')];
+  return [g.cast(values!, raw.dtype), g.cast(indices!, 'int32')];
 }
 
 export const indexing: KernelTable = {
