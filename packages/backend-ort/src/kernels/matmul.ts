@@ -1,5 +1,6 @@
 import { broadcastShape, type Graph, type Node } from '../graph.ts';
 import type { KernelCall, KernelTable } from '../kernel.ts';
+import { commonType } from './binary.ts';
 import { exponentialLinear, sigmoid, where } from './elementwise.ts';
 import { padded } from './shape.ts';
 
@@ -105,7 +106,7 @@ export function activate(
 }
 
 export const matmul: KernelTable = {
-  BatchMatMul: product,
+  BatchMatMul: (k) => k.graph.cast(product(k), commonType(k.node('a'), k.node('b'))),
   _FusedMatMul: (k) => {
     const raw = product(k);
     return activate(k, k.has('bias') ? k.graph.binary('Add', raw, k.node('bias')) : raw);
