@@ -43,7 +43,7 @@ async function onCpu(f: (...xs: Tensor[]) => Tensor, args: Operand[]): Promise<R
   return attempt(() => inTidy(() => read(f(...args.map(make)))));
 }
 
-async function onOrt(f: (...xs: Tensor[]) => Tensor, args: Operand[], compiled: boolean): Promise<Result | Error> {
+export async function onOrt(f: (...xs: Tensor[]) => Tensor, args: Operand[], compiled: boolean): Promise<Result | Error> {
   await useOrt();
   const backend = tf.backend() as OrtBackend;
   return attempt(() =>
