@@ -34,8 +34,8 @@ export type BlockOptions = Pick<GsJacobiOptions, 'tolerance' | 'clamp' | 'stoppi
    * overflow, and only segments of one size. Its result is not the sequential one wherever that leaves [-3, 3].
    */
   official?: boolean;
-  /** Looks on after each iteration; `x` [B, T, D] is in the block's own order and lent. */
-  onIteration?: (state: { block: number; segment: number; iteration: number; x: Tensor }) => void;
+  /** Looks on after each iteration; `x` [B, T, D] is in the block's own order and lent; `changes` come from plans of GS-Jacobi. */
+  onIteration?: (state: { block: number; segment: number; iteration: number; x: Tensor; changes?: number[] }) => void;
 };
 
 /** What inverting one block took; token by token it is T - 1 evaluations. */
@@ -119,13 +119,14 @@ export function blockInverter(config: TarFlowConfig, where = 'blockInverter'): B
         const { depth, work, ...exact } = report;
         return { x, report: { block: k, plan, depth, work, exact } };
       }
-      const { segments, iterations, tolerance = own.tolerance } = plan;
+      const { segments, iterations, largestChange, tolerance = own.tolerance } = plan;
       const { x, report } = solveGsJacobi(graphs, problem, {
         ...own,
         ...(official && OFFICIAL),
         segments,
         iterations,
         ...(tolerance !== undefined && { tolerance }),
+        ...(largestChange !== undefined && { largestChange }),
         ...(onIteration && { onIteration: (state) => onIteration({ block: k, ...state }) }),
       });
       return { x, report: { block: k, plan, ...report } };
@@ -167,6 +168,7 @@ function checkOfficial(plan: BlockPlan, tokens: number, where: string): void {
   if (plan.method === 'sequential') return;
   if (plan.method === 'exact') throw new Error(`${where}: wanted 'sequential' or 'gs-jacobi' in the official mode, got 'exact'`);
   if (plan.guess === 'mean') throw new Error(`${where}: guess: wanted 'z' or 'zero' in the official mode, got 'mean'`);
+  if (plan.largestChange !== undefined) throw new Error(`${where}: largestChange: wanted none in the official mode, which clips`);
   if (typeof plan.segments !== 'number')
     throw new Error(`${where}: segments: wanted a number in the official mode, got [${plan.segments.join(', ')}]`);
   checkNumber(`${where}: segments`, plan.segments, { integer: true, min: 1, max: tokens / 2 });

@@ -14,6 +14,12 @@ export type GsJacobiOptions = {
   iterations: number;
   /** ε: a segment is done when its change δ <= ε; negative for as many iterations as the bound says. 1e-6 if not given, the official value. */
   tolerance?: number;
+  /**
+   * Largest change of a sample in a segment, √(Σ (X' - X)² / (T·D)) in its last iteration, with which the segment may end: it iterates on beyond
+   * `iterations` until no sample of the batch exceeds it, or until the segment is exact. The graphs give the changes with each iteration, so
+   * looking costs nothing. Not with clipping, and only with stopping by batch.
+   */
+  largestChange?: number;
   /** c: values are clipped to [-c, c] after each iteration; never if not given. With clipping the result is not the sequential one. */
   clamp?: number;
   /**
@@ -30,11 +36,12 @@ export type GsJacobiOptions = {
   fallback?: boolean;
   /** Iterations in one graph between two looks at δ, which changes nothing but the time it takes. Only with stopping by batch. */
   unroll?: number;
-  /** Looks on after each iteration; `x` [B, T, D] is lent. Iterations are then run one by one. */
-  onIteration?: (state: { segment: number; iteration: number; x: Tensor }) => void;
+  /** Looks on after each iteration; `x` [B, T, D] is lent, `changes` are those of the samples. Iterations are then run one by one. */
+  onIteration?: (state: { segment: number; iteration: number; x: Tensor; changes: number[] }) => void;
 };
 
-type Settings = Required<Omit<GsJacobiOptions, 'clamp' | 'onIteration'>> & Pick<GsJacobiOptions, 'clamp' | 'onIteration'>;
+type Optional = 'clamp' | 'largestChange' | 'onIteration';
+type Settings = Required<Omit<GsJacobiOptions, Optional>> & Pick<GsJacobiOptions, Optional>;
 
 /**
  * Solves X_{i+1} = next(X_0 … X_i) by Gauss-Seidel-Jacobi iteration (arXiv 2505.12849; encoreus/GS-Jacobi_for_TarFlow
@@ -67,6 +74,7 @@ export function solveGsJacobi<P extends Tree, I extends Tree, C extends Tree>(
       const rest = advance<P, I, C>(graphs, problem, past === undefined ? { x } : { x, past }, range, { window: 1, tolerance: 0 });
       ({ x } = rest);
       report.single = rest.report.depth;
+      report.changes.fill(0);
       report.stop = 'sequential';
       past = isLast ? undefined : lastTokens(graphs, rest.past!, range.end);
       if (isLast) graphs.release(rest.past!);
@@ -89,22 +97,32 @@ function solveSegment<P extends Tree, I extends Tree, C extends Tree>(
   { at, range, T }: { at: number; range: SegmentRange; T: number },
   settings: Settings,
 ): { x: Tensor; own: C | undefined; report: SegmentReport } {
-  const { tolerance, clamp, stopping, unroll, onIteration } = settings;
+  const { tolerance, clamp, largestChange, stopping, unroll, onIteration } = settings;
   const [B, , D] = start.shape as [number, number, number];
   const { first, end, last } = range;
   const unknowns = last - first;
-  const report: SegmentReport = { first, size: end - first, iterations: 0, renewals: 0, single: 0, deltas: [], stop: 'exact' };
+  const report: SegmentReport = {
+    first,
+    size: end - first,
+    iterations: 0,
+    renewals: 0,
+    single: 0,
+    deltas: [],
+    changes: new Array<number>(B).fill(0),
+    stop: 'exact',
+  };
   if (unknowns === 0) return { x: start, own: undefined, report };
   const bySample = stopping === 'sample';
   // After as many iterations as unknowns everything is exact, unless values are clipped.
-  const bound = clamp === undefined ? Math.min(settings.iterations, unknowns) : settings.iterations;
+  const planned = clamp === undefined ? Math.min(settings.iterations, unknowns) : settings.iterations;
+  const bound = largestChange === undefined ? planned : unknowns;
   const perSample = new Array<number>(B).fill(0);
   const active = new Float32Array(B).fill(1);
   let state: Iterate = bySample ? { x: start, next: tf.clone(start) } : { x: start };
   let own: C | undefined;
-  report.stop = bound < settings.iterations ? 'exact' : 'bound';
+  report.stop = largestChange !== undefined || bound < settings.iterations ? 'exact' : 'bound';
   while (report.iterations < bound) {
-    const together = Math.min(unroll, bound - report.iterations);
+    const together = Math.max(1, Math.min(unroll, planned - report.iterations));
     const step = graphs.iteration({ range, T, clamp, unroll: together, stopping });
     // Squares of the bound on δ·B·D, which is how the graph counts.
     const control = bySample ? tf.tensor1d(active) : tf.scalar(tolerance < 0 ? -1 : (tolerance * B * D) ** 2);
@@ -125,10 +143,15 @@ function solveSegment<P extends Tree, I extends Tree, C extends Tree>(
         perSample[b]!++;
         if (!(Math.sqrt(squares[b]!) / D > tolerance)) active[b] = 0;
       }
-    onIteration?.({ segment: at, iteration: report.iterations, x: 'next' in state ? state.next : state.x });
+    report.changes = Array.from(squares.subarray((done - 1) * B, done * B), (square) => Math.sqrt(square / (T * D)));
+    onIteration?.({ segment: at, iteration: report.iterations, x: 'next' in state ? state.next : state.x, changes: report.changes });
     const delta = report.deltas.at(-1)!;
+    const settled = bySample ? active.every((one) => one === 0) : delta <= tolerance;
     if (!Number.isFinite(delta)) report.stop = 'non-finite';
-    else if (bySample ? active.every((one) => one === 0) : delta <= tolerance) report.stop = 'tolerance';
+    else if (largestChange !== undefined) {
+      if ((!settled && report.iterations < planned) || !report.changes.every((change) => change <= largestChange)) continue;
+      report.stop = 'tolerance';
+    } else if (settled) report.stop = 'tolerance';
     else continue;
     break;
   }
@@ -164,6 +187,11 @@ function checkOptions(options: GsJacobiOptions): Settings {
   checkNumber(`${where}: iterations`, settings.iterations, { integer: true, min: 1 });
   checkNumber(`${where}: tolerance`, settings.tolerance);
   if (settings.clamp !== undefined) checkNumber(`${where}: clamp`, settings.clamp, { above: 0 });
+  if (settings.largestChange !== undefined) {
+    checkNumber(`${where}: largestChange`, settings.largestChange, { above: 0 });
+    if (settings.clamp !== undefined || settings.stopping === 'sample')
+      throw new Error(`${where}: largestChange: wanted neither clamp nor stopping by sample with it, got one of them`);
+  }
   if (settings.stopping !== 'batch' && settings.stopping !== 'sample')
     throw new Error(`${where}: stopping: wanted 'batch' or 'sample', got '${String(settings.stopping)}'`);
   if (settings.cache !== 'stale' && settings.cache !== 'fresh')
