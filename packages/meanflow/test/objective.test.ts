@@ -227,3 +227,22 @@ describe('bad input', () => {
     ],
   ])('%s is refused', (_, call, message) => expect(call).toThrow(message));
 });
+
+describe('adaptive weight at its border', () => {
+  it('refuses settings whose weight of a sample without error is no number', () => {
+    const still = { x: tf.zeros([2, 3]), e: tf.zeros([2, 3]), t: tf.ones([2]), r: tf.ones([2]) };
+    const network = (z: Tensor): Tensor => tf.zerosLike(z);
+    for (const options of [
+      { p: 1, c: 0 },
+      { p: 1, c: 1e-50 },
+      { p: 0.5, c: 0 },
+      { p: 4, c: 1e-10 },
+    ])
+      expect(() => meanFlowLoss(network, still, options)).toThrow('adaptiveWeight: c: wanted c so far above 0');
+    for (const options of [
+      { p: 1, c: 1e-30 },
+      { p: 0, c: 0 },
+    ])
+      expect(meanFlowLoss(network, still, options).loss.dataSync()[0]).toBe(0);
+  });
+});

@@ -3,7 +3,12 @@ import { z } from 'zod';
 import { squaredNorm } from './path.ts';
 
 /** Adaptive weight w = 1/(S + c)^p of a sample with summed squared error S. p = 0 is the plain squared error; below about 50 dimensions use it. */
-export const weightConfig = z.strictObject({ p: z.number().min(0), c: z.number().min(0) });
+export const weightConfig = z
+  .strictObject({ p: z.number().min(0), c: z.number().min(0) })
+  .refine(({ p, c }) => p === 0 || Number.isFinite(Math.fround(Math.fround(c) ** -p)), {
+    path: ['c'],
+    message: 'wanted c so far above 0 that 1/c^p, the weight of a sample without error, is a float32 number, unless p is 0',
+  });
 export type WeightConfig = z.infer<typeof weightConfig>;
 
 /** What the loss is made of. Only `loss`, `lossPerSample`, `squaredError` and `u` carry a gradient. [B] or [B, …] each, `loss` a scalar. */

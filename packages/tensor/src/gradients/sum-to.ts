@@ -1,4 +1,4 @@
-import { tf, type Tensor } from '../tf.ts';
+import { tf, type Tensor } from '../tfjs.ts';
 
 /** Sum of `x` over the axes along which `shape` was broadcast to `x.shape`, in the form `shape`: the transpose of broadcasting. */
 export function sumTo(x: Tensor, shape: readonly number[]): Tensor {
