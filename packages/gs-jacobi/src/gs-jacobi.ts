@@ -4,7 +4,7 @@ import { problemSizes, type CompiledMap } from './compiled-map.ts';
 import { advance } from './exact.ts';
 import type { Fixed, Iterate } from './iteration.ts';
 import { segmentRanges, type SegmentRange } from './segments.ts';
-import { totalCost, type SegmentReport, type Solution } from './solution.ts';
+import { totalCost, type SegmentReport, type Solution, type Stop } from './solution.ts';
 import { tokens } from './token-axis.ts';
 
 export type GsJacobiOptions = {
@@ -62,9 +62,9 @@ export function solveGsJacobi<P extends Tree, I extends Tree, C extends Tree>(
   const segments: SegmentReport[] = [];
   let x: Tensor = tf.clone(problem.guess);
   let past: C | undefined;
-  for (const [at, range] of ranges.entries()) {
+  for (const [index, range] of ranges.entries()) {
     const fixed: Fixed<P, I, C> = past === undefined ? { params, inputs } : { params, inputs, past };
-    const solved = solveSegment(graphs, x, fixed, { at, range, T }, settings);
+    const solved = solveSegment(graphs, x, fixed, { index, range, T }, settings);
     ({ x } = solved);
     const { report, own } = solved;
     segments.push(report);
@@ -94,13 +94,13 @@ function solveSegment<P extends Tree, I extends Tree, C extends Tree>(
   graphs: CompiledMap<P, I, C>,
   start: Tensor,
   fixed: Fixed<P, I, C>,
-  { at, range, T }: { at: number; range: SegmentRange; T: number },
+  at: SegmentPlace,
   settings: Settings,
 ): { x: Tensor; own: C | undefined; report: SegmentReport } {
-  const { tolerance, clamp, largestChange, stopping, unroll, onIteration } = settings;
+  const { clamp, stopping, unroll, onIteration } = settings;
+  const { range, T } = at;
   const [B, , D] = start.shape as [number, number, number];
   const { first, end, last } = range;
-  const unknowns = last - first;
   const report: SegmentReport = {
     first,
     size: end - first,
@@ -111,66 +111,133 @@ function solveSegment<P extends Tree, I extends Tree, C extends Tree>(
     changes: new Array<number>(B).fill(0),
     stop: 'exact',
   };
-  if (unknowns === 0) return { x: start, own: undefined, report };
-  const bySample = stopping === 'sample';
-  // After as many iterations as unknowns everything is exact, unless values are clipped.
-  const planned = clamp === undefined ? Math.min(settings.iterations, unknowns) : settings.iterations;
-  const bound = largestChange === undefined ? planned : unknowns;
-  const perSample = new Array<number>(B).fill(0);
-  const active = new Float32Array(B).fill(1);
-  let state: Iterate = bySample ? { x: start, next: tf.clone(start) } : { x: start };
+  if (last === first) return { x: start, own: undefined, report };
+  const limits = iterationLimits(settings, last - first);
+  const rule = stopping === 'sample' ? stopEachSample(settings.tolerance, B, D) : stopBatch(settings.tolerance, B, D);
+  let state = rule.start(start);
   let own: C | undefined;
-  report.stop = largestChange !== undefined || bound < settings.iterations ? 'exact' : 'bound';
-  while (report.iterations < bound) {
-    const together = Math.max(1, Math.min(unroll, planned - report.iterations));
-    const step = graphs.iteration({ range, T, clamp, unroll: together, stopping });
-    // Squares of the bound on δ·B·D, which is how the graph counts.
-    const control = bySample ? tf.tensor1d(active) : tf.scalar(tolerance < 0 ? -1 : (tolerance * B * D) ** 2);
+  let stop: Stop | undefined;
+  while (stop === undefined) {
+    const together = Math.max(1, Math.min(unroll, limits.planned - report.iterations));
+    const control = rule.control();
     if (own !== undefined) graphs.release(own);
-    const out = step(state, fixed, control);
+    const out = graphs.iteration({ range, T, clamp, unroll: together, stopping })(state, fixed, control);
     ({ state, own } = out);
-    const squares = out.squares.dataSync() as Float32Array;
     const done = out.done.dataSync()[0]!;
+    const squares = (out.squares.dataSync() as Float32Array).subarray(0, done * B);
     disposeTree([control, out.squares, out.done]);
-    for (let i = 0; i < done; i++) {
-      const rows = squares.subarray(i * B, (i + 1) * B);
-      report.deltas.push(Math.sqrt(rows.reduce((sum, value) => sum + value, 0)) / (B * D));
-      report.iterations++;
-    }
-    if (bySample)
-      for (let b = 0; b < B; b++) {
-        if (active[b] === 0) continue;
-        perSample[b]!++;
-        if (!(Math.sqrt(squares[b]!) / D > tolerance)) active[b] = 0;
-      }
-    report.changes = Array.from(squares.subarray((done - 1) * B, done * B), (square) => Math.sqrt(square / (T * D)));
-    onIteration?.({ segment: at, iteration: report.iterations, x: 'next' in state ? state.next : state.x, changes: report.changes });
-    const delta = report.deltas.at(-1)!;
-    const settled = bySample ? active.every((one) => one === 0) : delta <= tolerance;
-    if (!Number.isFinite(delta)) report.stop = 'non-finite';
-    else if (largestChange !== undefined) {
-      if ((!settled && report.iterations < planned) || !report.changes.every((change) => change <= largestChange)) continue;
-      report.stop = 'tolerance';
-    } else if (settled) report.stop = 'tolerance';
-    else continue;
-    break;
+    noteIterations(report, squares, { B, T, D });
+    onIteration?.({ segment: at.index, iteration: report.iterations, x: rule.current(state), changes: report.changes });
+    stop = whetherToStop(report, { ...limits, settled: rule.settled(squares.subarray(-B)) });
   }
-  if (bySample) report.perSample = perSample;
-  let x = state.x;
-  if ('next' in state) {
-    state.x.dispose();
-    x = state.next;
-  }
-  if (settings.cache === 'fresh' && last < T - 1 && report.stop !== 'non-finite') {
-    const again = graphs.iteration({ range, T, clamp: undefined, unroll: 1, stopping: 'batch' });
-    const never = tf.scalar(-1);
-    const out = again({ x: tf.clone(x) }, fixed, never);
+  report.stop = stop;
+  if (rule.perSample !== undefined) report.perSample = rule.perSample;
+  const x = rule.finish(state);
+  if (settings.cache === 'fresh' && last < T - 1 && stop !== 'non-finite') {
     graphs.release(own!);
-    disposeTree([never, out.state, out.squares, out.done]);
-    own = out.own;
+    own = renewedCache(graphs, x, fixed, at);
     report.renewals = 1;
   }
   return { x, own, report };
+}
+
+/** Where a segment is: the how manieth it is, its tokens, and the tokens in all. */
+type SegmentPlace = { index: number; range: SegmentRange; T: number };
+
+/** Iterations that are planned, and that are run at most; which stop it is to reach the latter; and the change that they go on for. */
+type IterationLimits = { planned: number; most: number; atMost: Stop; largestChange: number | undefined };
+
+function iterationLimits({ iterations, clamp, largestChange }: Settings, unknowns: number): IterationLimits {
+  // After as many iterations as unknowns everything is exact, unless values are clipped.
+  const planned = clamp === undefined ? Math.min(iterations, unknowns) : iterations;
+  if (largestChange !== undefined) return { planned, most: unknowns, atMost: 'exact', largestChange };
+  return { planned, most: planned, atMost: planned < iterations ? 'exact' : 'bound', largestChange };
+}
+
+/** Adds iterations to a report by Σ (X' - X)² of each sample in each of them [r · B]. */
+function noteIterations(report: SegmentReport, squares: Float32Array, { B, T, D }: { B: number; T: number; D: number }): void {
+  for (let at = 0; at < squares.length; at += B) {
+    const sum = squares.subarray(at, at + B).reduce((total, value) => total + value, 0);
+    report.deltas.push(Math.sqrt(sum) / (B * D));
+    report.iterations++;
+  }
+  report.changes = Array.from(squares.subarray(-B), (square) => Math.sqrt(square / (T * D)));
+}
+
+/** Why a segment ends here; undefined if it does not. */
+function whetherToStop(
+  { iterations, deltas, changes }: SegmentReport,
+  { planned, most, atMost, largestChange, settled }: IterationLimits & { settled: boolean },
+): Stop | undefined {
+  if (!Number.isFinite(deltas.at(-1)!)) return 'non-finite';
+  const within = largestChange === undefined || changes.every((change) => change <= largestChange);
+  if (within && (settled || (largestChange !== undefined && iterations >= planned))) return 'tolerance';
+  return iterations >= most ? atMost : undefined;
+}
+
+/** By what iterations are ended before their bound: the change of the batch, or that of each sample for itself. */
+type StoppingRule = {
+  start(x: Tensor): Iterate;
+  /** What the graph of an iteration is told. */
+  control(): Tensor;
+  /** Whether all is settled, by Σ (X' - X)² of each sample in the last iteration [B]. */
+  settled(squares: Float32Array): boolean;
+  /** The last values of an iterate, lent. */
+  current(state: Iterate): Tensor;
+  /** The last values of an iterate, which is used up. */
+  finish(state: Iterate): Tensor;
+  /** Iterations until each sample was settled. */
+  perSample?: number[];
+};
+
+/** ‖X' - X‖_F / (B·D) <= ε; no iteration is ended by a negative ε. */
+function stopBatch(tolerance: number, B: number, D: number): StoppingRule {
+  return {
+    start: (x) => ({ x }),
+    // The square of the bound on δ·B·D, which is how the graph counts.
+    control: () => tf.scalar(tolerance < 0 ? -1 : (tolerance * B * D) ** 2),
+    settled: (squares) => Math.sqrt(squares.reduce((sum, value) => sum + value, 0)) / (B * D) <= tolerance,
+    current: ({ x }) => x,
+    finish: ({ x }) => x,
+  };
+}
+
+/** ‖X' - X‖_F / D <= ε of each sample, which then keeps its value. */
+function stopEachSample(tolerance: number, B: number, D: number): StoppingRule {
+  const active = new Float32Array(B).fill(1);
+  const perSample = new Array<number>(B).fill(0);
+  const next = (state: Iterate): Tensor => ('next' in state ? state.next : state.x);
+  return {
+    start: (x) => ({ x, next: tf.clone(x) }),
+    control: () => tf.tensor1d(active),
+    settled: (squares) => {
+      squares.forEach((square, b) => {
+        if (active[b] === 0) return;
+        perSample[b]!++;
+        if (!(Math.sqrt(square) / D > tolerance)) active[b] = 0;
+      });
+      return active.every((one) => one === 0);
+    },
+    current: next,
+    finish: (state) => {
+      state.x.dispose();
+      return next(state);
+    },
+    perSample,
+  };
+}
+
+/** Keys and values of a segment of x by one more evaluation on its final values. */
+function renewedCache<P extends Tree, I extends Tree, C extends Tree>(
+  graphs: CompiledMap<P, I, C>,
+  x: Tensor,
+  fixed: Fixed<P, I, C>,
+  { range, T }: SegmentPlace,
+): C {
+  const never = tf.scalar(-1);
+  const out = graphs.iteration({ range, T, clamp: undefined, unroll: 1, stopping: 'batch' })({ x: tf.clone(x) }, fixed, never);
+  disposeTree([never, out.state, out.squares, out.done]);
+  return out.own;
 }
 
 /** The last `count` tokens of a padded cache, which is used up. */
