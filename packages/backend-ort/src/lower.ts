@@ -1,5 +1,6 @@
 import { bitsOf, SMALL_CONSTANT } from './bits.ts';
 import { sizeOf, type Body, type Node } from './graph.ts';
+import { isSum } from './sums.ts';
 import { encodeModel, type HostArray, type OnnxGraph, type OnnxValue } from './onnx.ts';
 
 /** A graph of nodes in an order in which every node stands after its inputs. */
@@ -85,6 +86,7 @@ export function multiplyAdds(node: Node): number {
     return node.body.length * topological(node.body.outputs).reduce((sum, inner) => sum + multiplyAdds(inner), 0);
   const size = sizeOf(node.shape);
   if (node.op === 'MatMul' || node.op === 'FusedMatMul' || node.op === 'Gemm') {
+    if (isSum(node)) return 0;
     const a = node.inputs[0]!.shape;
     return size * (node.attributes.transA === 1 ? a[a.length - 2]! : a[a.length - 1]!);
   }

@@ -100,6 +100,11 @@ function sumOfBlocks(g: Graph, x: Node, at: number, block: number): Node {
   return g.reshape(g.add('MatMul', [ones, g.reshape(x, [block, width])], {}, [1, width], 'float32'), shape);
 }
 
+/** Whether a product is a sum in truth: a row of ones times a matrix. */
+export function isSum({ inputs: [left] }: Node): boolean {
+  return left?.op === 'Constant' && left.shape.length === 2 && left.shape[0] === 1 && left.data!.every((value) => value === 1);
+}
+
 /** Σ or ∏ of whole numbers, which wraps at 32 bits; ONNX Runtime's own stops at the largest. */
 export function wholeFold(g: Graph, op: string, x: Node, axes: readonly number[], shape: readonly number[]): Node {
   return g.cast(plain(g, op, g.cast(x, 'int64'), axes, shape), 'int32');

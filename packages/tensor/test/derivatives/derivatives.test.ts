@@ -55,6 +55,9 @@ function callsOf(kernel: string, run: () => void): number {
 /** Kernels whose derivative TensorFlow.js's `wasm` cannot compute: it lacks a kernel, or its own gives wrong numbers and is refused. */
 const notOnWasm = /^(Conv2D|Conv3D|DepthwiseConv2dNative|UnsortedSegmentSum)/;
 
+/** TensorFlow.js's `wasm` reads memory that is not its own in the forward pass of this case, and sometimes dies of it. */
+const diesOnWasm = 'GatherV2: batchDims 2';
+
 const bounds = { max: 1e-3, abs: 1e-3 };
 
 describe.each(['ort', 'cpu', 'wasm'])('derivatives on %s', (engine) => {
@@ -62,7 +65,7 @@ describe.each(['ort', 'cpu', 'wasm'])('derivatives on %s', (engine) => {
     await useEngine(engine);
   });
 
-  it.each(cases.map((at) => [name(at), at] as const))('%s', (_, at) => {
+  it.each(cases.map((at) => [name(at), at] as const).filter(([title]) => engine !== 'wasm' || title !== diesOnWasm))('%s', (_, at) => {
     const { xs, directions, cotangent, gradients, along } = expected.get(at)!;
     if (engine === 'wasm' && notOnWasm.test(at.kernel)) {
       const run = (): unknown => tf.tidy(() => tf.grads(at.f)(xs.map(toTensor)));
