@@ -30,20 +30,21 @@ export function tarflowWork(name: string, { settings, batch, ratedBlocks }: TarF
   const rng = new Rng('bench tarflow').child(name);
   const model = tf.tidy(() => moved(initTarFlow(rng.child('init'), settings), rng));
   const noise = rng.child('noise').normal([batch, T, D]);
-  const sample = sequentialSampler(settings);
+  const sampler = sequentialSampler(settings);
   const [H, W] = config.imageSize;
   return {
     step: () => {
-      const { images } = sample(model, noise);
+      const { images } = sampler.sample(model, noise, {});
       const first = images.dataSync()[0]!;
       images.dispose();
       if (!Number.isFinite(first)) throw new Error(`bench tarflow: ${name}: wanted finite images, got ${first}`);
     },
     check: async () => {
-      const { images, steps } = sample.trace(model, noise);
+      const steps = [...sampler.steps(model, noise, {})].map((step) => step.images);
+      const images = steps.at(-1)!;
       const quarter = tf.slice(images, [0, 0, 0, 0], [batch, H / 2, W / 2, config.inChannels]);
       const figures = [...steps, quarter].map(squares);
-      tf.dispose([images, ...steps, quarter]);
+      tf.dispose([...steps, quarter]);
       return figures;
     },
     tensors: () => toHostTree({ params: { blocks: model.blocks }, inputs: { z: noise } }),

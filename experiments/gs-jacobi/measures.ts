@@ -61,7 +61,7 @@ export async function measureIterations(context: Context, subject: Subject): Pro
     const differences: number[] = [];
     const counts = (['z', 'zero'] as const).map((guess) => {
       const strategy = jacobi(subject, subject.T, guess);
-      const { images, report } = subject.sampler(subject.model, draws.noise, { strategy, y: draws.y, tolerance });
+      const { images, report } = subject.sampler.sample(subject.model, draws.noise, { strategy, y: draws.y, tolerance });
       differences.push(largestDifference(images.dataSync() as Float32Array, exact));
       images.dispose();
       return byBlock(report.blocks.map(({ segments }) => segments![0]!.iterations));
@@ -94,7 +94,7 @@ export async function measureExact(context: Context, subject: Subject): Promise<
   const found = await context.stage('exact', (): ExactFindings => {
     const draws = drawsFor(subject, context.rng.child('iterations'), batch);
     const known = draw(subject, sequential(subject), draws);
-    const { images, report } = subject.sampler(subject.model, draws.noise, { strategy: exactStrategy(subject), y: draws.y });
+    const { images, report } = subject.sampler.sample(subject.model, draws.noise, { strategy: exactStrategy(subject), y: draws.y });
     const difference = largestDifference(images.dataSync() as Float32Array, known.images);
     const proofs = report.blocks.map(({ exact }) => exact!.proof);
     // Token 0 is given; every other one is final only once an evaluation has made it so.
@@ -175,7 +175,7 @@ export async function measurePlanner(
     for (let i = 0; i < pilots; i++) {
       const draws = { noise: rng.child('held out').child(i).normal([1, subject.T, subject.D]), y };
       const exact = draw(subject, sequential(subject), draws).images;
-      const { images, report } = subject.sampler(subject.model, draws.noise, { plan, y, means });
+      const { images, report } = subject.sampler.sample(subject.model, draws.noise, { plan, y, means });
       heldOut = Math.max(heldOut, rootMeanSquare(images.dataSync() as Float32Array, exact));
       depth = Math.max(depth, report.depth);
       tf.dispose([images, draws.noise]);
@@ -195,7 +195,7 @@ export async function measurePlanner(
 /** Means of every block over sequential samples. */
 export function sampleMeans(context: Context, subject: Subject): BlockMeans[] {
   const { noise, y } = drawsFor(subject, context.rng.child('means'), 16);
-  const { images } = subject.sampler(subject.model, noise, { strategy: sequential(subject), y });
+  const { images } = subject.sampler.sample(subject.model, noise, { strategy: sequential(subject), y });
   const means = meanGuesses(subject.model, images, subject.config, { y });
   tf.dispose([noise, y, images]);
   return means;
@@ -221,7 +221,7 @@ export async function measureTimes(context: Context, subject: Subject, planned: 
         const found = ways.map(({ name, way }): Timed => {
           context.signal.throwIfAborted();
           const run = (): { depth: number; work: number } => {
-            const { images, report } = subject.sampler(subject.model, noise, { ...way, y, means, tolerance: -1 });
+            const { images, report } = subject.sampler.sample(subject.model, noise, { ...way, y, means, tolerance: -1 });
             images.dataSync();
             images.dispose();
             return report;

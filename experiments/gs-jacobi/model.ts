@@ -86,7 +86,7 @@ function watcher(context: RunContext<Config>, data: ImageStream, config: TarFlow
   const sampler = sequentialSampler(config);
   return {
     async show(model: TarFlow, step: number): Promise<void> {
-      const { images } = sampler(model, noise, { y });
+      const { images } = sampler.sample(model, noise, { y });
       const host = await toHost(images);
       images.dispose();
       await context.samples('tarflow', step, imageGrid(host, { title: `TarFlow, step ${step}, sequential samples`, columns: 8 }));

@@ -111,7 +111,7 @@ export async function drawSchedule(context: Context, subject: Subject): Promise<
     },
   ];
   const rows = ways.map(({ name, strategy, tolerance }): Scheduled => {
-    const { images, report } = sampler(model, draws.noise, { strategy, y: draws.y, tolerance });
+    const { images, report } = sampler.sample(model, draws.noise, { strategy, y: draws.y, tolerance });
     images.dispose();
     return { name, note: `depth ${report.depth}, work ${report.work.toFixed(1)}`, blocks: report.blocks };
   });

@@ -42,7 +42,7 @@ export type Drawn = { images: Float32Array; depth: number; work: number };
 
 export function draw(subject: Subject, strategy: Strategy, { noise, y }: Draws, options: { tolerance?: number } = {}): Drawn {
   const { sampler, model } = subject;
-  const { images, report } = sampler(model, noise, { strategy, y, ...options });
+  const { images, report } = sampler.sample(model, noise, { strategy, y, ...options });
   const host = images.dataSync().slice() as Float32Array;
   images.dispose();
   return { images: host, depth: report.depth, work: report.work };

@@ -1,6 +1,6 @@
-import { integrateVelocity, uniformGrid } from '@atelier/diffusion';
-import { instantaneousVelocity, sampleMeanFlow, type AverageVelocity } from '@atelier/meanflow';
-import { compile, type HostTensor, type Tensor, type Tree } from '@atelier/tensor';
+import { uniformGrid, velocitySampler } from '@atelier/diffusion';
+import { instantaneousVelocity, meanFlowSampler, type AverageVelocity } from '@atelier/meanflow';
+import type { HostTensor, Tree } from '@atelier/tensor';
 import { inBatches } from '../src/evaluation/in-batches.ts';
 
 /** How a sample is drawn: by jumps of the average velocity, or by Euler steps of the velocity (h = 0), the only way for flow matching. */
@@ -21,17 +21,13 @@ export async function drawSamples<P extends Tree>(
   { steps, method, batch, signal }: { steps: number; method: Method; batch: number; signal?: AbortSignal },
 ): Promise<Float32Array> {
   const grid = uniformGrid(steps);
-  const draw = compile(
-    (weights: P, { e, y }: { e: Tensor; y?: Tensor }) => {
-      const [network, options] = [apply(weights), { grid, ...(y && { y }) }];
-      return method === 'jumps' ? sampleMeanFlow(network, e, options) : integrateVelocity(instantaneousVelocity(network), e, options);
-    },
-    { donate: [1], name: `${method} ${steps}` },
-  );
+  const sampler = method === 'jumps' ? meanFlowSampler(apply) : velocitySampler((weights: P) => instantaneousVelocity(apply(weights)));
   try {
-    const { x } = await inBatches(noise, { batch, signal }, (inputs) => ({ x: draw(params, inputs) }));
+    const { x } = await inBatches(noise, { batch, signal }, (inputs) => ({
+      x: sampler.sample(params, inputs.e, { grid, ...(inputs.y && { y: inputs.y }) }),
+    }));
     return x.data as Float32Array;
   } finally {
-    draw.dispose();
+    sampler.dispose();
   }
 }

@@ -41,7 +41,7 @@ export async function drawSamples(
   try {
     const { x } = await inBatches(start, { batch, signal }, ({ z, y }, from) => {
       const noise = kind === 'ddpm' ? { noise: stepNoise(rng.child(from), z.shape) } : {};
-      return { x: sampler.sample(shorter, z, { context: { params, y }, ...noise }) };
+      return { x: sampler.sample({ params, y }, z, { tables: shorter, ...noise }) };
     });
     return x.data as Float32Array;
   } finally {

@@ -76,8 +76,8 @@ const sampler = ddimSampler(
   { variance: 'learned', clip: true },
 );
 const y = tf.tensor1d(Array.from({ length: 128 }, (_, i) => i % N), 'int32'); // prettier-ignore
-const samples = sampler.sample(respace(tables, 'ddim25'), rng.child('samples').normal([128, 8, 8, 1]), {
-  context: { average: state.average, y },
+const samples = sampler.sample({ average: state.average, y }, rng.child('samples').normal([128, 8, 8, 1]), {
+  tables: respace(tables, 'ddim25'),
 });
 
 /** The share of an image's variance that lies along the axis of its class: the variance of its mean over the other axis. 1 for the data, 1/8 for noise. */

@@ -14,8 +14,8 @@ const model = loadTarFlow(tensors, settings);
 const noise = new Rng('gs-jacobi example').normal([3, T, D]);
 const y = tf.tensor1d([0, 1, 0], 'int32');
 
-const exact = sequentialSampler(settings)(model, noise, { y }).images;
-const sample = gsJacobiSampler(settings);
+const exact = sequentialSampler(settings).sample(model, noise, { y }).images;
+const sampler = gsJacobiSampler(settings);
 const named = { blocks: settings.blocks, tokens: T };
 const ways: Record<string, Strategy> = {
   'token by token': everywhere(settings.blocks, { method: 'sequential' }),
@@ -25,7 +25,7 @@ const ways: Record<string, Strategy> = {
 };
 console.log('                               depth    work   root mean square error');
 for (const [name, strategy] of Object.entries(ways)) {
-  const { images, report } = sample(model, noise, { strategy, y });
+  const { images, report } = sampler.sample(model, noise, { strategy, y });
   const error = Math.sqrt(tf.mean(tf.squaredDifference(images, exact)).dataSync()[0]!);
   console.log(
     `${name.padEnd(30)}${String(report.depth).padStart(6)}${report.work.toFixed(1).padStart(8)}${error.toExponential(1).padStart(12)}`,

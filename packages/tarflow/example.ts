@@ -47,10 +47,10 @@ const held = draw(rng.child('held out'), 64);
 const bits = tf.mean(bitsPerDimension(model, held.x, settings).bits).dataSync()[0]!;
 console.log(`${bits.toFixed(2)} bits per dimension`);
 
-const sample = sequentialSampler(settings);
+const sampler = sequentialSampler(settings);
 const noise = rng.child('samples').normal([16, 16, 12]);
 const y = tf.tensor1d([...new Array<number>(8).fill(0), ...new Array<number>(8).fill(1)], 'int32');
-const { images } = sample(model, noise, { y });
+const { images } = sampler.sample(model, noise, { y });
 const back = tarflowForward(model, images, settings, y).z;
 console.log(
   `from noise to images and back: ${tf
@@ -58,7 +58,7 @@ console.log(
     .dataSync()[0]!
     .toExponential(0)}`,
 );
-const guided = sample(model, noise, { y, guidance: { weight: 1, annealed: true } }).images;
+const guided = sampler.sample(model, noise, { y, guidance: { weight: 1, annealed: true } }).images;
 const clean = denoise(model, guided, settings, { sigma, y });
 const moved = Math.sqrt(tf.mean(tf.square(tf.sub(clean, guided))).dataSync()[0]!);
 console.log(`denoising moves a pixel by ${moved.toFixed(3)}`);

@@ -1,2 +1,3 @@
+export { type Sampler } from './sampler.ts';
 export * from './ddpm/index.ts';
 export * from './flow/index.ts';

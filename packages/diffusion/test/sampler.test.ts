@@ -68,13 +68,13 @@ describe('ancestral sampling', () => {
             const deviation = Math.exp(hostLogVariance(tables, k, variance, v) / 2);
             return { sample: hostPosteriorMean(tables, k, x0, value) + (k === 0 ? 0 : deviation * z), x0 };
           });
-          const steps = [...sampler.steps(tables, x, { context, noise: (i) => noises[i]!.clone() })];
+          const steps = [...sampler.steps(context, x, { tables, noise: (i) => noises[i]!.clone() })];
           expect(steps.map(({ k }) => k)).toEqual(expected.map((_, i) => tables.steps - 1 - i));
           steps.forEach(({ sample, x0 }, i) => {
             expectClose(sample.dataSync(), expected[i]!.sample, { max: 1e-4 }, `sample ${i}`);
             expectClose(x0.dataSync(), expected[i]!.x0, { max: 1e-4 }, `x0 ${i}`);
           });
-          const sample = sampler.sample(tables, x, { context, noise: (i) => noises[i]!.clone() });
+          const sample = sampler.sample(context, x, { tables, noise: (i) => noises[i]!.clone() });
           expectClose(sample, steps.at(-1)!.sample, { max: 1e-6 });
           sampler.dispose();
         });
@@ -90,7 +90,7 @@ describe('ancestral sampling', () => {
     const x = tf.ones(shape);
     const factors: number[] = [];
     let before = 1;
-    for (const { sample } of sampler.steps(tables, x, { noise: () => tf.zeros(shape) })) {
+    for (const { sample } of sampler.steps([], x, { tables, noise: () => tf.zeros(shape) })) {
       const value = sample.dataSync()[0]!;
       factors.push(value / before);
       before = value;
@@ -123,7 +123,7 @@ describe('DDIM', () => {
     expect(factor).toBeCloseTo(published, 6);
     const sampler = ddimSampler(ideal, { variance: 'small' });
     const x = new Rng(1).normal(shape);
-    expectClose(sampler.sample(tables, x), tf.mul(x, factor), { max: 1e-5 });
+    expectClose(sampler.sample([], x, { tables }), tf.mul(x, factor), { max: 1e-5 });
     sampler.dispose();
   });
 
@@ -144,7 +144,7 @@ describe('DDIM', () => {
             return { sample: Math.sqrt(previous) * x0 + direction * again + (k === 0 ? 0 : sigma * z), x0 };
           });
           const noise = eta > 0 ? { noise: (i: number) => noises[i]!.clone() } : {};
-          const steps = [...sampler.steps(tables, x, { context: [tf.scalar(0.3)], ...noise })];
+          const steps = [...sampler.steps([tf.scalar(0.3)], x, { tables, ...noise })];
           steps.forEach(({ sample, x0 }, i) => {
             expectClose(sample.dataSync(), expected[i]!.sample, { max: 1e-4 }, `sample ${i}`);
             expectClose(x0.dataSync(), expected[i]!.x0, { max: 1e-4 }, `x0 ${i}`);
@@ -161,7 +161,7 @@ describe('DDIM', () => {
     const [x, context] = [new Rng(2).normal(shape), [tf.scalar(0.3)]];
     const noise = stepNoise(new Rng(3), shape);
     const [ddim, ddpm] = [ddimSampler(curved('small'), { variance: 'small', eta: 1 }), ddpmSampler(curved('small'), { variance: 'small' })];
-    expectClose(ddim.sample(tables, x, { context, noise }), ddpm.sample(tables, x, { context, noise }), { max: 1e-4 });
+    expectClose(ddim.sample(context, x, { tables, noise }), ddpm.sample(context, x, { tables, noise }), { max: 1e-4 });
     for (const sampler of [ddim, ddpm]) sampler.dispose();
   });
 });
@@ -184,7 +184,7 @@ describe('a sampler', () => {
         [7, 0.3],
         ['2,3', 0.1],
       ] as const
-    ).map(([setting, shift]) => sampler.sample(respace(full, setting), x, { context: [tf.scalar(shift)], noise }));
+    ).map(([setting, shift]) => sampler.sample([tf.scalar(shift)], x, { tables: respace(full, setting), noise }));
     const wanted = engineName() === 'ort' ? 1 : 0;
     expect(sampler.graphs).toBe(wanted);
     expect(traces).toBe(wanted === 1 ? 1 : 4 + 7 + 5);
@@ -199,19 +199,19 @@ describe('a sampler', () => {
     const noise = stepNoise(new Rng(7), shape);
     const [ddpm, ddim] = [ddpmSampler(curved('learned'), { variance: 'learned' }), ddimSampler(curved('learned'), { variance: 'learned' })];
     const before = Array.from(x.dataSync());
-    await expectNoLeak(() => ddpm.sample(tables, x, { context, noise }));
-    await expectNoLeak(() => ddim.sample(tables, x, { context }));
+    await expectNoLeak(() => ddpm.sample(context, x, { tables, noise }));
+    await expectNoLeak(() => ddim.sample(context, x, { tables }));
     await expectNoLeak(() => {
-      for (const { sample, x0 } of ddpm.steps(tables, x, { context, noise })) disposeTree({ sample, x0 });
+      for (const { sample, x0 } of ddpm.steps(context, x, { tables, noise })) disposeTree({ sample, x0 });
     });
     await expectNoLeak(() => {
-      for (const { sample, x0 } of ddpm.steps(tables, x, { context, noise })) {
+      for (const { sample, x0 } of ddpm.steps(context, x, { tables, noise })) {
         disposeTree({ sample, x0 });
         break;
       }
     });
     await expectNoLeak(() => {
-      expect(() => ddpm.sample(tables, x, { context, noise: () => tf.zeros([1]) })).toThrow();
+      expect(() => ddpm.sample(context, x, { tables, noise: () => tf.zeros([1]) })).toThrow();
     });
     expect(Array.from(x.dataSync())).toEqual(before);
     expect(context[0]!.isDisposed).toBe(false);
@@ -237,17 +237,17 @@ describe('a sampler', () => {
     );
     expect(() => ddimSampler(network, { variance: 'small', clip: 1 as never })).toThrow('ddimSampler: clip: wanted true or false, got 1');
     const ddpm = ddpmSampler(network, { variance: 'small' });
-    expect(() => ddpm.sample(tables, x)).toThrow('ddpmSampler: noise: wanted a function of the step, got none');
-    expect(() => ddpm.sample(tables, x, { noise: () => tf.zeros([2, 2, 3, 1]) })).toThrow(
+    expect(() => ddpm.sample([], x, { tables })).toThrow('ddpmSampler: noise: wanted a function of the step, got none');
+    expect(() => ddpm.sample([], x, { tables, noise: () => tf.zeros([2, 2, 3, 1]) })).toThrow(
       'ddpmSampler: noise: wanted shape [2, 2, 3, 3], got [2, 2, 3, 1]',
     );
-    expect(() => ddpm.sample(tables, tf.zeros([4]), { noise: () => tf.zeros([4]) })).toThrow(
+    expect(() => ddpm.sample([], tf.zeros([4]), { tables, noise: () => tf.zeros([4]) })).toThrow(
       'ddpmSampler: x: wanted a batch [B, …] of rank 2 or more, got [4]',
     );
     const learned = ddimSampler(network, { variance: 'learned' });
-    expect(() => learned.sample(tables, x)).toThrow(
+    expect(() => learned.sample([], x, { tables })).toThrow(
       'ddimSampler: output of the network: wanted shape [2, 2, 3, 6] (ε̂ and v), got [2, 2, 3, 3]',
     );
-    expect(() => [...learned.steps(tables, x)]).toThrow('ddimSampler: output of the network');
+    expect(() => [...learned.steps([], x, { tables })]).toThrow('ddimSampler: output of the network');
   });
 });

@@ -251,7 +251,7 @@ function decide(
 
 /** Makes the graphs of single iterations, which harder samples need, before anything is timed. */
 function warmUp({ sampler, model, options, iteration }: PlanningSetup, batch: Tensor, strategy: Strategy): void {
-  sampler(model, batch, { strategy, ...options, ...iteration, unroll: 1 }).images.dispose();
+  sampler.sample(model, batch, { strategy, ...options, ...iteration, unroll: 1 }).images.dispose();
 }
 
 const isSequential = (strategy: Strategy): boolean => strategy.every(({ method }) => method === 'sequential');

@@ -1,3 +1,4 @@
+import type { Sampler } from '@atelier/diffusion';
 import { compile, parseConfig, type Tensor, tf } from '@atelier/tensor';
 import {
   guidanceWarnings,
@@ -19,11 +20,10 @@ export type WayToSample =
   /** A plan is followed where it was made for batches like this one; otherwise the sample is drawn token by token, with a warning. */
   | { plan: Plan; strategy?: never };
 
-export type GsJacobiSampleOptions = BlockOptions &
-  WayToSample & {
-    /** Looks at the output x [B, T, D] of every block, in image order, which is lent. */
-    onBlock?: (state: { block: number; x: Tensor; report: BlockReport }) => void;
-  };
+export type GsJacobiSampleOptions = BlockOptions & WayToSample;
+
+/** Output x [B, T, D] of an inverted block, in image order, and what it took. */
+export type GsJacobiStep = { block: number; x: Tensor; report: BlockReport };
 
 export type GsJacobiSample = {
   /** Images [B, H, W, C]; near [-1, 1], not clipped. */
@@ -34,17 +34,13 @@ export type GsJacobiSample = {
   warnings: string[];
 };
 
-/** Samples models of fixed settings; its graphs live until `dispose`. */
-export type GsJacobiSampler = {
-  (model: TarFlow, noise: Tensor, options: GsJacobiSampleOptions): GsJacobiSample;
+/** Samples models of fixed settings. */
+export type GsJacobiSampler = Sampler<TarFlow, GsJacobiSampleOptions, GsJacobiStep, GsJacobiSample> & {
   readonly config: TarFlowConfig;
   /** What inverts its blocks, one at a time. */
   readonly blocks: BlockInverter;
   /** Noise ε [B, T, D] with the variance of the model's prior: ε·√var, a new tensor. */
   prior(model: TarFlow, noise: Tensor): Tensor;
-  /** Graphs made so far. */
-  readonly graphs: number;
-  dispose(): void;
 };
 
 /**
@@ -61,45 +57,60 @@ export function gsJacobiSampler(settings: TarFlowSettings): GsJacobiSampler {
   const blocks = blockInverter(config, where);
   const prior = compile((noise: Tensor, variance: Tensor) => tf.mul(noise, tf.sqrt(variance)) as Tensor, { name: 'prior', idle: 'sleep' });
 
-  const sample = (model: TarFlow, noise: Tensor, options: GsJacobiSampleOptions): GsJacobiSample => {
-    const { strategy, plan: made, onBlock, ...given } = options;
+  /** The plans of all blocks, the options that go with them, and what to warn of. */
+  const prepare = (model: TarFlow, noise: Tensor, options: GsJacobiSampleOptions) => {
+    const { strategy, plan: made, ...given } = options;
     const { y } = given;
     const guidance = readGuidance(given.guidance, where);
     if ((strategy === undefined) === (made === undefined))
       throw new Error(`${where}: wanted either a strategy or a plan, got ${strategy ? 'both' : 'neither'}`);
     const followed = made && followPlan(made, { batch: noise.shape[0]!, labelled: y !== undefined, ...(guidance && { guidance }) });
     const rest = followed ? { ...given, ...followed.options } : given;
-    const plans = readStrategy(followed?.strategy ?? strategy!, config.blocks, where);
-    const blockOf = (i: number): number => config.blocks - 1 - i;
-    blocks.check(model, noise, new Map(plans.map((plan, i) => [blockOf(i), plan])), rest);
-    const reports: BlockReport[] = [];
-    let z = prior(noise, model.var);
-    for (const [i, plan] of plans.entries()) {
-      const before = z;
-      try {
-        const { x, report } = blocks.invert(model, { block: blockOf(i), plan, z }, rest);
-        z = x;
-        reports.push(report);
-      } finally {
-        before.dispose();
-      }
-      onBlock?.({ block: blockOf(i), x: z, report: reports.at(-1)! });
-    }
-    const images = tf.tidy(() => unpatchify(z, config));
-    z.dispose();
+    const plans = readStrategy(followed?.strategy ?? strategy!, config.blocks, where).map((plan, i) => ({ block: config.blocks - 1 - i, plan }));
+    blocks.check(model, noise, new Map(plans.map(({ block, plan }) => [block, plan])), rest);
     const warnings = guidanceWarnings(guidance, y !== undefined, config);
     if (followed?.warning !== undefined) warnings.push(followed.warning);
-    return { images, report: { ...totalCost(reports), blocks: reports }, warnings };
+    return { plans, options: rest, warnings };
   };
 
-  const sampler = Object.assign(sample, {
+  /** The output of every block in the order of sampling, lent until the next one is asked for. */
+  function* walk(model: TarFlow, noise: Tensor, { plans, options }: ReturnType<typeof prepare>): Generator<GsJacobiStep, void, void> {
+    let z = prior(noise, model.var);
+    try {
+      for (const { block, plan } of plans) {
+        const { x, report } = blocks.invert(model, { block, plan, z }, options);
+        z.dispose();
+        z = x;
+        yield { block, x, report };
+      }
+    } finally {
+      z.dispose();
+    }
+  }
+
+  return {
     config,
     blocks,
-    prior: (model: TarFlow, noise: Tensor) => prior(noise, model.var),
+    prior: (model, noise) => prior(noise, model.var),
+    sample(model, noise, options) {
+      const prepared = prepare(model, noise, options);
+      const reports: BlockReport[] = [];
+      let images: Tensor | undefined;
+      for (const { block, x, report } of walk(model, noise, prepared)) {
+        reports.push(report);
+        if (block === 0) images = tf.tidy(() => unpatchify(x, config));
+      }
+      return { images: images!, report: { ...totalCost(reports), blocks: reports }, warnings: prepared.warnings };
+    },
+    *steps(model, noise, options) {
+      for (const { x, ...step } of walk(model, noise, prepare(model, noise, options))) yield { ...step, x: x.clone() };
+    },
+    get graphs() {
+      return blocks.graphs + prior.graphs;
+    },
     dispose: () => {
       blocks.dispose();
       prior.dispose();
     },
-  });
-  return Object.defineProperty(sampler, 'graphs', { get: () => blocks.graphs + prior.graphs }) as GsJacobiSampler;
+  };
 }

@@ -42,11 +42,11 @@ export function drawSamples(
   return noise.map((batch, i) => {
     let last: Float32Array | undefined;
     const reports: BlockReport[] = [];
-    const onBlock = ({ x, report }: { x: Tensor; report: BlockReport }): void => {
+    for (const { block, x, report } of sampler.steps(model, batch, { strategy, ...options, ...iteration })) {
       reports.push(report);
-      if (reports.length === strategy.length) last = x.dataSync() as Float32Array;
-    };
-    sampler(model, batch, { strategy, ...options, ...iteration, onBlock }).images.dispose();
+      if (block === 0) last = x.dataSync() as Float32Array;
+      x.dispose();
+    }
     const changes = reports.map((report) => largestChanges(report, sizes.B));
     return sampleErrors(last!, images[i]!, sizes.B).map((error, b) => ({ error, changes: changes.map((ofBlock) => ofBlock[b]!) }));
   });
@@ -75,7 +75,7 @@ export function timePairs(
   const tokenByToken = everywhere(strategy.length, { method: 'sequential' });
   const timed = (plans: Strategy, batch: Tensor): number => {
     const start = now();
-    const { images } = sampler(model, batch, { strategy: plans, ...options, ...iteration });
+    const { images } = sampler.sample(model, batch, { strategy: plans, ...options, ...iteration });
     images.dataSync();
     const ms = now() - start;
     images.dispose();

@@ -158,13 +158,13 @@ describe('the mean guess', () => {
       [model, tf.tensor1d([1], 'int32')],
     ] as const) {
       const labels = y && { y };
-      const exact = sampler(one, z, { strategy: everywhere(3, { method: 'sequential' }), ...labels }).images;
+      const exact = sampler.sample(one, z, { strategy: everywhere(3, { method: 'sequential' }), ...labels }).images;
       // Means over two copies of the sample itself.
       const twice = tf.concat([exact, exact], 0);
       const means = meanGuesses(one, twice, config, { batch: 1, ...(y && { y: tf.concat([y, y], 0) }) });
       const errors: number[] = [];
       const strategy = everywhere(3, { method: 'gs-jacobi', segments: 1, iterations: 1, guess: 'mean' });
-      const { images, report } = sampler(one, z, { strategy, means, ...labels });
+      const { images, report } = sampler.sample(one, z, { strategy, means, ...labels });
       expectClose(images, exact, { abs: 2e-5 });
       errors.push(...report.blocks.map(({ segments }) => segments![0]!.deltas[0]!));
       expect(Math.max(...errors)).toBeLessThan(1e-5);
@@ -175,11 +175,11 @@ describe('the mean guess', () => {
     const { model, config, noise } = tinyModel();
     const sampler = gsJacobiSampler(config);
     const strategy = everywhere(3, { method: 'exact', window: 4, guess: 'mean' });
-    expect(() => sampler(model, noise(2), { strategy })).toThrow(
+    expect(() => sampler.sample(model, noise(2), { strategy })).toThrow(
       'gsJacobiSampler: means: wanted some for block 2, which starts from them, got none',
     );
     const wrong = { alpha: tf.zeros([12, 12]), mu: tf.zeros([3, 12]) };
-    expect(() => sampler(model, noise(2), { strategy, means: [wrong, wrong, wrong] })).toThrow(
+    expect(() => sampler.sample(model, noise(2), { strategy, means: [wrong, wrong, wrong] })).toThrow(
       'means: 2.mu: wanted shape [T=12, D=12], got [3, 12]',
     );
     expect(() => meanGuesses(model, tf.zeros([1, 4, 4, 3]), config)).toThrow(

@@ -85,13 +85,13 @@ function timed(sampler: GsJacobiSampler, clock: Clock): { sampler: GsJacobiSampl
     time += clock(out.report, { whole: false, sequential: out.report.plan.method === 'sequential' });
     return out;
   };
-  const sample = ((...args) => {
-    const out = sampler(...args);
+  const sample: GsJacobiSampler['sample'] = (...args) => {
+    const out = sampler.sample(...args);
     time += clock(out.report, { whole: true, sequential: out.report.blocks.every(({ plan }) => plan.method === 'sequential') });
     return out;
-  }) as GsJacobiSampler;
+  };
   const blocks = { ...sampler.blocks, invert };
-  return { sampler: Object.assign(sample, { config: sampler.config, prior: sampler.prior, blocks }), now: () => time };
+  return { sampler: { ...sampler, sample, blocks }, now: () => time };
 }
 
 /** A model with what planning takes. The noise is that of a name, the same for every call. */
@@ -125,7 +125,7 @@ describe('the planner', () => {
     const depth = goals.map((goal) => {
       const plan = planStrategy(sampler, model, batches, { metrics, goal: { rmse: goal }, now, options: { means } });
       expect(plan).toMatchObject({ method: 'gs-jacobi', madeFor: { batch: 4, engine: 'ort', labelled: false } });
-      const drawn = batches.map((batch) => sampler(model, batch, { plan, means }));
+      const drawn = batches.map((batch) => sampler.sample(model, batch, { plan, means }));
       const errors = drawn.flatMap(({ images }, i) => errorsOf(images, sequential({ model, config }, batches[i]!)));
       expect(plan.measured.samples).toBe(8);
       expect(Math.max(...errors)).toBeCloseTo(plan.measured.worst, 6);
@@ -206,11 +206,11 @@ describe('the promise of a plan on noise that was not seen', () => {
     for (const scale of [1, 1.5])
       for (let i = 0; i < 32 / B; i++) {
         const batch = tf.mul(noise(`unseen ${i}`, B), scale);
-        const exact = sampler(model, batch, tokenByToken).images;
-        const followed = sampler(model, batch, { plan, means });
+        const exact = sampler.sample(model, batch, tokenByToken).images;
+        const followed = sampler.sample(model, batch, { plan, means });
         expect(followed.warnings).toEqual([]);
         expect(Math.max(...errorsOf(followed.images, exact))).toBeLessThanOrEqual(goal);
-        const fixed = sampler(model, batch, alone);
+        const fixed = sampler.sample(model, batch, alone);
         missed.push(...errorsOf(fixed.images, exact).filter((error) => error > goal));
         further += followed.report.depth - fixed.report.depth;
       }
@@ -225,7 +225,7 @@ describe('the promise of a plan on noise that was not seen', () => {
     expect(plan).toMatchObject({ method: 'gs-jacobi', madeFor: { batch: 2, labelled: true, guidance: { weight: 0.5, annealed: true } } });
     for (let i = 0; i < 8; i++) {
       const batch = noise(`unseen ${i}`, 2);
-      const { images, warnings } = sampler(tiny.model, batch, { plan, ...options });
+      const { images, warnings } = sampler.sample(tiny.model, batch, { plan, ...options });
       expect(warnings).toEqual([]);
       expect(Math.max(...errorsOf(images, sequential(tiny, batch, options)))).toBeLessThanOrEqual(goal);
     }
@@ -242,13 +242,13 @@ describe('the promise of a plan on noise that was not seen', () => {
       [2, { guidance: { weight: 1, temperature: 0.5 } }, /without labels, guidance .*"weight":1.* were drawn token by token/],
     ] as const) {
       const batch = noise('other', B);
-      const { images, report, warnings } = sampler(tiny.model, batch, { plan, ...options });
+      const { images, report, warnings } = sampler.sample(tiny.model, batch, { plan, ...options });
       expectClose(images, sequential(tiny, batch, options));
       expect(report.blocks.every((block) => block.plan.method === 'sequential')).toBe(true);
       expect(warnings).toEqual([expect.stringMatching(said)]);
       expect(warnings[0]).toMatch(/^the plan was made for batches of 2 on ort, without labels, no guidance; /);
     }
-    const neither = () => sampler(tiny.model, noise('other', 2), {} as { plan: Plan });
+    const neither = () => sampler.sample(tiny.model, noise('other', 2), {} as { plan: Plan });
     expect(neither).toThrow('gsJacobiSampler: wanted either a strategy or a plan, got neither');
   });
 
@@ -259,7 +259,7 @@ describe('the promise of a plan on noise that was not seen', () => {
     const read = JSON.parse(JSON.stringify(plan)) as Plan;
     expect(read).toEqual(plan);
     const batch = noise('unseen', 2);
-    expectClose(sampler(model, batch, { plan: read }).images, sampler(model, batch, { plan }).images);
+    expectClose(sampler.sample(model, batch, { plan: read }).images, sampler.sample(model, batch, { plan }).images);
   });
 });
 

@@ -26,7 +26,7 @@ describe('samples', () => {
 
   it('of sequential plans are those of the sequential sampler to the bit', () => {
     const { model, config, noise, sampler, T, K } = tiny();
-    const { images, report, warnings } = sampler(model, noise(B), { strategy: everywhere(K, { method: 'sequential' }) });
+    const { images, report, warnings } = sampler.sample(model, noise(B), { strategy: everywhere(K, { method: 'sequential' }) });
     expectClose(images, sequential({ model, config }, noise(B)));
     expect(report).toMatchObject({ depth: K * (T - 1), work: (K * (T - 1)) / T });
     expect(warnings).toEqual([]);
@@ -41,15 +41,12 @@ describe('samples', () => {
       const one = gsJacobiSampler(settings);
       const rest = everywhere(k + 1, { method: 'sequential' }).slice(1);
       let exact: Tensor | undefined;
-      one(alone, noise(B), {
-        strategy: [{ method: 'sequential' }, ...rest],
-        onBlock: ({ block, x }) => void (block === k && (exact = x.clone())),
-      });
+      for (const { block, x } of one.steps(alone, noise(B), { strategy: [{ method: 'sequential' }, ...rest] })) if (block === k) exact = x;
       for (const guess of ['z', 'zero'] as const)
         for (let n = 1; n < T; n++) {
           let out: Tensor | undefined;
           const strategy = [jacobi(1, n, guess), ...rest];
-          one(alone, noise(B), { strategy, tolerance: exactly, onBlock: ({ block, x }) => void (block === k && (out = x.clone())) });
+          for (const { block, x } of one.steps(alone, noise(B), { strategy, tolerance: exactly })) if (block === k) out = x;
           const inOrder = (x: Tensor): Tensor => (k === 0 ? x : tf.reverse(x, 1));
           const known = (x: Tensor): Tensor => tf.slice(inOrder(x), [0, 0, 0], [B, n + 1, -1]);
           expectClose(known(out!), known(exact!), { abs: 2e-5 }, `block ${k}, guess ${guess}, ${n} iterations`);
@@ -78,12 +75,12 @@ describe('samples', () => {
         { tolerance: 1e-7, cache: 'fresh' },
         { tolerance: 1e-7, stopping: 'sample' },
       ] as const) {
-        const { images } = sampler(model, noise(B), { strategy: everywhere(K, plan), ...(plan.method === 'exact' ? {} : options) });
+        const { images } = sampler.sample(model, noise(B), { strategy: everywhere(K, plan), ...(plan.method === 'exact' ? {} : options) });
         expectClose(images, expected, { abs: 2e-5 }, JSON.stringify({ plan, options }));
       }
     // The unrolled graph is the same computation.
     const [one, four] = [1, 4].map((unroll) =>
-      sampler(model, noise(B), { strategy: everywhere(K, jacobi(2, T)), tolerance: 1e-3, unroll }),
+      sampler.sample(model, noise(B), { strategy: everywhere(K, jacobi(2, T)), tolerance: 1e-3, unroll }),
     );
     expect(four!.report).toEqual(one!.report);
     expectClose(four!.images, one!.images, { abs: 1e-6 });
@@ -92,7 +89,7 @@ describe('samples', () => {
   it('of one segment more in the plan cost what the report says', () => {
     const { model, noise, sampler, T } = tiny();
     const strategy: StrategyOptions = [jacobi(4, 3), jacobi(1, 5), { method: 'sequential' }];
-    const { report } = sampler(model, noise(B), { strategy, tolerance: exactly });
+    const { report } = sampler.sample(model, noise(B), { strategy, tolerance: exactly });
     // Four segments of three tokens; the last has two unknowns and needs no third iteration.
     expect(report.blocks[0]!.segments!.map(({ iterations }) => iterations)).toEqual([3, 3, 3, 2]);
     expect(report.blocks.map(({ block, depth }) => [block, depth])).toEqual([
@@ -108,9 +105,9 @@ describe('samples', () => {
     const { model, noise, sampler, K } = tiny();
     const z = tf.mul(noise(3), tf.tensor3d([0.01, 1, 2], [3, 1, 1]));
     const options = { strategy: everywhere(K, jacobi(2, 12)), tolerance: 1e-3, stopping: 'sample' } as const;
-    const together = sampler(model, z, options);
+    const together = sampler.sample(model, z, options);
     for (let b = 0; b < 3; b++) {
-      const alone = sampler(model, tf.slice(z, [b, 0, 0], [1, -1, -1]), options);
+      const alone = sampler.sample(model, tf.slice(z, [b, 0, 0], [1, -1, -1]), options);
       expectClose(tf.slice(together.images, [b, 0, 0, 0], [1, -1, -1, -1]), alone.images, { abs: 1e-5 });
     }
   });
@@ -119,8 +116,8 @@ describe('samples', () => {
     const { model, noise, sampler, K } = tiny();
     const blocks = model.blocks.map((p) => ({ ...p, proj_out: { weight: tf.zerosLike(p.proj_out.weight), bias: p.proj_out.bias } }));
     const flat = { ...model, blocks };
-    const one = sampler(flat, noise(B), { strategy: everywhere(K, jacobi(1, 1, 'zero')) });
-    const many = sampler(flat, noise(B), { strategy: everywhere(K, jacobi(1, 9, 'zero')), tolerance: 0 });
+    const one = sampler.sample(flat, noise(B), { strategy: everywhere(K, jacobi(1, 1, 'zero')) });
+    const many = sampler.sample(flat, noise(B), { strategy: everywhere(K, jacobi(1, 9, 'zero')), tolerance: 0 });
     expectClose(one.images, many.images, { abs: 1e-6 });
     expect(many.report.blocks.map(({ segments }) => segments![0]!.iterations)).toEqual([2, 2, 2]);
     // Closed form, block by block: x_t = z_t·exp(b_α) + b_μ for every token but the first.
@@ -133,7 +130,7 @@ describe('samples', () => {
       x = k % 2 === 0 ? made : tf.reverse(made, 1);
     }
     let last: Tensor | undefined;
-    sampler(flat, noise(B), { strategy: everywhere(K, jacobi(1, 1)), onBlock: (state) => void (last = state.x.clone()) });
+    for (const step of sampler.steps(flat, noise(B), { strategy: everywhere(K, jacobi(1, 1)) })) last = step.x;
     expectClose(last!, x, { abs: 1e-5 });
   });
 });
@@ -162,7 +159,7 @@ describe('guidance', () => {
     ] as const) {
       const expected = sequential({ model, config }, noise(B), { y: y(), guidance });
       for (const plan of plans) {
-        const { images, warnings } = sampler(model, noise(B), { strategy: all(plan), tolerance: exactly, y: y(), guidance });
+        const { images, warnings } = sampler.sample(model, noise(B), { strategy: all(plan), tolerance: exactly, y: y(), guidance });
         const tolerance = { abs: 5e-5 * Math.max(1, tf.max(tf.abs(expected)).dataSync()[0]!) };
         expectClose(images, expected, tolerance, JSON.stringify({ guidance, plan }));
         expect(warnings).toEqual([]);
@@ -174,7 +171,7 @@ describe('guidance', () => {
     const { model, noise, sampler } = world();
     for (const plan of plans) {
       const sample = (options: object): { images: Tensor; warnings: string[] } =>
-        sampler(model, noise(B), { strategy: all(plan), tolerance: exactly, ...options });
+        sampler.sample(model, noise(B), { strategy: all(plan), tolerance: exactly, ...options });
       const plain = sample({ y: y() });
       expectClose(sample({ y: y(), guidance: { weight: 0 } }).images, plain.images);
       const none = sample({});
@@ -191,11 +188,15 @@ describe('guidance', () => {
     const { model, noise, sampler } = world();
     const strategy = all(jacobi(2, 6));
     const z = noise(B);
-    const mixed = sampler(model, z, { strategy, tolerance: exactly, y: y() }).images;
+    const mixed = sampler.sample(model, z, { strategy, tolerance: exactly, y: y() }).images;
     for (let b = 0; b < B; b++) {
       const row = tf.slice(z, [b, 0, 0], [1, -1, -1]);
       const label = y().dataSync()[b]!;
-      const alone = sampler(model, row, { strategy, tolerance: exactly, ...(label >= 0 && { y: tf.tensor1d([label], 'int32') }) }).images;
+      const alone = sampler.sample(model, row, {
+        strategy,
+        tolerance: exactly,
+        ...(label >= 0 && { y: tf.tensor1d([label], 'int32') }),
+      }).images;
       expectClose(tf.slice(mixed, [b, 0, 0, 0], [1, -1, -1, -1]), alone, { abs: 1e-6 });
     }
   });
@@ -207,11 +208,8 @@ describe('the official mode', () => {
     const sampler = gsJacobiSampler(config);
     const outputs: Tensor[] = [];
     for (const segments of [1, 3]) {
-      sampler(model, tf.mul(noise(B), 4), {
-        strategy: everywhere(3, jacobi(segments, 4)),
-        official: true,
-        onBlock: ({ block, x }) => void outputs.push(block % 2 === 0 ? x.clone() : tf.reverse(x, 1)),
-      });
+      const options = { strategy: everywhere(3, jacobi(segments, 4)), official: true };
+      for (const { block, x } of sampler.steps(model, tf.mul(noise(B), 4), options)) outputs.push(block % 2 === 0 ? x : tf.reverse(x, 1));
       for (const x of outputs.splice(0)) {
         const tokens = segments === 1 ? x : tf.slice(x, [0, 1, 0]);
         expect(tf.max(tf.abs(tokens)).dataSync()[0]).toBeLessThanOrEqual(3);
@@ -219,13 +217,13 @@ describe('the official mode', () => {
     }
     const small = tf.mul(noise(B), 0.05);
     const calm = { strategy: everywhere(3, jacobi(2, 12)), tolerance: exactly };
-    expectClose(sampler(model, small, { ...calm, official: true }).images, sampler(model, small, calm).images, { abs: 1e-6 });
+    expectClose(sampler.sample(model, small, { ...calm, official: true }).images, sampler.sample(model, small, calm).images, { abs: 1e-6 });
   });
 
   it('refuses what the released code gets wrong without a word', () => {
     const { model, config, noise } = tinyModel();
     const sampler = gsJacobiSampler(config);
-    const official = (plan: BlockPlan) => () => sampler(model, noise(B), { strategy: everywhere(3, plan), official: true });
+    const official = (plan: BlockPlan) => () => sampler.sample(model, noise(B), { strategy: everywhere(3, plan), official: true });
     expect(official(jacobi(5, 2))).toThrow('strategy: block 2: segments: wanted a divisor of 12 tokens in the official mode, got 5');
     expect(official(jacobi([4, 8], 2))).toThrow('strategy: block 2: segments: wanted a number in the official mode, got [4, 8]');
     expect(official(jacobi(12, 2))).toThrow('strategy: block 2: segments: wanted an integer at least 1 and at most 6, got 12');
@@ -242,10 +240,10 @@ describe('memory and bad input', () => {
     const z = noise(B);
     const y = tf.tensor1d([1, -1], 'int32');
     const strategy: StrategyOptions = [jacobi(4, 3), { method: 'exact', window: 4 }, { method: 'sequential' }];
-    await expectNoLeak(() => sampler(model, z, { strategy, y }).images);
-    await expectNoLeak(() => sampler(model, z, { strategy, y, guidance: { weight: 1, annealed: true } }).images);
+    await expectNoLeak(() => sampler.sample(model, z, { strategy, y }).images);
+    await expectNoLeak(() => sampler.sample(model, z, { strategy, y, guidance: { weight: 1, annealed: true } }).images);
     await expectNoLeak(() => {
-      expect(() => sampler(model, z, { strategy: everywhere(3, jacobi([12, 1], 2)) })).toThrow();
+      expect(() => sampler.sample(model, z, { strategy: everywhere(3, jacobi([12, 1], 2)) })).toThrow();
     });
     expect(sampler.graphs).toBeGreaterThan(0);
     sampler.dispose();
@@ -258,7 +256,7 @@ describe('memory and bad input', () => {
     const sample =
       (options: object, z = noise(B)) =>
       () =>
-        sampler(model, z, { strategy: everywhere(3, { method: 'sequential' }), ...options });
+        sampler.sample(model, z, { strategy: everywhere(3, { method: 'sequential' }), ...options });
     expect(sample({ strategy: everywhere(2, { method: 'sequential' }) })).toThrow('strategy: wanted plans of 3 blocks, got 2');
     expect(sample({ strategy: [{ method: 'jacobi' }] })).toThrow(/^gsJacobiSampler: strategy: 0.method: /);
     expect(sample({ strategy: everywhere(3, jacobi([5, 5], 3)) })).toThrow(

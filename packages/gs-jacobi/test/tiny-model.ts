@@ -30,10 +30,10 @@ export function tinyModel(options: { classes?: number; strength?: number; blocks
 export function sequential(
   { model, config }: Pick<ReturnType<typeof tinyModel>, 'model' | 'config'>,
   noise: Tensor,
-  options: Parameters<ReturnType<typeof sequentialSampler>>[2] = {},
+  options: Parameters<ReturnType<typeof sequentialSampler>['sample']>[2] = {},
 ): Tensor {
   const sampler = sequentialSampler(config);
-  const { images } = sampler(model, noise, options);
+  const { images } = sampler.sample(model, noise, options);
   sampler.dispose();
   return images;
 }

@@ -21,19 +21,19 @@ describe('a trained model', () => {
       const { T, D } = tokenSizes(config);
       const noise = new Rng('trained').normal([3, T, D]);
       const y = config.numClasses > 0 ? { y: tf.tensor1d([0, 1, -1], 'int32') } : {};
-      const expected = sequentialSampler(config)(model, noise, y).images;
+      const expected = sequentialSampler(config).sample(model, noise, y).images;
       const sampler = gsJacobiSampler(config);
       const depth: number[] = [];
       for (const plan of [
         { method: 'gs-jacobi', segments: 1, iterations: T },
         { method: 'gs-jacobi', segments: 4, iterations: T, guess: 'zero' },
       ] as const) {
-        const { images, report } = sampler(model, noise, { strategy: everywhere(config.blocks, plan), tolerance: 1e-6, ...y });
+        const { images, report } = sampler.sample(model, noise, { strategy: everywhere(config.blocks, plan), tolerance: 1e-6, ...y });
         expectClose(images, expected, { abs: 1e-4 }, JSON.stringify(plan));
         depth.push(report.depth);
       }
       const window = Math.ceil(T / 2);
-      const { images, report } = sampler(model, noise, { strategy: everywhere(config.blocks, { method: 'exact', window }), ...y });
+      const { images, report } = sampler.sample(model, noise, { strategy: everywhere(config.blocks, { method: 'exact', window }), ...y });
       expectClose(images, expected, { abs: 1e-4 });
       for (const { exact } of report.blocks) expect(Math.max(...exact!.proof.residual)).toBeLessThanOrEqual(1e-6);
       depth.push(report.depth);

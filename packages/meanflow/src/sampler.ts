@@ -1,5 +1,5 @@
-import { checkGrid, checkNoiseAndLabels, gridSteps } from '@atelier/diffusion';
-import { checkLike, tf, type Tensor } from '@atelier/tensor';
+import { checkGrid, checkNoiseAndLabels, gridSampler, gridSteps, type FlowStep, type GridOptions, type Sampler } from '@atelier/diffusion';
+import { checkLike, tf, type Tensor, type Tree } from '@atelier/tensor';
 import type { AverageVelocity } from './objective.ts';
 
 /**
@@ -31,4 +31,9 @@ export function sampleMeanFlow(network: AverageVelocity, e: Tensor, options: { g
   const grid = checkGrid(options.grid ?? [1, 0], 'sampleMeanFlow');
   checkNoiseAndLabels(e, options.y, 'sampleMeanFlow');
   return tf.tidy(() => gridSteps(grid).reduce((z, [from, to]) => flowStep(network, z, from, to, options.y), e));
+}
+
+/** MeanFlow as a sampler: `sampleMeanFlow` of the network that `networkOf` makes of a model; one evaluation per step of the grid. */
+export function meanFlowSampler<Model extends Tree>(networkOf: (model: Model) => AverageVelocity): Sampler<Model, GridOptions, FlowStep> {
+  return gridSampler((model, z, options) => sampleMeanFlow(networkOf(model), z, options), 'jumps');
 }

@@ -35,7 +35,7 @@ export {
   type GuidanceOptions,
 } from './guidance.ts';
 export { reverseBlock } from './sequential.ts';
-export { sequentialSampler, type Sample, type SampleOptions, type SequentialSampler } from './sampler.ts';
+export { sequentialSampler, type Sample, type SampleOptions, type SequentialSampler, type SequentialStep } from './sampler.ts';
 export { bitsPerDimension, dequantize, negativeLogLikelihood, tarflowLoss } from './objective.ts';
 export { loadTarFlow } from './state-dict.ts';
 export { tarflowSchedule, type TarFlowScheduleOptions } from './schedule.ts';

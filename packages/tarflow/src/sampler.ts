@@ -1,3 +1,4 @@
+import type { Sampler } from '@atelier/diffusion';
 import { compile, dims, parseConfig, type Tensor, tf } from '@atelier/tensor';
 import { permute, tokenContext, type BlockParams } from './block.ts';
 import { tarflowConfig, tokenSizes, type TarFlowSettings } from './config.ts';
@@ -19,15 +20,11 @@ export type Sample = {
   warnings: string[];
 };
 
-/** Samples a model of fixed settings; its graphs live until `dispose`. */
-export type SequentialSampler = {
-  (model: TarFlow, noise: Tensor, options?: SampleOptions): Sample;
-  /** The same with the output of every inverted block as images, the first being the noise: [K + 1] of [B, H, W, C]. */
-  trace(model: TarFlow, noise: Tensor, options?: SampleOptions): Sample & { steps: Tensor[] };
-  /** Graphs made so far: one for each batch size, with and without guidance. All blocks share it. */
-  readonly graphs: number;
-  dispose(): void;
-};
+/** Output of an inverted block as images [B, H, W, C]; the noise, scaled as the prior's, counts as that of block K. */
+export type SequentialStep = { block: number; images: Tensor };
+
+/** One graph for each batch size, with and without guidance, serves all blocks. */
+export type SequentialSampler = Sampler<TarFlow, SampleOptions, SequentialStep, Sample>;
 
 /**
  * The exact sampler: noise ε [B, T, D] ~ N(0, I) -> images, block by block from the last to the first, starting at ε·√var.
@@ -37,40 +34,50 @@ export type SequentialSampler = {
  * @throws Error if labels are out of range, or if noise, labels or model do not fit the settings
  */
 export function sequentialSampler(settings: TarFlowSettings): SequentialSampler {
-  const config = parseConfig(tarflowConfig, settings, 'sequentialSampler');
+  const where = 'sequentialSampler';
+  const config = parseConfig(tarflowConfig, settings, where);
   const { T, D } = tokenSizes(config);
   const invert = compile(
     (p: BlockParams, z: Tensor, context: Tensor, ...guidance: Guidance[]) =>
       reverseBlock(p, z, config, { context, ...(guidance[0] && { guidance: guidance[0] }) }),
     { name: 'tarflow-sequential' },
   );
-  const run = (model: TarFlow, noise: Tensor, { y, guidance: options }: SampleOptions, see: (z: Tensor) => void): Sample => {
-    const where = 'sequentialSampler';
+  /** Every block's output z [B, T, D], of blocks K (the scaled noise) down to 0, lent until the next one is asked for. */
+  function* walk(model: TarFlow, noise: Tensor, { y, guidance: wanted }: SampleOptions): Generator<{ block: number; z: Tensor }> {
     checkModel(model, config, where);
     const { B } = dims<'B'>(noise, 'B T D', `${where}: noise`, { T, D });
     checkLabels(y, B, config, where);
     checkLabelRange(y, config, where);
-    const guidance = readGuidance(options, where);
-    const images = tf.tidy(() => {
-      let z = tf.mul(noise, tf.sqrt(model.var));
-      see(z);
+    const guidance = readGuidance(wanted, where);
+    let z: Tensor = tf.tidy(() => tf.mul(noise, tf.sqrt(model.var)));
+    try {
+      yield { block: config.blocks, z };
       for (let k = config.blocks - 1; k >= 0; k--) {
-        const p = model.blocks[k]!;
-        const context = tokenContext(p, k, y);
-        z = permute(invert(p, permute(z, k), context, ...(guidance === null ? [] : [blockGuidance(p, k, guidance, T)])), k);
-        see(z);
+        const [p, before] = [model.blocks[k]!, z];
+        z = tf.tidy(() => {
+          const context = tokenContext(p, k, y);
+          return permute(invert(p, permute(before, k), context, ...(guidance === null ? [] : [blockGuidance(p, k, guidance, T)])), k);
+        });
+        before.dispose();
+        yield { block: k, z };
       }
-      return unpatchify(z, config);
-    });
-    return { images, warnings: guidanceWarnings(guidance, y !== undefined, config) };
-  };
-  const sampler = Object.assign((model: TarFlow, noise: Tensor, options: SampleOptions = {}) => run(model, noise, options, () => {}), {
-    trace: (model: TarFlow, noise: Tensor, options: SampleOptions = {}) => {
-      const steps: Tensor[] = [];
-      const sample = run(model, noise, options, (z) => steps.push(tf.keep(unpatchify(z, config))));
-      return { ...sample, steps };
+    } finally {
+      z.dispose();
+    }
+  }
+  const imagesOf = (z: Tensor): Tensor => tf.tidy(() => unpatchify(z, config));
+  return {
+    sample(model, noise, options) {
+      let images: Tensor | undefined;
+      for (const { block, z } of walk(model, noise, options)) if (block === 0) images = imagesOf(z);
+      return { images: images!, warnings: guidanceWarnings(readGuidance(options.guidance, where), options.y !== undefined, config) };
+    },
+    *steps(model, noise, options) {
+      for (const { block, z } of walk(model, noise, options)) yield { block, images: imagesOf(z) };
+    },
+    get graphs() {
+      return invert.graphs;
     },
     dispose: () => invert.dispose(),
-  });
-  return Object.defineProperty(sampler, 'graphs', { get: () => invert.graphs }) as SequentialSampler;
+  };
 }

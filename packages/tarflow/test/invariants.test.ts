@@ -27,9 +27,9 @@ beforeAll(async () => {
 });
 
 function sampled({ model, config }: Tiny, noise: Tensor, options: SampleOptions = {}): Tensor {
-  const sample = sequentialSampler(config);
-  const { images } = sample(model, noise, options);
-  sample.dispose();
+  const sampler = sequentialSampler(config);
+  const { images } = sampler.sample(model, noise, options);
+  sampler.dispose();
   return images;
 }
 
@@ -207,20 +207,22 @@ describe('guidance', () => {
 
   it('of a class-free model without temperature is a warning in the result, with one it is not', () => {
     const flow = tiny({ numClasses: 0 });
-    const sample = sequentialSampler(flow.config);
+    const sampler = sequentialSampler(flow.config);
     const z = flow.noise(2);
-    const warn = (guidance?: GuidanceOptions, of = sample): string[] => of(flow.model, z, guidance && { guidance }).warnings;
+    const warn = (guidance?: GuidanceOptions): string[] => sampler.sample(flow.model, z, guidance ? { guidance } : {}).warnings;
     expect(warn({ weight: 1.5 })).toEqual([
       'guidance 1.5 has no effect: the model has no classes and the attention temperature is 1, so both branches are the same',
     ]);
     expect([warn({ weight: 1.5, temperature: 0.5 }), warn({ weight: 0 }), warn()]).toEqual([[], [], []]);
-    expectClose(sample(flow.model, z, { guidance: { weight: 1.5 } }).images, sample(flow.model, z).images, { abs: 1e-6 });
-    const colder = sample(flow.model, z, { guidance: { weight: 1.5, temperature: 0.5 } }).images;
-    expect(tf.max(tf.abs(tf.sub(colder, sample(flow.model, z).images))).dataSync()[0]).toBeGreaterThan(1e-3);
-    sample.dispose();
+    expectClose(sampler.sample(flow.model, z, { guidance: { weight: 1.5 } }).images, sampler.sample(flow.model, z, {}).images, {
+      abs: 1e-6,
+    });
+    const colder = sampler.sample(flow.model, z, { guidance: { weight: 1.5, temperature: 0.5 } }).images;
+    expect(tf.max(tf.abs(tf.sub(colder, sampler.sample(flow.model, z, {}).images))).dataSync()[0]).toBeGreaterThan(1e-3);
+    sampler.dispose();
     const labelled = tiny();
     const other = sequentialSampler(labelled.config);
-    expect(other(labelled.model, z, { guidance: { weight: 2 } }).warnings[0]).toMatch(/there are no labels/);
+    expect(other.sample(labelled.model, z, { guidance: { weight: 2 } }).warnings[0]).toMatch(/there are no labels/);
     other.dispose();
   });
 });

@@ -95,7 +95,7 @@ describe('training', () => {
     for (let i = 0; i < 30; i++) once(i);
     expect(losses.at(-1)!).toBeLessThan(losses[0]! - 0.2);
     await expectNoLeak(() => once(30));
-    const { images } = sequentialSampler(flow.config)(modelOfState(state), flow.noise(2), { y: labels(0, 1) });
+    const { images } = sequentialSampler(flow.config).sample(modelOfState(state), flow.noise(2), { y: labels(0, 1) });
     expect(Array.from(images.dataSync()).every(Number.isFinite)).toBe(true);
     step.dispose();
   });
@@ -131,31 +131,31 @@ describe('training', () => {
 describe('the sampler', () => {
   it('makes one graph for all blocks, whatever numbers guide it, and leaves no tensor behind', async () => {
     const flow = tiny();
-    const sample = sequentialSampler(flow.config);
+    const sampler = sequentialSampler(flow.config);
     const [z, y] = [flow.noise(2), labels(0, 1)];
-    await expectNoLeak(() => sample(flow.model, z, { y }).images);
-    const graphs = sample.graphs;
-    await expectNoLeak(() => sample(flow.model, z, { y, guidance: { weight: 1 } }).images);
-    await expectNoLeak(() => sample(flow.model, z, { y, guidance: { weight: 2, temperature: 3, annealed: true, what: 'b' } }).images);
-    expect(sample.graphs).toBe(graphs + 1);
-    const { images, steps } = sample.trace(flow.model, z, { y });
+    await expectNoLeak(() => sampler.sample(flow.model, z, { y }).images);
+    const graphs = sampler.graphs;
+    await expectNoLeak(() => sampler.sample(flow.model, z, { y, guidance: { weight: 1 } }).images);
+    await expectNoLeak(
+      () => sampler.sample(flow.model, z, { y, guidance: { weight: 2, temperature: 3, annealed: true, what: 'b' } }).images,
+    );
+    expect(sampler.graphs).toBe(graphs + 1);
+    const { images } = sampler.sample(flow.model, z, { y });
+    const steps = [...sampler.steps(flow.model, z, { y })].map((step) => step.images);
     expect(steps.length).toBe(flow.config.blocks + 1);
     expectClose(steps.at(-1)!, images, { abs: 0 });
-    await expectNoLeak(() => {
-      const traced = sample.trace(flow.model, z, { y });
-      return [traced.images, ...traced.steps];
-    });
-    sample.dispose();
-    expect(sample.graphs).toBe(0);
+    await expectNoLeak(() => [...sampler.steps(flow.model, z, { y })].map((step) => step.images));
+    sampler.dispose();
+    expect(sampler.graphs).toBe(0);
   });
 
   it('starts from ε·√var', () => {
     const flow = tiny({ numClasses: 0 });
-    const sample = sequentialSampler(flow.config);
+    const sampler = sequentialSampler(flow.config);
     const z = flow.noise(2);
     const half = { ...flow.model, var: tf.fill(flow.model.var.shape, 0.25) };
-    expectClose(sample(half, z).images, sample(flow.model, tf.mul(z, 0.5)).images, { abs: 1e-6 });
-    sample.dispose();
+    expectClose(sampler.sample(half, z, {}).images, sampler.sample(flow.model, tf.mul(z, 0.5), {}).images, { abs: 1e-6 });
+    sampler.dispose();
   });
 
   it('has functions that leave nothing behind', async () => {
@@ -199,18 +199,18 @@ describe('what does not fit is refused in one sentence', () => {
     expect(() => tarflowForward({ blocks: model.blocks.slice(1) }, x, config)).toThrow('tarflowForward: params: wanted 3 blocks, got 2');
     expect(() => tarflowForward(model, x, { ...config, numClasses: 2 })).toThrow('tarflowForward: params: wanted 2 classes, got 3');
     expect(() => checkLabelRange(labels(0, -2), config, 'here')).toThrow('here: y: wanted labels from -1 (none) to 2, got -2');
-    const sample = sequentialSampler(config);
+    const sampler = sequentialSampler(config);
     const z = noise(2);
     for (const wrong of [3, -2])
-      expect(() => sample(model, z, { y: labels(0, wrong) })).toThrow(
+      expect(() => sampler.sample(model, z, { y: labels(0, wrong) })).toThrow(
         `sequentialSampler: y: wanted labels from -1 (none) to 2, got ${wrong}`,
       );
-    expect(() => sample(model, tf.zeros([2, T, D + 1]))).toThrow('sequentialSampler: noise');
-    expect(() => sample({ ...model, var: tf.ones([T]) }, z)).toThrow('sequentialSampler: var');
-    expect(() => sample(model, z, { guidance: { weight: -1 } })).toThrow('sequentialSampler: guidance: weight');
-    expect(() => sample(model, z, { guidance: { weight: 1, temperature: 0 } })).toThrow('sequentialSampler: guidance: temperature');
-    expect(() => sample(model, z, { guidance: { weight: 1, what: 'c' as never } })).toThrow('sequentialSampler: guidance: what');
-    sample.dispose();
+    expect(() => sampler.sample(model, tf.zeros([2, T, D + 1]), {})).toThrow('sequentialSampler: noise');
+    expect(() => sampler.sample({ ...model, var: tf.ones([T]) }, z, {})).toThrow('sequentialSampler: var');
+    expect(() => sampler.sample(model, z, { guidance: { weight: -1 } })).toThrow('sequentialSampler: guidance: weight');
+    expect(() => sampler.sample(model, z, { guidance: { weight: 1, temperature: 0 } })).toThrow('sequentialSampler: guidance: temperature');
+    expect(() => sampler.sample(model, z, { guidance: { weight: 1, what: 'c' as never } })).toThrow('sequentialSampler: guidance: what');
+    sampler.dispose();
     const free = tiny({ numClasses: 0 });
     expect(() => tarflowForward(free.model, x, free.config, labels(0, 1))).toThrow('wanted no labels for a model without classes');
     expect(() => classify(free.model, x, free.config)).toThrow('classify: wanted a model with classes, got one without');

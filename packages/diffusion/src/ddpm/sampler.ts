@@ -1,6 +1,7 @@
 import { checkBatch, checkLike, checkNumber, compile, type Rng, type Tensor, tf, type Tree } from '@atelier/tensor';
 import { coefficientsAt, type Coefficients, type Columns } from './coefficients.ts';
 import { checkVariance, posteriorColumns, predictX0, reversePosterior, splitOutput, type Variance } from './process.ts';
+import type { Sampler } from '../sampler.ts';
 import type { DiffusionTables } from './tables.ts';
 
 /**
@@ -18,9 +19,9 @@ export type ReverseOptions = {
 /** The state of a sampler after a step: x_{k-1} and the x̂₀ that it was computed from, [B, …, C]. */
 export type ReverseStep = { sample: Tensor; x0: Tensor };
 
-export type SampleOptions<Context extends Tree> = {
-  /** The network's third argument; an empty list if absent. The caller still owns it. */
-  context?: Context;
+export type SampleOptions = {
+  /** The process, respaced as a rule. One graph serves every step of every table. */
+  tables: DiffusionTables;
   /**
    * Standard normal noise [B, …, C] for each step of the loop, from i = 0 (the noisiest) to steps-2; see `stepNoise`. The sampler disposes it. The last step
    * uses no noise, and DDIM with η = 0 uses none in any step.
@@ -28,17 +29,11 @@ export type SampleOptions<Context extends Tree> = {
   noise?: (i: number) => Tensor;
 };
 
-/** Draws samples by the reverse process. The step is compiled once; that one graph serves every step of every table. */
-export type DiffusionSampler<Context extends Tree> = {
-  /** Turns standard normal noise x [B, …, C] into samples. It starts at the noisiest step of the tables (usually respaced ones). The caller owns both. */
-  sample(tables: DiffusionTables, x: Tensor, options?: SampleOptions<Context>): Tensor;
-  /** The same, one step at a time: yields the state after each step; k counts down to 0. The caller owns the tensors of each step. */
-  steps(tables: DiffusionTables, x: Tensor, options?: SampleOptions<Context>): Generator<ReverseStep & { k: number }, void, void>;
-  /** Graphs made so far. */
-  readonly graphs: number;
-  /** Frees them. */
-  dispose(): void;
-};
+/**
+ * Draws samples by the reverse process. It starts from standard normal noise x [B, …, C] at the noisiest step of the tables. `model` is the
+ * network's third argument (an empty list for a network that takes none). In `steps`, k counts down to 0.
+ */
+export type DiffusionSampler<Context extends Tree> = Sampler<Context, SampleOptions, ReverseStep & { k: number }>;
 
 /** Noise for a sampler. Each step draws from its own child stream. */
 export function stepNoise(rng: Rng, shape: readonly number[]): (i: number) => Tensor {
@@ -121,9 +116,9 @@ function makeSampler<Context extends Tree, Name extends string>(
   const full = compile(run, { donate: [0, 1], name: where });
 
   function* walk<Result>(
-    tables: DiffusionTables,
+    context: Context,
     x: Tensor,
-    { context = [] as never, noise }: SampleOptions<Context>,
+    { tables, noise }: SampleOptions,
     take: (x: Tensor, at: At, context: Context) => Result,
     next: (result: Result) => Tensor,
   ): Generator<{ k: number; result: Result }, void, void> {
@@ -152,16 +147,16 @@ function makeSampler<Context extends Tree, Name extends string>(
   }
 
   return {
-    sample(tables, x, options = {}) {
+    sample(context, x, options) {
       let sample = x;
-      for (const { k, result } of walk(tables, x, options, brief, (made) => made)) {
+      for (const { k, result } of walk(context, x, options, brief, (made) => made)) {
         sample = result;
         if (k > 0) sample.dispose();
       }
       return sample;
     },
-    *steps(tables, x, options = {}) {
-      for (const { k, result } of walk(tables, x, options, full, (step) => step.sample)) yield { k, ...result };
+    *steps(context, x, options) {
+      for (const { k, result } of walk(context, x, options, full, (step) => step.sample)) yield { k, ...result };
     },
     get graphs() {
       return brief.graphs + full.graphs;

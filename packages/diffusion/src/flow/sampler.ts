@@ -1,4 +1,5 @@
-import { checkLike, dims, type Tensor, tf } from '@atelier/tensor';
+import { checkLike, compile, dims, tf, type Compiled, type Tensor, type Tree } from '@atelier/tensor';
+import type { Sampler } from '../sampler.ts';
 import type { Velocity } from './objective.ts';
 
 /** `steps + 1` equally spaced times from 1 (noise) down to 0 (data). */
@@ -58,3 +59,65 @@ export function checkNoiseAndLabels(e: Tensor, y: Tensor | undefined, where: str
 /** The steps of a grid. */
 export const gridSteps = (grid: readonly number[]): (readonly [from: number, to: number])[] =>
   grid.slice(1).map((to, k) => [grid[k]!, to] as const);
+
+/** How a flow is sampled: times from 1 (noise) down to 0 (data), and labels y [B] if the network takes them. */
+export type GridOptions = { grid: readonly number[]; y?: Tensor };
+/** z [B, …] at time t. */
+export type FlowStep = { t: number; z: Tensor };
+
+/**
+ * A sampler that goes along a grid of times from noise e [B, …] at its first to samples at its last. All steps of a grid are one graph; `steps` makes
+ * one for each step.
+ *
+ * @param advance a model's way along a grid: points z at its first time to points at its last, a pure function
+ */
+export function gridSampler<Model extends Tree>(
+  advance: (model: Model, z: Tensor, options: GridOptions) => Tensor,
+  name: string,
+): Sampler<Model, GridOptions, FlowStep> {
+  type Inputs = { z: Tensor; y?: Tensor };
+  const compiled = new Map<string, Compiled<[Model, Inputs], Tensor>>();
+  const run = (model: Model, z: Tensor, { grid, y }: GridOptions): Tensor => {
+    const key = grid.join();
+    let along = compiled.get(key);
+    if (along === undefined) {
+      along = compile((weights: Model, at: Inputs) => advance(weights, at.z, { grid, ...(at.y && { y: at.y }) }), {
+        name: `${name} ${grid.length - 1}`,
+      });
+      compiled.set(key, along);
+    }
+    return along(model, { z, ...(y && { y }) });
+  };
+  return {
+    sample: run,
+    *steps(model, e, { grid, ...rest }) {
+      checkGrid(grid, name);
+      let z = e.clone();
+      try {
+        for (const [from, to] of gridSteps(grid)) {
+          const before = z;
+          z = run(model, before, { grid: [from, to], ...rest });
+          before.dispose();
+          yield { t: to, z: z.clone() };
+        }
+      } finally {
+        z.dispose();
+      }
+    },
+    get graphs() {
+      return [...compiled.values()].reduce((sum, { graphs }) => sum + graphs, 0);
+    },
+    dispose() {
+      for (const each of compiled.values()) each.dispose();
+      compiled.clear();
+    },
+  };
+}
+
+/** Flow matching as a sampler: `integrateVelocity` of the network that `networkOf` makes of a model. */
+export function velocitySampler<Model extends Tree>(
+  networkOf: (model: Model) => Velocity,
+  { method = 'euler' }: { method?: 'euler' | 'heun' } = {},
+): Sampler<Model, GridOptions, FlowStep> {
+  return gridSampler((model, z, options) => integrateVelocity(networkOf(model), z, { ...options, method }), method);
+}

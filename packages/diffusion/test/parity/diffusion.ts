@@ -126,7 +126,7 @@ export function ancestralSampling(file: GoldenFile, all: Golden): number {
   const sampler = ddpmSampler(network, { variance: 'learned' });
   const [samples, predictions] = [tf.unstack(file.tensor('ddpm.samples')), tf.unstack(file.tensor('ddpm.pred_x0'))];
   const start = nchwToNhwc(file.tensor('in.z'));
-  const trail = [...sampler.steps(tables, start, { context: { params: trained, y }, noise: (i) => noises[i]!.clone() })];
+  const trail = [...sampler.steps({ params: trained, y }, start, { tables, noise: (i) => noises[i]!.clone() })];
   expect(trail.length).toBe(samples.length);
   trail.forEach(({ sample, x0 }, i) => {
     expectClose(nhwcToNchw(sample), samples[i]!, relative, `samples of step ${i}`);
@@ -144,7 +144,7 @@ export function ancestralSampling(file: GoldenFile, all: Golden): number {
       })(x, t, y),
     { variance: 'learned' },
   );
-  const sample = own.sample(tables, half(start), { context: { params: trained, y: half(y) }, noise: (i) => half(noises[i]!) });
+  const sample = own.sample({ params: trained, y: half(y) }, half(start), { tables, noise: (i) => half(noises[i]!) });
   expectClose(nhwcToNchw(sample), half(samples.at(-1)!), relative, 'own guidance');
   for (const each of [sampler, own]) each.dispose();
   return trail.length;
@@ -158,7 +158,7 @@ export function ddimSampling(file: GoldenFile, all: Golden): number {
   const first = (x: Tensor): Tensor => tf.slice(x, 0, rows);
   const sampler = ddimSampler((x, t, { params, y }: Context) => applyDiT(params, x, { t, y }, settings), { variance: 'learned' });
   const context = { params: trained, y: first(file.tensor('in.y')) };
-  const trail = [...sampler.steps(tables, nchwToNhwc(first(file.tensor('in.z'))), { context })];
+  const trail = [...sampler.steps(context, nchwToNhwc(first(file.tensor('in.z'))), { tables })];
   expect(trail.length).toBe(samples.length);
   trail.forEach(({ sample }, i) => expectClose(nhwcToNchw(sample), samples[i]!, relative, `step ${i}`));
   sampler.dispose();

@@ -35,14 +35,15 @@ export function gsjSample(file: GoldenFile, all: Golden): number {
     const tokens = noise.shape[1]!;
     const strategy = officialStrategy({ numGS: setting.num_GS, maxJacobi: setting.max_jacobi, guess: setting.guess }, tokens);
     const outputs: Tensor[] = [];
-    const { images, report } = sampler(model, noise, {
+    const options = {
       strategy,
       official: true,
       tolerance: setting.ebound,
       ...(y && { y }),
       ...(setting.guidance && { guidance: guidanceOf(setting) }),
-      onBlock: ({ x }) => void outputs.push(x.clone()),
-    });
+    };
+    const { images, report } = sampler.sample(model, noise, options);
+    for (const { x } of sampler.steps(model, noise, options)) outputs.push(x);
     outputs.forEach((x, i) => expectClose(x, file.host(`${setting.name}.block_out.${i}`), close, `${setting.name}.block_out.${i}`));
     expectClose(toNCHW(images), file.host(`${setting.name}.image`), close, `${setting.name}.image`);
     const counts = file.host(`${setting.name}.counts`);

@@ -53,9 +53,9 @@ export function volumePreserving(file: GoldenFile, all: Golden): number {
   expectClose(first, file.host('var_after_1'), close, 'var_after_1');
   const second = updateVariance(first, tarflowForward(model, toNHWC(file.tensor('x2')), config).z);
   expectClose(second, file.host('var_after_2'), close, 'var_after_2');
-  const sample = sequentialSampler(config);
-  const { images } = sample({ ...model, var: second }, file.tensor('noise'));
+  const sampler = sequentialSampler(config);
+  const { images } = sampler.sample({ ...model, var: second }, file.tensor('noise'), {});
   expectClose(toNCHW(images), file.host('image'), close, 'image');
-  sample.dispose();
+  sampler.dispose();
   return 1;
 }

@@ -15,7 +15,7 @@ type Run = [
 /** Samples under every setting, after every block where the file has them, and the way back to the noise. */
 export function reverse(file: GoldenFile, all: Golden): number {
   const { model, config } = modelOf(file, all);
-  const sample = sequentialSampler(config);
+  const sampler = sequentialSampler(config);
   const z = file.tensor('z');
   const runs = JSON.parse(file.metadata['runs']!) as Run[];
   for (const [name, args, usesVariance] of runs) {
@@ -25,7 +25,9 @@ export function reverse(file: GoldenFile, all: Golden): number {
         ? undefined
         : { weight: args.guidance, what: args.guide_what, temperature: args.attn_temp, annealed: args.annealed_guidance };
     const used = usesVariance ? { ...model, var: file.tensor(`${name}.buffer`) } : model;
-    const { images, steps, warnings } = sample.trace(used, z, { ...(y && { y }), ...(guidance && { guidance }) });
+    const options = { ...(y && { y }), ...(guidance && { guidance }) };
+    const { images, warnings } = sampler.sample(used, z, options);
+    const steps = [...sampler.steps(used, z, options)].map((step) => step.images);
     expectClose(toNCHW(images), file.host(`${name}.image`), close, name);
     if (file.hasAny(`${name}.seq.`))
       steps.forEach((step, i) => expectClose(toNCHW(step), file.host(`${name}.seq.${i}`), close, `${name}.seq.${i}`));
@@ -37,6 +39,6 @@ export function reverse(file: GoldenFile, all: Golden): number {
     }
     tf.dispose([images, steps]);
   }
-  sample.dispose();
+  sampler.dispose();
   return runs.length;
 }
