@@ -94,7 +94,9 @@ function sampled(model: TarFlow, settings: TarFlowSettings, about: string): Samp
   const rng = new Rng('bench gs-jacobi samples');
   const noise = (name: string, batch: number): Tensor => rng.child(name).normal([batch, T, D]);
   const metrics = tf.tidy(() => convergenceMetrics(model, images(rng.child('images'), METRIC_IMAGES, settings), settings, { batch: 8 }));
-  const own = sampler.sample(model, noise('means', MEAN_IMAGES), { strategy: everywhere(sampler.config.blocks, { method: 'sequential' }) }).images;
+  const own = sampler.sample(model, noise('means', MEAN_IMAGES), {
+    strategy: everywhere(sampler.config.blocks, { method: 'sequential' }),
+  }).images;
   const means = meanGuesses(model, own, settings);
   own.dispose();
   return { about, model, sampler, metrics, means, unroll: 1, noise };

@@ -124,7 +124,8 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     where: 'not in the paper, which gives no rule',
     published: '-',
     how: 'error of the worst new sample by the planned strategy, over the error that was asked for',
-    scale: (config) => `asked for ${config.planner.rmse}, ${config.planner.pilots} samples to plan with, 16 new ones; ${networkScale(config)}`,
+    scale: (config) =>
+      `asked for ${config.planner.rmse}, ${config.planner.pilots} samples to plan with, 16 new ones; ${networkScale(config)}`,
     bound: { atMost: 1 },
     presets: ['full', 'mnist', 'cifar10'],
   },

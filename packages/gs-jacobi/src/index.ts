@@ -25,7 +25,14 @@ export { matrixNorm, normKinds, type NormKind } from './matrix-norm.ts';
 export { bestGuesses, convergenceMetrics, crmShares, crmStack, type BlockMetrics } from './convergence-ranking.ts';
 export { prepareBlock, tarflowMap, type BlockCache, type BlockInputs, type PreparedBlock, type TarFlowMap } from './tarflow-map.ts';
 export { blockInverter, type BlockInverter, type BlockOptions, type BlockReport } from './block-inverter.ts';
-export { gsJacobiSampler, type GsJacobiSample, type GsJacobiSampleOptions, type GsJacobiSampler, type GsJacobiStep, type WayToSample } from './sampler.ts';
+export {
+  gsJacobiSampler,
+  type GsJacobiSample,
+  type GsJacobiSampleOptions,
+  type GsJacobiSampler,
+  type GsJacobiStep,
+  type WayToSample,
+} from './sampler.ts';
 export { meanGuesses, type BlockMeans } from './mean-guess.ts';
 export { planStrategy, type PlannerOptions } from './planner.ts';
 export { type Plan, type PlanConditions, type PlanMeasurements } from './plan.ts';

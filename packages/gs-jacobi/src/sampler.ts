@@ -66,7 +66,10 @@ export function gsJacobiSampler(settings: TarFlowSettings): GsJacobiSampler {
       throw new Error(`${where}: wanted either a strategy or a plan, got ${strategy ? 'both' : 'neither'}`);
     const followed = made && followPlan(made, { batch: noise.shape[0]!, labelled: y !== undefined, ...(guidance && { guidance }) });
     const rest = followed ? { ...given, ...followed.options } : given;
-    const plans = readStrategy(followed?.strategy ?? strategy!, config.blocks, where).map((plan, i) => ({ block: config.blocks - 1 - i, plan }));
+    const plans = readStrategy(followed?.strategy ?? strategy!, config.blocks, where).map((plan, i) => ({
+      block: config.blocks - 1 - i,
+      plan,
+    }));
     blocks.check(model, noise, new Map(plans.map(({ block, plan }) => [block, plan])), rest);
     const warnings = guidanceWarnings(guidance, y !== undefined, config);
     if (followed?.warning !== undefined) warnings.push(followed.warning);
