@@ -18,6 +18,8 @@ import {
   type Plan,
   type PlannerOptions,
   type Strategy,
+  totalCost,
+  type BlockReport,
 } from '../src/index.ts';
 import { sequential, tinyModel } from './tiny-model.ts';
 
@@ -90,8 +92,17 @@ function timed(sampler: GsJacobiSampler, clock: Clock): { sampler: GsJacobiSampl
     time += clock(out.report, { whole: true, sequential: out.report.blocks.every(({ plan }) => plan.method === 'sequential') });
     return out;
   };
+  const steps: GsJacobiSampler['steps'] = function* (...args) {
+    const reports: BlockReport[] = [];
+    for (const step of sampler.steps(...args)) {
+      reports.push(step.report);
+      yield step;
+    }
+    const whole = { ...totalCost(reports), blocks: reports };
+    time += clock(whole, { whole: true, sequential: reports.every(({ plan }) => plan.method === 'sequential') });
+  };
   const blocks = { ...sampler.blocks, invert };
-  return { sampler: { ...sampler, sample, blocks }, now: () => time };
+  return { sampler: { ...sampler, sample, steps, blocks }, now: () => time };
 }
 
 /** A model with what planning takes. The noise is that of a name, the same for every call. */
