@@ -14,14 +14,14 @@ type Sizes = { B: number; K: number; T: number; S: number; d: number; e: number 
 /** Row-major [1, 1, n, d] of the numbers in `values`. */
 const rows = (values: number[], d = 1): Tensor => tf.tensor4d(values, [1, 1, values.length / d, d]);
 
-/** An element of a mask at a place of [B, K, T, S], which its shape is broadcast to. */
+/** The element of a mask at one position of [B, K, T, S]; the shape of the mask is broadcast. */
 function readAt(mask: Tensor): (b: number, k: number, t: number, s: number) => number {
   const values = mask.dataSync();
   const shape = [...Array.from({ length: 4 - mask.rank }, () => 1), ...mask.shape];
   return (...place) => values[place.reduce((at, i, axis) => at * shape[axis]! + (shape[axis] === 1 ? 0 : i), 0)]!;
 }
 
-/** softmax over the keys that are seen, zeros where there are none; everything in float64. */
+/** softmax over the keys that a query sees, zeros if it sees none; everything in float64. */
 function hostMasked(
   q: Float64Array,
   k: Float64Array,
@@ -50,7 +50,7 @@ function hostMasked(
 }
 
 describe('what a query sees', () => {
-  it('an unseen key is out however large its logit is: [q = 1, k = 1 and 1e10] gives the value of key 0', () => {
+  it('an unseen key has no effect, however large its logit is: [q = 1, k = 1 and 1e10] gives the value of key 0', () => {
     const [q, k, v] = [rows([1, 1], 1), rows([1, 1e10]), rows([1, 2])];
     const mask = tf.tensor1d([1, 0], 'bool');
     expectClose(attention(q, k, v, { mask }), rows([1, 1])); // PyTorch 2.13: 1, 1
@@ -60,20 +60,20 @@ describe('what a query sees', () => {
     expectClose(attention(q, k, v, { mask: added, causal: true }), rows([1, 1]));
   });
 
-  it('a seen logit of -2e9 beside an unseen one of 0 is still the one that is seen', () => {
+  it('a seen key with the logit -2e9 is used, not an unseen key with the logit 0', () => {
     const [q, k, v] = [rows([1]), rows([-2e9, 0]), rows([1, 2])];
     expectClose(attention(q, k, v, { mask: tf.tensor1d([1, 0], 'bool') }), rows([1]));
     expectClose(attention(q, k, v, { mask: tf.tensor1d([0, -Infinity]) }), rows([1]));
     expectClose(attention(q, k, v, { mask: tf.tensor1d([1, 0], 'bool'), causal: true }), rows([1]));
   });
 
-  it('causal beside a mask that hides the own key: query 1 sees key 0 alone', () => {
+  it('causal with a mask that hides the query's own key: query 1 sees only key 0', () => {
     const [q, k, v] = [rows([0, 1]), rows([-1000, 0]), rows([1, 2])];
     expectClose(attention(q, k, v, { causal: true, mask: tf.tensor1d([1, 0], 'bool') }), rows([1, 1]));
     expectClose(attention(q, k, v, { causal: true, mask: tf.tensor1d([0, -Infinity]) }), rows([1, 1]));
   });
 
-  it('causal: a later key is out, however large its logit or its value is', () => {
+  it('causal: a later key has no effect, however large its logit or its value is', () => {
     expectClose(attention(rows([1, 1]), rows([1, 1e10]), rows([1, 2]), { causal: true }), rows([1, 2]));
     expectClose(attention(rows([1, 1]), rows([1, 1]), rows([1, 1e30]), { causal: true }), rows([1, 5e29]));
     const q = rows([1, 1e6]);
@@ -105,17 +105,17 @@ describe('what a query sees', () => {
     expectClose(attention(q, k, v, { mask: late, causal: true }), rows([0, 7]));
   });
 
-  it('a NaN in a float mask comes through', () => {
+  it('a NaN in a float mask gives NaN', () => {
     const out = attention(rows([1, 1]), rows([1, 1]), rows([1, 2]), { mask: tf.tensor2d([NaN, 0, 0, 0], [2, 2]) });
     expectClose(out, rows([NaN, 1.5]));
   });
 });
 
-describe('every option with every other', () => {
-  /** Shapes of a mask: how each axis of [B, K, T, S] is named or left to broadcasting. */
+describe('every combination of options', () => {
+  /** Shapes of a mask: each axis of [B, K, T, S] is there, has size 1, or is absent. */
   const shapes = ['S', '1 S', 'T S', 'T 1', 'K T S', '1 T S', 'K 1 1', 'B 1 1 S', 'B 1 T S', '1 K T S', 'B K T S', 'B K 1 1'];
 
-  it('value, gradient, forward mode as the float64 reference', () => {
+  it('value, gradient and forward mode equal the float64 reference', () => {
     const size = fc.integer({ min: 1, max: 3 });
     fc.assert(
       fc.property(
@@ -151,7 +151,7 @@ describe('every option with every other', () => {
             value: 5e-6,
             derivative: 1e-4,
           });
-          // A mask is an argument of the compiled form, so that it is no constant there.
+          // The mask is an argument of the compiled function, so that it is not a constant there.
           const compiled = compile((args: Tensor[], m: Tensor[]) =>
             attention(args[0]!, args[1]!, args[2]!, { ...options, ...(m[0] && { mask: m[0] }) }),
           );
@@ -163,7 +163,7 @@ describe('every option with every other', () => {
     );
   });
 
-  it('in tiles as in one piece: every kind of mask, with causal order and without', () => {
+  it('tiles equal one piece: every kind of mask, with causal order and without', () => {
     const rng = new Rng(11);
     const [B, K, T, S, d] = [1, 2, 270, 290, 2];
     const [q, k, v] = [rng.child('q').normal([B, K, T, d]), rng.child('k').normal([B, K, S, d]), rng.child('v').normal([B, K, S, d])];

@@ -64,7 +64,7 @@ describe('attention', () => {
     );
   });
 
-  it('sees nothing through a false mask: masked keys change no output, bit for bit', () => {
+  it('masked keys do not change a bit of the output', () => {
     const rng = new Rng(8);
     const [q, k, v] = [draw(rng, 'q', [2, 1, 2, 3]), draw(rng, 'k', [2, 1, 4, 3]), draw(rng, 'v', [2, 1, 4, 3])];
     const mask = tf.tensor2d([1, 1, 0, 0, 1, 0, 1, 0], [2, 4], 'bool');
@@ -82,7 +82,7 @@ describe('attention', () => {
     expectClose(masked.dataSync(), expected, { max: 3e-6 });
   });
 
-  it('causal: value, gradient, forward mode, behind any number of earlier keys', () => {
+  it('causal: value, gradient, forward mode, with any number of earlier keys', () => {
     const rng = new Rng(4);
     for (const [T, S] of [
       [3, 3],
@@ -100,7 +100,7 @@ describe('attention', () => {
     }
   });
 
-  it('causal in tiles is as the whole with a mask, and later keys change no output, bit for bit', () => {
+  it('causal in tiles equals one piece with a mask, and later keys do not change a bit of the output', () => {
     const rng = new Rng(5);
     const [T, S] = [300, 321];
     const [q, k, v] = [draw(rng, 'q', [2, 2, T, 4]), draw(rng, 'k', [2, 2, S, 4]), draw(rng, 'v', [2, 2, S, 4])];
@@ -114,7 +114,7 @@ describe('attention', () => {
     expectClose(tf.slice(later, [0, 0, 0, 0], seen), tf.slice(causal, [0, 0, 0, 0], seen));
   });
 
-  it('causal with a mask over the keys is as if those were not there, in tiles too', () => {
+  it('causal with a mask over keys equals attention without those keys, also in tiles', () => {
     const rng = new Rng(6);
     for (const [T, S, absent] of [
       [1, 4, 2],

@@ -21,7 +21,7 @@ const settings = {
 
 type Dict = Record<string, HostTensor>;
 
-/** A state dict of the official code, read from a file as it would be. */
+/** A state dict with the names of the official code, written to a file and read again. */
 function officialDict(positions?: { h: number; w: number }): Dict {
   const rng = new Rng('checkpoint');
   const dict: Dict = {};
@@ -35,7 +35,7 @@ function officialDict(positions?: { h: number; w: number }): Dict {
   return parseSafetensors(encodeSafetensors(dict), 'file').tensors;
 }
 
-/** The same under the names of the diffusers library, written out one by one. */
+/** The same under the names of the diffusers library, listed one by one. */
 function diffusersDict(official: Dict): Dict {
   const out: Dict = {};
   const D = settings.width;
@@ -99,7 +99,7 @@ describe('ditFromStateDict', () => {
     });
   });
 
-  it('refuses what is not this network', () => {
+  it('refuses the checkpoint of another network', () => {
     const read =
       (dict: Dict, of: DiTSettings = settings) =>
       (): unknown =>
@@ -136,11 +136,11 @@ describe('ditFromStateDict', () => {
     );
   });
 
-  it('refuses positions that are not the table', () => {
+  it('refuses positions that are not the sine-cosine table', () => {
     const read = (host: HostTensor) => (): unknown => ditFromStateDict({ ...weights, pos_embed: host }, settings);
     const drifted = { ...positions!, data: positions!.data.map((v) => v * (1 - 2e-4)) };
     expect(read(drifted)).not.toThrow();
-    // Rows in the place of columns: the halves of the width the other way round.
+    // Rows and columns exchanged: the two halves of the width change places.
     const swapped = { ...positions!, data: positions!.data.map((_, i, all) => all[i - (i % 8) + (((i % 8) + 4) % 8)]!) };
     expect(read(swapped)).toThrow('ditFromStateDict: pos_embed: wanted the sine-cosine table');
     expect(read({ ...positions!, data: positions!.data.map(() => NaN) })).toThrow('wanted the sine-cosine table (0 at index 0), got NaN');

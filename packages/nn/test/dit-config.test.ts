@@ -54,7 +54,7 @@ describe('parameters', () => {
     expect(() => officialDiTConfig('S/2', { inChannels: 0 })).toThrow('officialDiTConfig: inChannels: ');
   });
 
-  it('start officially: shapes, bounds, zeros', () => {
+  it('have the official shapes and initial values: bounds and zeros', () => {
     const of = { ...settings, width: 64, interval: true, numClasses: 200, frequencySize: 256 };
     const leaves = flattenTree(initDiT(new Rng(2), of));
     const table = ditParameters(of);
@@ -117,7 +117,7 @@ describe('ditMacs', () => {
     expect([giga(32), giga(64)]).toEqual([small, large]);
   });
 
-  it('counts the products of a network written out', () => {
+  it('equals the sum of all products of a small network, counted one by one', () => {
     // T = 2·3 tokens of width 8, hidden 16, from images of 4 × 6 × 3, with two embedders of 6 features.
     const of = { ...settings, interval: true, learnSigma: true };
     const T = 6;

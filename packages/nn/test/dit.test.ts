@@ -11,7 +11,7 @@ beforeAll(async () => {
 
 const settings = { inChannels: 3, patchSize: 2, width: 8, depth: 2, heads: 2, mlpRatio: 2, frequencySize: 6 } satisfies DiTSettings;
 
-/** Random weights everywhere: with the official start the gates would hide every block. */
+/** Random weights everywhere: with the official initial values every gate is zero, and the blocks would have no effect. */
 function randomParams(rng: Rng, of: DiTSettings): DiTParams {
   const leaves = Object.entries(ditParameters(of)).map(([name, { shape }]) => [
     name,
@@ -36,7 +36,7 @@ const hostSizes = (of: DiTSettings, H: number, W: number): HostDiTSizes => ({
 });
 
 describe('applyDiT', () => {
-  it('equals the float64 reference with every option, on grids that are not square', () => {
+  it('equals the float64 reference with every option, also on grids that are not square', () => {
     const side = fc.integer({ min: 1, max: 3 });
     fc.assert(
       fc.property(
@@ -131,7 +131,7 @@ describe('applyDiT', () => {
     expectClose(tangent.dataSync(), expected, { max: 1e-4 });
   });
 
-  it('is exactly 0 when fresh, for every input, and each block is the identity', () => {
+  it('with new parameters is exactly 0 for every input, and each block is the identity', () => {
     const of = { ...settings, interval: true, numClasses: 3, learnSigma: true };
     const rng = new Rng(7);
     const params = initDiT(rng, of);
@@ -143,7 +143,7 @@ describe('applyDiT', () => {
     expectClose(ditBlock(params.blocks[0]!, tokens, rng.child('c').normal([2, 8]), attend), tokens);
   });
 
-  it('hands every block its place when the attention is replaced', () => {
+  it('passes the index of each block to a replaced attention', () => {
     const of = settings;
     const params = randomParams(new Rng(5), of);
     const x = new Rng(6).normal([2, 4, 6, 3]);

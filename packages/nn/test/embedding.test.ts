@@ -38,7 +38,7 @@ describe('timestepEmbedding', () => {
     );
   });
 
-  it('starts with cosines, at 0 with ones; its squared length is half the dimension', () => {
+  it('cosines come first, with ones at t = 0; the squared length is half the dimension', () => {
     const features = timestepEmbedding(tf.tensor1d([0, 437.25, 999]), 256);
     expectClose(features.slice([0, 0], [1, 128]), new Float32Array(128).fill(1));
     expectClose(features.slice([0, 128], [1, 128]), new Float32Array(128));
@@ -52,7 +52,7 @@ describe('timestepEmbedding', () => {
     expectClose(features, [...angles.map(Math.sin), ...angles.map(Math.cos)], { abs: 1e-7 });
   });
 
-  it('becomes a vector by linear, SiLU, linear, with scaled times', () => {
+  it('timestepEmbedder: scaled times, frequency features, linear, SiLU, linear', () => {
     const rng = new Rng(2);
     const xs = [
       rng.child('t').normal([2]),
@@ -105,7 +105,7 @@ describe('sinCosPositions', () => {
     );
   });
 
-  it('gives tokens of one column the same first half, of one row the same second; token 0 has sines 0 and cosines 1', () => {
+  it('tokens of one column have the same first half, tokens of one row the same second half; token 0 has sines 0 and cosines 1', () => {
     const [h, w, D] = [3, 4, 16];
     const table = sinCosPositions(h, w, D).arraySync() as number[][];
     for (let i = 0; i < h; i++) {
@@ -147,7 +147,7 @@ describe('class embedding', () => {
     expectClose(dropLabels(y, tf.tensor1d([0, 1, 2], 'int32'), 3), [2, 3, 1]);
   });
 
-  it('draws which labels are dropped, by its share and from the stream alone', () => {
+  it('draws which labels are dropped with the given probability, and depends only on the stream', () => {
     const count = (probability: number): number =>
       Array.from(drawDroppedLabels(new Rng(5), 10_000, probability).dataSync()).reduce((sum, gone) => sum + gone, 0);
     expect([count(0), count(1)]).toEqual([0, 10_000]);
@@ -173,7 +173,7 @@ describe('class embedding', () => {
 });
 
 describe('patches', () => {
-  it('come in row-major order, each read as row, column, channel, and go back', () => {
+  it('come in row-major order, inside a patch row, column, channel; unpatchify restores the image', () => {
     fc.assert(
       fc.property(side, side, fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 3 }), (h, w, P, C) => {
         const [B, H, W] = [2, h * P, w * P];
@@ -194,7 +194,7 @@ describe('patches', () => {
     );
   });
 
-  it('are embedded as a convolution of the same stride does it', () => {
+  it('the embedding equals a convolution with the same stride', () => {
     const rng = new Rng(6);
     for (const [P, C, D, H, W] of [
       [2, 3, 4, 4, 6],

@@ -36,7 +36,7 @@ export function hostDiT(
     for (let i = 0; i < B * D; i++) c[i]! += w['y_embedder.embedding_table.weight']![inputs.y[Math.floor(i / D)]! * D + (i % D)]!;
   const condition = c.map(hostSilu);
 
-  // Patch convolution straight from its definition, plus positions.
+  // Patch convolution, written from its definition, plus positions.
   let tokens: Float64Array = new Float64Array(B * T * D);
   for (let b = 0; b < B; b++) {
     for (let i = 0; i < gh; i++) {

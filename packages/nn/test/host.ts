@@ -1,4 +1,4 @@
-/** The layers once more in float64 on flat arrays, written from the equations with loops and nothing shared with the package. */
+/** The layers in float64 on flat arrays, written a second time from the equations, with loops. They share no code with the package. */
 
 /** x [n, in], w [out, in], b [out] -> [n, out]. */
 export function hostLinear(x: Float64Array, w: Float64Array, b: Float64Array): Float64Array {
@@ -44,7 +44,7 @@ export const hostSilu = (v: number): number => v / (1 + Math.exp(-v));
 export const hostGeluTanh = (v: number): number => 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3)));
 export const hostGeluErf = (v: number): number => 0.5 * v * (1 + hostErf(v / Math.SQRT2));
 
-/** By its Taylor series near 0, by the continued fraction of erfc farther out. */
+/** erf: its Taylor series near 0, and the continued fraction of erfc for larger values. */
 function hostErf(x: number): number {
   if (Math.abs(x) > 2.5) {
     let fraction = 0;

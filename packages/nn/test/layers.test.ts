@@ -13,8 +13,8 @@ const small = fc.integer({ min: 1, max: 4 });
 const few = { numRuns: 6 };
 
 describe('activations', () => {
-  it('makes one operator of the tanh GELU where no gradient needs its parts', ({ skip }) => {
-    skip(engineName() !== 'ort', 'the operator is one of ort alone');
+  it('the tanh GELU is one operator if no gradient needs its parts', ({ skip }) => {
+    skip(engineName() !== 'ort', 'only ort has this operator');
     const rng = new Rng('one operator');
     const p = initLinear(rng.child('layer'), 6, 5);
     const [x, b] = [rng.normal([7, 6]), rng.child('bias').normal([5])];
@@ -46,7 +46,7 @@ describe('activations', () => {
     );
   });
 
-  it('goes to 0 and x far out, with finite derivatives', () => {
+  it('tends to 0 for very negative x and to x for very large x, with finite derivatives', () => {
     const x = tf.tensor1d([-200, -40, 40, 200]);
     for (const f of [(v: Tensor) => gelu(v, 'tanh'), (v: Tensor) => gelu(v, 'erf'), silu]) {
       expectClose(f(x), [0, 0, 40, 200], { abs: 1e-6, rel: 1e-6 });
@@ -96,7 +96,7 @@ describe('norms', () => {
       fc.property(small, fc.integer({ min: 3, max: 7 }), fc.integer(), (B, D, seed) => {
         const rng = new Rng(seed);
         const [x, weight, bias] = [rng.child('x').normal([B, 2, D]), rng.child('w').normal([D]), rng.child('b').normal([D])];
-        // An eps that is not small beside the variance, so that its place matters.
+        // An eps that is not small compared to the variance, so that its place in the formula matters.
         checkLayer(
           (v) => norm(v!, { eps: 0.1 }),
           (v) => hostNorm(v!, D, 0.1, centered),
@@ -114,7 +114,7 @@ describe('norms', () => {
     );
   });
 
-  it('keeps a token of tiny variance apart from one of none', () => {
+  it('a token of tiny variance is not treated as one with zero variance', () => {
     const x = tf.tensor2d([
       [1, 1.001, 0.999, 1],
       [3, 3, 3, 3],
@@ -180,7 +180,7 @@ describe('linear', () => {
     );
   });
 
-  it('is the middle of an MLP', () => {
+  it('an MLP is linear, GELU, linear', () => {
     const rng = new Rng(9);
     const [x, w1, b1] = [rng.child('x').normal([2, 3, 4]), rng.child('w1').normal([6, 4]), rng.child('b1').normal([6])];
     const [w2, b2] = [rng.child('w2').normal([4, 6]), rng.child('b2').normal([4])];
@@ -199,7 +199,7 @@ describe('linear', () => {
     }
   });
 
-  it('starts by the asked rule', () => {
+  it('initial values follow the given rule', () => {
     const rng = new Rng(4);
     const bound = Math.sqrt(6 / (300 + 100));
     const w = initLinear(rng, 100, 300).weight.dataSync();

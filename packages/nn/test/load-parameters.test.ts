@@ -31,7 +31,7 @@ function halfFile(dtype: 'F16' | 'BF16', name: string, shape: number[], bits: nu
 }
 
 describe('loadParameters', () => {
-  it('reads names and layouts of another code', async () => {
+  it('reads the names and layouts of another code base', async () => {
     const theirs = {
       q: counted([1, 3]),
       k: counted([1, 3], 3),

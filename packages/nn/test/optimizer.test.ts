@@ -8,7 +8,7 @@ beforeAll(async () => {
   await useEngine();
 });
 
-/** A changing rate must not trace again; engines without graphs make none. */
+/** A new learning rate must not start a new trace; engines without graphs make none. */
 const oneGraph = (): number => (engineName() === 'ort' ? 1 : 0);
 
 type Params = { a: Tensor; list: Tensor[] };
@@ -71,7 +71,7 @@ describe('adamW', () => {
     expect(graphs).toBe(oneGraph());
   });
 
-  it('keeps ε outside the root: gradients as small as ε count less', () => {
+  it('adds ε outside the root: gradients as small as ε move the parameters less', () => {
     const { start, gradients, end } = trajectory(adamW(), new Rng(32), rates, 1e-8);
     const moved = end.map((value, i) => value - start[i]!);
     const expected = hostAdamW(start, gradients, rates, {}).map((value, i) => value - start[i]!);
@@ -80,7 +80,7 @@ describe('adamW', () => {
     expect(Math.max(...moved.map((value, i) => Math.abs(value - without[i]!)))).toBeGreaterThan(0.01);
   });
 
-  it('holds PyTorch’s moments up to a factor', () => {
+  it('its sums are the moments of PyTorch up to a factor', () => {
     const { gradients, state } = trajectory(adamW({ b2: 0.99 }), new Rng(33), rates);
     const average = (b: number, f: (g: number) => number): number[] =>
       gradients[0]!.map((_, i) => gradients.reduce((m, g) => b * m + (1 - b) * f(g[i]!), 0));
@@ -97,7 +97,7 @@ describe('adamW', () => {
     );
   });
 
-  it('keeps its corrections exact over many steps', () => {
+  it('the bias corrections stay exact over many steps', () => {
     const { update, init } = adamW();
     const params = { w: tf.tensor1d([1]) };
     const step = compile((state: ReturnType<typeof init>) => update({ w: tf.tensor1d([1]) }, state, params, tf.scalar(0)).state, {
@@ -169,7 +169,7 @@ describe('clipByGlobalNorm', () => {
     );
   });
 
-  it('shows a gradient that is not finite', () => {
+  it('a gradient that is not finite makes the norm and all gradients NaN', () => {
     const clipped = clipByGlobalNorm({ a: tf.tensor1d([1, NaN]), b: tf.tensor1d([2]) }, 1);
     expect(clipped.norm.dataSync()[0]).toBeNaN();
     expect(clipped.grads.b.dataSync()[0]).toBeNaN();
@@ -177,7 +177,7 @@ describe('clipByGlobalNorm', () => {
     expect([...infinite.norm.dataSync(), ...infinite.grads.a.dataSync(), ...infinite.grads.b.dataSync()]).toEqual([NaN, NaN, NaN, NaN]);
   });
 
-  it('has the norm of gradients whose squares are out of range', () => {
+  it('gives the right norm for gradients whose squares leave the range of float32', () => {
     const clip = (values: number[], max: number): { norm: number; grads: Float32Array } => {
       const { norm, grads } = compile((g: Tensor) => clipByGlobalNorm({ g }, max))(tf.tensor1d(values));
       return { norm: norm.dataSync()[0]!, grads: grads.g.dataSync() as Float32Array };
@@ -198,7 +198,7 @@ describe('clipByGlobalNorm', () => {
 });
 
 describe('emaUpdate', () => {
-  it('averages as plain numbers do, over 50 steps of changing decay', () => {
+  it('equals the same average in plain numbers over 50 steps with changing decay', () => {
     const rng = new Rng(51);
     const step = compile((average: Params, params: Params, decay: Tensor) => emaUpdate(average, params, decay));
     let average = makeParams(rng.child('start'));
@@ -229,7 +229,7 @@ describe('emaUpdate', () => {
     }
   });
 
-  it('refuses what is no decay', () => {
+  it('refuses values that are not a decay', () => {
     const a = makeParams(new Rng(1));
     expect(() => emaUpdate(a, a, 1.5)).toThrow('emaUpdate: decay: wanted a finite number at least 0 and at most 1, got 1.5');
     expect(() => emaUpdate(a, a, '0.9' as never)).toThrow('emaUpdate: decay: wanted a scalar tensor, got string');

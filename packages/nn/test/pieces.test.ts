@@ -10,14 +10,14 @@ beforeAll(async () => {
 const rng = new Rng('pieces');
 
 describe('work in pieces', () => {
-  it('cuts a batch by the bytes of its widest activation, on an engine with a graph', () => {
+  it('the bytes of the widest activation decide into how many pieces a batch is cut, on an engine with a graph', () => {
     const inGraph = (count: number): number => (engineName() === 'ort' ? count : 1);
     expect(pieceCount(32, 4)).toBe(1);
     expect(pieceCount(32, 2 ** 19)).toBe(inGraph(4));
     expect(pieceCount(3, 2 ** 30)).toBe(inGraph(3));
   });
 
-  it('gives the same as the whole, for sizes that do not divide', () => {
+  it('pieces give the same result as the whole, also for sizes that do not divide', () => {
     const [x, y] = [rng.normal([7, 3]), rng.normal([7, 3])];
     expectClose(
       inPieces([x, y], 3, 0, (a, b) => tf.mul(a!, b!)),
@@ -31,17 +31,17 @@ describe('work in pieces', () => {
     );
   });
 
-  it('attends in blocks of queries as all at once, value and gradient', () => {
+  it('attention in blocks of queries equals attention in one piece, value and gradient', () => {
     const [q, k, v, w] = ['q', 'k', 'v', 'w'].map((name) => rng.child(name).normal([2, 4, 1100, 8])) as [Tensor, Tensor, Tensor, Tensor];
     const run = (mask?: Tensor) =>
       valueAndGrad((p) => ({ loss: tf.sum(tf.mul(attention(p.q, p.k, p.v, mask ? { mask } : {}), w)), aux: {} }), { q, k, v });
-    // A mask of zeros takes the other way, which is not cut.
+    // With a mask of zeros the other code path is used, which is not cut.
     const [cut, whole] = [run(), run(tf.zeros([1, 1, 1, 1]))];
     for (const name of ['q', 'k', 'v'] as const) expectClose(cut.grads[name], whole.grads[name], { max: 1e-5 }, name);
     expectClose(attention(q, k, v), attention(q, k, v, { mask: tf.zeros([1, 1, 1, 1]) }), { max: 1e-6 });
   });
 
-  it('runs DiT blocks in pieces of the batch as block by block on the whole, value and gradient', () => {
+  it('DiT blocks on pieces of the batch equal the blocks on the whole batch, value and gradient', () => {
     const [B, T, D, heads] = [6, 192, 240, 4];
     const { blocks } = initDiT(rng.child('dit'), { inChannels: 1, patchSize: 1, width: D, depth: 2, heads });
     const [params, x, c] = [rng.child('gates'), rng.normal([B, T, D]), rng.normal([B, D])];

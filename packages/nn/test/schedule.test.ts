@@ -16,7 +16,7 @@ describe('learning-rate schedules', () => {
     [2e-3, 1e-3, 0, 0].forEach((value, i) => expect(schedule([0, 300, 600, 900][i]!)).toBeCloseTo(value, 12));
   });
 
-  it('warm-up from a start to the schedule that follows, which then counts from 0', () => {
+  it('warm-up from `start` to the schedule that follows, which then counts from 0', () => {
     const schedule = warmUp(10, linearDecay(1, 20), 0.5);
     [0.5, 0.75, 1, 0.5, 0].forEach((value, i) => expect(schedule([0, 5, 10, 20, 30][i]!)).toBeCloseTo(value, 12));
     expect(warmUp(0, constant(2))(0)).toBe(2);
@@ -38,7 +38,7 @@ describe('EMA decays', () => {
     expect([0, 9, 1e6].map(emaWarmUp(0.999))).toEqual([0.1, 10 / 19, 0.999]);
   });
 
-  it('act at every 16th update with decay^16 and hold between', () => {
+  it('are decay^16 at every 16th update and 1 between', () => {
     const schedule = emaEvery(0.9, 16);
     expect(Array.from({ length: 32 }, (_, i) => schedule(i)).map((d) => d !== 1)).toEqual(
       Array.from({ length: 32 }, (_, i) => i === 15 || i === 31),

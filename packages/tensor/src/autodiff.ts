@@ -8,10 +8,11 @@ export function vjp(f: (...xs: Tensor[]) => Tensor, xs: Tensor[], cotangent: Ten
 }
 
 /**
- * Value of `f` at `xs` and its directional derivative J·ẋ, by transposing w ↦ Jᵀw, which is linear in w.
+ * Value of `f` at `xs` and its directional derivative J·ẋ. It is computed as the transpose of w ↦ Jᵀw, which is linear in w.
  *
- * Only the path through the cotangent is differentiated twice, so faulty second derivatives of TensorFlow.js with respect to inputs are
- * not touched. A `null` tangent means zero, and the derivative along an input that `f` does not depend on is zero. Neither result carries a gradient to parameters that `f` closes over.
+ * Only the path through the cotangent w is differentiated twice. Second derivatives with respect to inputs, some of which are wrong in TensorFlow.js,
+ * are not used. A `null` tangent means zero. Inputs that `f` ignores contribute zero to the JVP. Neither result carries a gradient to parameters that `f`
+ * closes over.
  */
 export function jvp(f: (...xs: Tensor[]) => Tensor, xs: Tensor[], tangents: (Tensor | null)[]): { value: Tensor; tangent: Tensor } {
   if (xs.length !== tangents.length) throw new Error(`jvp: wanted ${xs.length} tangents, one for each input, got ${tangents.length}`);
@@ -22,12 +23,12 @@ export function jvp(f: (...xs: Tensor[]) => Tensor, xs: Tensor[], tangents: (Ten
     if (tangent.shape.join() !== xs[i]!.shape.join())
       throw new Error(`jvp: tangent ${i}: wanted shape [${xs[i]!.shape}], got [${tangent.shape}]`);
   }
-  // Under the caller's tape one input may descend from another; cut, each is a variable of its own.
+  // On the caller's tape one input may depend on another. Each is cut from the tape, so that it is an independent variable.
   const inputs = xs.map(stopGradient);
   const movingInputs = moving.map((i) => inputs[i]!);
   let value: Tensor | undefined;
   let w: Tensor | undefined;
-  // TensorFlow.js reads this list after the function has run: w is of the shape of f's output, which is not known before.
+  // TensorFlow.js reads this list after the function has run. This is needed because w has the shape of f's output, which is not known before.
   const watched = [inputs[0]!];
   const pairing = (): Tensor => {
     const { grads } = tf.engine().gradients(
@@ -56,7 +57,7 @@ export function jvp(f: (...xs: Tensor[]) => Tensor, xs: Tensor[], tangents: (Ten
   }
 }
 
-/** The same values, cut from the gradient tape: nothing flows back through the result. It shares its data with `x`. */
+/** The same values, cut from the gradient tape: no gradient flows back through the result. It shares its data with `x`. */
 export function stopGradient(x: Tensor): Tensor {
   const engine = tf.engine();
   engine.backend.incRef(x.dataId);
@@ -64,7 +65,7 @@ export function stopGradient(x: Tensor): Tensor {
 }
 
 /**
- * Loss, gradients as a tree like `params`, and whatever else `f` returns beside the loss. A parameter that the loss does not depend on gets
+ * Loss, gradients as a tree like `params`, and everything else that `f` returns besides the loss. A parameter that the loss does not depend on gets
  * a gradient of zeros. Call inside `tf.tidy` or a compiled function.
  */
 export function valueAndGrad<P extends Tree, Aux extends Tree>(
@@ -89,7 +90,7 @@ export function valueAndGrad<P extends Tree, Aux extends Tree>(
   return { loss: value, aux: treeMap(release, aux!), grads: treeMap((_, path) => byPath[path]!, params) };
 }
 
-/** TensorFlow.js disposes what a gradient's function made; a held tensor outlives that, and `release` gives it to the caller's tidy. */
+/** TensorFlow.js disposes the tensors that a gradient function made. A held tensor stays alive, and `release` hands it to the tidy of the caller. */
 const hold = (x: Tensor): Tensor => tf.keep(stopGradient(x));
 const release = (held: Tensor): Tensor => {
   const own = stopGradient(held);

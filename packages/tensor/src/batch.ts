@@ -6,13 +6,13 @@ export function perSample(a: Tensor, like: Tensor): Tensor {
   return tf.reshape(a, [a.shape[0]!, ...Array.from({ length: like.rank - 1 }, () => 1)]);
 }
 
-/** Throws unless the two tensors, named `first` and `second` in the message, are batches [B, …] of one shape with an axis beside the batch. */
+/** Throws unless the two tensors are batches [B, …] of equal shape with at least one more axis. `first` and `second` are their names in the message. */
 export function checkPair(first: Tensor, second: Tensor, where: string, names: readonly [first: string, second: string]): void {
   checkBatch(first, `${where}: ${names[0]}`);
   checkLike(second, first, `${where}: ${names[1]}`);
 }
 
-/** Throws unless `x` is a batch [B, …] with an axis beside the batch. */
+/** Throws unless `x` is a batch [B, …] with at least one more axis. */
 export function checkBatch(x: Tensor, where: string): void {
   if (!isTensor(x) || x.rank < 2) throw new Error(`${where}: wanted a batch [B, …] of rank 2 or more, got ${describe(x)}`);
 }

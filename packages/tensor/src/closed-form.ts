@@ -2,10 +2,10 @@ import { customGradient } from './custom-gradient.ts';
 import { tf, type Tensor } from './tf.ts';
 
 /**
- * A function of one tensor with its derivative in closed form: `pullback(dy, x)` = Jᵀ·dy, linear in dy and written in differentiable
- * operations, so that `jvp` can transpose it and a second derivative is exact.
+ * A function of one tensor with its derivative in closed form: `pullback(dy, x)` = Jᵀ·dy. The pullback must be linear in dy and use differentiable
+ * operations. Then `jvp` can transpose it, and second derivatives are exact.
  *
- * Only `x` is kept for the backward pass. What the pullback computes again from it costs nothing on an engine that makes equal nodes once.
+ * Only `x` is kept for the backward pass. The pullback may compute values of the forward pass again: an engine that shares equal nodes computes them once.
  */
 export function closedForm(x: Tensor, value: (x: Tensor) => Tensor, pullback: (dy: Tensor, x: Tensor) => Tensor): Tensor {
   return customGradient([x], (input) => ({ value: value(input), kept: [input], pullback: (dy, kept) => [pullback(dy, kept)] }));

@@ -3,20 +3,20 @@ import { tf, type Tensor } from './tf.ts';
 import { isTensor, treeMap, type Tree } from './tree.ts';
 
 export interface CompileOptions {
-  /** Indexes of the arguments that a call uses up: all their tensors are disposed, and their memory serves later results. */
+  /** Indexes of the arguments that a call consumes: all their tensors are disposed, and their memory is used again for later results. */
   donate?: readonly number[];
   /** Name of the graph, for profiles and saved models. */
   name?: string;
   /**
-   * What the graph's threads do between calls: `spin`, which answers the next call soonest and is best for a step in a loop of its own, or
-   * `sleep`, for graphs that are called in turn with others: threads that wait by spinning take the cores from them.
+   * What the threads of the graph do between calls. `spin` starts the next call soonest; it is best for a step that is called in a loop. `sleep`
+   * is for graphs that are called in turn with others, because spinning threads take the cores away from the other graphs.
    */
   idle?: 'spin' | 'sleep';
-  /** Names of the arguments in a saved model: with `['params', 'x']` its inputs are `params.w`, `x` and so on; `0.w` and `1` unless told. */
+  /** Names of the arguments in a saved model: with `['params', 'x']` its inputs are `params.w`, `x` and so on; by default `0.w` and `1`. */
   argumentNames?: readonly string[];
   /**
-   * Name of the result in a saved model: with `'y'` its outputs are `y`, or `y.loss` and so on. Unless told they are the paths in the result
-   * (`loss`), behind `output` where the result is one tensor or a path is also the name of an input.
+   * Name of the result in a saved model: with `'y'` its outputs are `y`, or `y.loss` and so on. By default they are the paths in the result (`loss`).
+   * If the result is one tensor it is `output`; a path that is also the name of an input gets the prefix `output`.
    */
   resultName?: string;
 }
@@ -28,18 +28,18 @@ export type Compiled<A extends Tree[], R extends Tree> = ((...args: A) => R) & {
    * in their order and named by their path. @throws Error on an engine without a graph, or if two would have one name
    */
   onnx(...args: A): Uint8Array;
-  /** Where the time of a call like this goes, by operator type, longest first. @throws Error on an engine without a graph */
+  /** The time of such a call per operator type, longest first. @throws Error on an engine without a graph */
   profile(...args: A): OperatorTime[];
-  /** Multiply-accumulates of the matrix products and convolutions of a call like this. @throws Error on an engine without a graph */
+  /** Multiply-accumulates of the matrix products and convolutions of such a call. @throws Error on an engine without a graph */
   multiplyAdds(...args: A): number;
-  /** Graphs made so far: one for each set of shapes and types that was seen. */
+  /** Number of graphs made so far: one for each set of shapes and types. */
   readonly graphs: number;
   /** Frees the sessions. */
   dispose(): void;
 };
 
 interface Trace {
-  /** The arguments of the first call, for their structure; its tensors may be long disposed. */
+  /** The arguments of the first call, kept only for their structure; the tensors may already be disposed. */
   args: readonly Tree[];
   signature: { shape: readonly number[]; dtype: string }[];
   graph: CompiledGraph;
@@ -50,8 +50,8 @@ interface Trace {
 }
 
 /**
- * Makes of a pure function over trees of tensors one that is traced once for each set of shapes and types and then replayed as one graph:
- * no JavaScript of `fn`, no gradient tape and no intermediate tensors in a call.
+ * Compiles a pure function over trees of tensors. It is traced once for each set of shapes and types, and then replayed as one graph: a call runs no
+ * JavaScript of `fn`, keeps no gradient tape and makes no intermediate tensors.
  *
  * `fn` must not read values, and must not depend on anything but its arguments: other tensors that it uses become constants of the graph, as
  * they are at the first call. A number that changes from call to call is passed as a scalar tensor. Results belong to the caller. Inside
@@ -143,7 +143,7 @@ export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R,
 }
 
 function runEagerly<A extends Tree[], R extends Tree>(fn: (...args: A) => R, args: A, donate: readonly number[]): R {
-  // A result may be an argument itself, or one tensor twice: each result is a tensor of its own.
+  // A result may be one of the arguments, or the same tensor twice. Each result becomes a separate tensor.
   const result = tf.tidy(() => treeMap((leaf) => leaf.clone(), fn(...args)) as never) as R;
   for (const index of donate) if (args[index] !== undefined) for (const leaf of leavesOf(args[index])) leaf.dispose();
   return result;

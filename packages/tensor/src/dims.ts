@@ -5,7 +5,7 @@ import type { Tensor } from './tf.ts';
  * Checks a shape against named axes and returns their sizes: `dims(x, 'B H W C', 'meanFlowLoss: x', { C: 3 })`.
  *
  * A token of the pattern is a name (bound on first use, equal afterwards, or equal to `known`) or a number. An empty pattern is a scalar.
- * @throws Error with one sentence: where, what was wanted, what came.
+ * @throws Error with one sentence: where, what was wanted, what was given.
  */
 export function dims<Name extends string = string>(
   x: Tensor,

@@ -2,8 +2,8 @@ import { customGradient } from './custom-gradient.ts';
 import { tf, type Tensor } from './tf.ts';
 
 /**
- * Sums of products by index letters, `einsum('bqd,bkd->bqk', q, k)`, with a gradient, which `tf.einsum` lacks. One or two tensors; a letter may stand
- * once in each; letters that the result does not name are summed over.
+ * Sums of products by index letters, `einsum('bqd,bkd->bqk', q, k)`, with a gradient (`tf.einsum` has none). It takes one or two tensors. A letter may
+ * occur once in each. Letters that the result does not name are summed over.
  *
  * The gradient to one tensor is the same kind of sum over the cotangent and the other tensor, so it can be differentiated again.
  * @throws Error for an equation of another form, and where sizes do not agree
@@ -17,7 +17,7 @@ export function einsum(equation: string, ...xs: Tensor[]): Tensor {
   }));
 }
 
-/** dL/dx_i: the cotangent times the other tensor, summed to the letters of x_i; letters of x_i that nothing else names are spread out. */
+/** dL/dx_i: the cotangent times the other tensor, summed to the letters of x_i. Along letters that only x_i has, it is repeated. */
 function pullback(dy: Tensor, output: string, saved: readonly Tensor[], inputs: string[], i: number, x: Tensor): Tensor {
   const wanted = inputs[i]!;
   const others = saved.flatMap((other, k) => (k === i ? [] : [{ other, letters: inputs[k]! }]));

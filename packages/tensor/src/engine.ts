@@ -6,14 +6,15 @@ export type EngineName = 'ort' | 'cpu' | 'wasm' | 'tensorflow';
 export interface EngineOptions {
   /** Execution provider of `ort`. */
   device?: Device;
-  /** Threads of `ort`; every core unless told. */
+  /** Number of threads of `ort`; by default one per core. */
   threads?: number;
 }
 
 const names: readonly EngineName[] = ['ort', 'cpu', 'wasm', 'tensorflow'];
 
 /**
- * Makes an engine current for everything that follows, and says which one it is. Unless told, `ATELIER_ENGINE` decides, and else `ort`.
+ * Makes an engine current for everything that follows, and returns its name. Without `name`, the environment variable `ATELIER_ENGINE` decides; the
+ * default is `ort`.
  *
  * @throws Error when the engine is unknown, is not installed, or does not start
  */
@@ -40,8 +41,8 @@ export async function useEngine(name: string = process.env.ATELIER_ENGINE ?? 'or
 export const engineName = (): string => tf.getBackend();
 
 /**
- * One operator of the engine in place of a chain of TensorFlow.js's, or null where the engine has none of that name and the caller runs the
- * chain. It carries no gradient: use it inside `tf.customGrad`.
+ * Runs one operator of the engine that replaces several operators of TensorFlow.js. Returns null if the engine has no operator of that name; the
+ * caller then runs the several operators. It carries no gradient: use it inside `tf.customGrad`.
  */
 export function runFused(
   kernel: string,

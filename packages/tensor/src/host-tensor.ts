@@ -1,7 +1,7 @@
 import { tf, type Tensor } from './tf.ts';
 import { flattenTree, isTensor, type Tree } from './tree.ts';
 
-/** A tensor in host memory, in C order; `bool` is one byte a value, 0 or 1. What files are read into and written from. */
+/** A tensor in host memory, in C order; `bool` takes one byte per value, 0 or 1. Files are read into this form and written from it. */
 export type HostTensor = { dtype: 'float32' | 'int32' | 'bool'; shape: number[]; data: Float32Array | Int32Array | Uint8Array };
 
 const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array } as const;
@@ -41,7 +41,7 @@ export async function toHost(tensor: Tensor): Promise<HostTensor> {
   if (dtype !== 'float32' && dtype !== 'int32' && dtype !== 'bool')
     throw new Error(`toHost: wanted dtype float32, int32 or bool, got ${dtype}`);
   const shape = [...tensor.shape];
-  // Some backends hand out their own memory, which must not be changed through what is returned here.
+  // Some backends return their own memory. The copy makes sure that the caller cannot change it.
   return { dtype, shape, data: new ARRAYS[dtype](await tensor.data()) };
 }
 

@@ -5,7 +5,7 @@ type Parts = {
   top: tf.Tensor;
   /** Whether it is finite. */
   isFinite: tf.Tensor;
-  /** What is subtracted before the exponential: `top` where that is finite, else 0. */
+  /** The number subtracted before the exponential: `top` if it is finite, else 0. */
   shift: tf.Tensor;
   powers: tf.Tensor;
 };
@@ -25,8 +25,8 @@ function shares(x: tf.Tensor, axes: number[]): tf.Tensor {
 }
 
 /**
- * `tf.logSumExp` as it should be at infinities: log Σ eˣ over `axis` (one, several, or all), any shape, float32. TensorFlow.js subtracts the
- * largest element also where it is infinite, and ∞ - ∞ is NaN. Here a row of -∞ gives -∞, and a row with ∞ gives ∞.
+ * `tf.logSumExp` with right values at infinities: log Σ eˣ over `axis` (one, several, or all), any shape, float32. TensorFlow.js subtracts the
+ * largest element even if it is infinite, and ∞ - ∞ is NaN. Here a row of -∞ gives -∞, and a row with ∞ gives ∞.
  */
 export function logSumExp<T extends tf.Tensor>(
   given: tf.Tensor | tf.TensorLike,
@@ -38,7 +38,7 @@ export function logSumExp<T extends tf.Tensor>(
     const axes = tf.util.parseAxisParam(axis ?? input.shape.map((_, i) => i), input.shape);
     const kept = input.shape.map((size, i) => (axes.includes(i) ? 1 : size));
     const shape = keepDims ? kept : input.shape.filter((_, i) => !axes.includes(i));
-    // Not `customGradient`, which stands on the namespace that this function is part of.
+    // `customGradient` cannot be used here: it imports the namespace that this function is part of.
     const custom = tf.customGrad((...args) => {
       const [x, save] = args as unknown as [tf.Tensor, (tensors: tf.Tensor[]) => void];
       save([x]);
@@ -52,7 +52,7 @@ export function logSumExp<T extends tf.Tensor>(
   });
 }
 
-// The chained form, `x.logSumExp()`.
+// The method `x.logSumExp()`.
 tf.Tensor.prototype.logSumExp = function <T extends tf.Tensor>(this: tf.Tensor, axis?: number | number[], keepDims?: boolean): T {
   return logSumExp<T>(this, axis, keepDims);
 };

@@ -18,7 +18,7 @@ const TENSOR_DTYPE = {
 /**
  * A new tensor with the values of an ndarray, also of a transposed, strided or reversed view, in the order of its axes.
  *
- * float64 and plain arrays are rounded to float32; integers of at most 16 bits, uint8 and int32 become int32.
+ * float64 and plain arrays are rounded to float32; int32 and integers of at most 16 bits become int32.
  * @throws Error for other element types (uint32, bigint, generic).
  */
 export function fromNdarray(nd: NdArray): Tensor {

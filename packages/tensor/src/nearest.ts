@@ -14,7 +14,7 @@ export function editDistance(a: string, b: string): number {
   return rows[a.length]![b.length]!;
 }
 
-/** The candidate nearest to `word`; of a dotted path the last name alone may be meant (`width` for `model.width`). Undefined without candidates. */
+/** The candidate nearest to `word`, compared with the whole dotted path and with its last name (`width` of `model.width`). Undefined without candidates. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   const distance = (candidate: string): number =>
     Math.min(editDistance(word, candidate), editDistance(word, candidate.split('.').at(-1)!) + 0.5);

@@ -6,9 +6,9 @@ import { encodeSafetensors, parseSafetensors, type Safetensors } from './safeten
 import { joinShards, parseShardIndex } from './shards.ts';
 
 /**
- * `parseSafetensors` of a file, or of all files of a checkpoint in several, given its index (`model.safetensors.index.json`).
+ * `parseSafetensors` of a file. Given an index (`model.safetensors.index.json`), it reads all files of the checkpoint.
  *
- * @throws Error naming the file if it is absent, unreadable or damaged, or if an index and its files do not agree
+ * @throws Error that names the file if it is absent, unreadable or damaged, or if an index and its files do not agree
  */
 export async function readSafetensors(path: string): Promise<Safetensors> {
   const bytes = await readBytes(path, 'readSafetensors: wanted a readable file');
@@ -30,7 +30,7 @@ async function readBytes(path: string, wanted: string): Promise<Uint8Array> {
   }
 }
 
-/** Writes tensors and metadata as one safetensors file, whole or not at all. */
+/** Writes tensors and metadata as one safetensors file, either completely or not at all. */
 export async function writeSafetensors(
   path: string,
   tensors: Readonly<Record<string, HostTensor>>,
@@ -40,8 +40,8 @@ export async function writeSafetensors(
 }
 
 /**
- * Writes a file so that whoever reads `path`, also after a crash, finds either the old content or the new one, whole: under a temporary name in
- * the same folder, synced, then renamed. On failure the temporary file is removed and `path` is as it was. The folder must exist.
+ * Writes a file so that `path` always holds either the complete old content or the complete new content, also after a crash. The file is written under
+ * a temporary name in the same folder, synced, then renamed. On failure the temporary file is removed and `path` is unchanged. The folder must exist.
  */
 export async function writeFileAtomic(path: string, content: Uint8Array | string): Promise<void> {
   if (typeof content !== 'string' && !(content instanceof Uint8Array))
@@ -63,7 +63,7 @@ export async function writeFileAtomic(path: string, content: Uint8Array | string
   await syncFolder(dirname(resolve(path)));
 }
 
-/** Makes the rename itself durable, where the system lets a folder be synced (Windows does not). */
+/** Makes the rename durable, if the system can sync a folder (Windows cannot). */
 async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, 'r').catch(() => undefined);
   await handle?.sync().catch(() => undefined);

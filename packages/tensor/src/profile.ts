@@ -4,9 +4,9 @@ import type { Tree } from './tree.ts';
 
 /**
  * Compiles `fn`, runs it on `args` with ONNX Runtime's profiler on, and prints the share of the time by operator type, longest first. The
- * arguments stay the caller's.
+ * caller still owns the arguments.
  * @returns the printed rows
- * @throws Error on an engine without a graph, and where `compile` would
+ * @throws Error on an engine without a graph, and in the cases in which `compile` throws
  */
 export function profile<A extends Tree[], R extends Tree>(fn: (...args: A) => R, ...args: A): OperatorTime[] {
   const compiled = compile(fn);

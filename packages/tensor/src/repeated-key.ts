@@ -1,5 +1,5 @@
 /**
- * The first key that occurs twice in one object of a valid JSON text, or `undefined`. `JSON.parse` silently keeps the last of them, so that a
+ * The first key that occurs twice in one object of a valid JSON text, or `undefined`. `JSON.parse` silently keeps only the last of them, so a
  * damaged file would lose a tensor.
  */
 export function repeatedKey(json: string): string | undefined {

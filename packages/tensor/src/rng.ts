@@ -2,11 +2,11 @@ import { childKey, keySchedule, threefryBlocks, type Key } from './threefry.ts';
 import { tf, type Tensor } from './tf.ts';
 import { height, inside, LAYERS, step, TAIL } from './ziggurat.ts';
 
-/** All there is to a stream, as plain JSON: its key and the number of 32-bit words drawn so far. */
+/** The full state of a stream, as plain JSON: its key and the number of 32-bit words drawn so far. */
 export type RngState = { algorithm: 'threefry4x32-20'; key: [number, number, number, number]; position: number };
 
 const ALGORITHM = 'threefry4x32-20';
-/** "atelier.rng" in ASCII: the key above all seeds. */
+/** "atelier.rng" in ASCII: the root key, from which the keys of all seeds are derived. */
 const ROOT: Key = [0x6174656c, 0x6965722e, 0x726e6700, 0];
 const BUFFER_WORDS = 1024;
 const TWO_32 = 2 ** 32;
@@ -14,28 +14,28 @@ const TWO_32 = 2 ** 32;
 /**
  * A counter-based, splittable stream of random numbers (Threefry-4x32-20).
  *
- * - The numbers are a function of the seed, the path of child names and how many words were drawn, the same for every backend.
- * - `child(name)` depends on the seed and the path of names only, never on how far this stream or any other was drawn.
- * - Draws do not depend on how they are cut: `normals(3)` then `normals(4)` are the numbers of `normals(7)`.
+ * - The numbers depend only on the seed, the path of child names and the number of words drawn before. They are the same for every backend.
+ * - `child(name)` depends only on the seed and the path of names, never on how many numbers were drawn from this stream or any other.
+ * - Draws can be split: `normals(3)` and then `normals(4)` give the numbers of `normals(7)`.
  *
- * Seeds and names are texts; a number stands for its decimal digits, so `new Rng(7)` is `new Rng('7')`.
+ * Seeds and names are strings. A number is used as the string of its decimal digits, so `new Rng(7)` is `new Rng('7')`.
  */
 export class Rng {
   #key: Key;
   #schedule: Int32Array;
   #words = new Int32Array(0);
-  /** Words of the buffer that are filled, the next one to use, and the position in the stream of the first one (a multiple of 4). */
+  /** The number of filled words in the buffer, the next word to use, and the position in the stream of the first word (a multiple of 4). */
   #filled = 0;
   #next = 0;
   #origin = 0;
 
-  /** @throws Error if `seed` is neither a safe integer nor a text with at least one character. */
+  /** @throws Error if `seed` is neither a safe integer nor a string with at least one character. */
   constructor(seed: number | string) {
     this.#key = childKey(ROOT, name('Rng', 'seed', seed));
     this.#schedule = keySchedule(this.#key);
   }
 
-  /** The stream called `name` below this one; drawing from either does not move the other. */
+  /** The stream called `name` below this one; draws from one do not change the other. */
   child(as: number | string): Rng {
     return Rng.#at(childKey(this.#key, name('Rng.child', 'name', as)), 0);
   }
@@ -52,12 +52,12 @@ export class Rng {
     return out;
   }
 
-  /** [n] float32, standard normal; bit for bit on V8 (another JavaScript engine may round the logarithm and exponential differently). */
+  /** [n] float32, standard normal. Every bit is reproducible on V8 (another JavaScript engine may round the logarithm and exponential differently). */
   normals(n: number): Float32Array {
     const out = new Float32Array(count('Rng.normals', n));
     let i = 0;
     while (i < n) {
-      // The common case runs over the buffer in local variables; a rare one draws more words and so moves the stream itself.
+      // The common case reads the buffer through local variables. A rare case draws more words, so it advances the stream.
       const [words, end] = this.#run(n - i);
       let next = this.#next;
       let word = 0;
@@ -107,7 +107,7 @@ export class Rng {
     const values = this.uniforms(size);
     for (let i = 0; i < size; i++) {
       let value = Math.fround(from + (to - from) * values[i]!);
-      // Rounding to float32 can reach the excluded end; another draw keeps the interval half open.
+      // Rounding to float32 can reach the excluded end. Then a new number is drawn, so that the interval stays half open.
       while (value >= to) value = Math.fround(from + (to - from) * ((this.#word(1) >>> 8) * 2 ** -24));
       values[i] = value;
     }
@@ -119,12 +119,12 @@ export class Rng {
     return tf.tensor(this.normals(sizeOf('Rng.normal', shape)), [...shape], 'float32');
   }
 
-  /** What `Rng.restore` needs to go on with exactly the next number. */
+  /** The state that `Rng.restore` needs to continue with exactly the next number. */
   state(): RngState {
     return { algorithm: ALGORITHM, key: [...this.#key], position: this.#origin + this.#next };
   }
 
-  /** The stream of `state()`, also after a trip through JSON. @throws Error if it is not such a state. */
+  /** The stream of a `state()`, which may have been saved as JSON. @throws Error if it is not such a state. */
   static restore(state: RngState): Rng {
     const { algorithm, key, position } = (state ?? {}) as Partial<RngState>;
     if (algorithm !== ALGORITHM) throw new Error(`Rng.restore: wanted algorithm '${ALGORITHM}', got ${JSON.stringify(algorithm)}`);
@@ -145,13 +145,13 @@ export class Rng {
     return rng;
   }
 
-  /** The next 32 random bits as an int32; `wanted` is how many the caller expects to need, to fill the buffer by. */
+  /** The next 32 random bits as an int32. `wanted` is how many words the caller expects to need; the buffer is filled for that many. */
   #word(wanted: number): number {
     if (this.#next >= this.#filled) this.#refill(wanted);
     return this.#words[this.#next++]!;
   }
 
-  /** The buffer, refilled if it is used up, and the end of the part of it that the next `wanted` words take from `#next` on. */
+  /** The buffer (refilled if it is empty), and the end of the next `wanted` words in it, counted from `#next`. */
   #run(wanted: number): [words: Int32Array, end: number] {
     if (this.#next >= this.#filled) this.#refill(wanted);
     return [this.#words, Math.min(this.#filled, this.#next + wanted)];
@@ -167,7 +167,7 @@ export class Rng {
     threefryBlocks(this.#schedule, this.#origin / 4, blocks, this.#words);
   }
 
-  /** Uniform in (0, 1), never an end. */
+  /** Uniform in (0, 1), without the ends. */
   #open(): number {
     return ((this.#word(1) >>> 0) + 0.5) / TWO_32;
   }
@@ -180,7 +180,7 @@ export class Rng {
     return word % range;
   }
 
-  /** |x| of a normal whose magnitude fell beside its layer's sure part (about 1.2 % of the draws): the tail, the wedge, or another try. */
+  /** |x| of a normal that the simple test of its layer did not accept (about 1.2 % of the draws): from the tail, the wedge, or a new try. */
   #rare(layer: number, magnitude: number): number {
     for (;;) {
       const x = magnitude * step[layer]!;

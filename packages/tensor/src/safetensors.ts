@@ -7,16 +7,16 @@ export type Safetensors = { tensors: Record<string, HostTensor>; metadata: Recor
 
 type Entry = { name: string; dtype: StoredDtype; shape: number[]; begin: number; end: number };
 
-/** The bound of the reference implementation; a header that claims more is damage, not data. */
+/** The limit of the reference implementation; a file that states a longer header is damaged. */
 const MAX_HEADER_BYTES = 100_000_000;
 const PREFIX_BYTES = 8;
 
 /**
  * Reads a safetensors file: 8 bytes with the little-endian header length, a JSON header, then the values of all tensors without a gap.
  *
- * F32, F64, F16 and BF16 become float32; I32, I64, U8 and I8 int32; BOOL bool. Everything in the file is checked, also what no tensor uses.
- * @param where what the error messages begin with, usually the path.
- * @throws Error with one sentence naming the file and the tensor: cut or damaged header, repeated name, unknown dtype, sizes or offsets that
+ * F32, F64, F16 and BF16 become float32; I32, I64, U8 and I8 int32; BOOL bool. Everything in the file is checked, also bytes that no tensor uses.
+ * @param where the text that error messages begin with, usually the path.
+ * @throws Error with one sentence that names the file and the tensor: cut or damaged header, repeated name, unknown dtype, sizes or offsets that
  *   contradict each other, bytes that belong to no tensor, values that float32 or int32 can't hold.
  */
 export function parseSafetensors(file: Uint8Array, where: string): Safetensors {
@@ -31,7 +31,7 @@ export function parseSafetensors(file: Uint8Array, where: string): Safetensors {
   const entries = names.map((name) => parseEntry(name, header[name], `${where}: tensor '${name}'`));
   const values = bytes.subarray(PREFIX_BYTES + headerBytes);
   checkCover(entries, values.length, where);
-  // `fromEntries` defines the property also where the name is `__proto__`.
+  // `fromEntries` defines the property even if the name is `__proto__`.
   const tensors = Object.fromEntries(
     entries.map(({ name, dtype, shape, begin, end }) => [
       name,
@@ -100,7 +100,7 @@ function parseEntry(name: string, value: unknown, where: string): Entry {
 /** Every byte after the header belongs to exactly one tensor. */
 function checkCover(entries: readonly Entry[], bytes: number, where: string): void {
   let covered = 0;
-  // Tensors without elements may share the begin of the next one and come before it.
+  // A tensor without elements may begin at the same byte as the next one; it then comes first.
   for (const { name, begin, end } of [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
     if (begin !== covered)
       throw new Error(`${where}: tensor '${name}': wanted values from byte ${covered} on, where the values before it end, got ${begin}`);
@@ -113,8 +113,8 @@ function checkCover(entries: readonly Entry[], bytes: number, where: string): vo
 }
 
 /**
- * The bytes of a safetensors file: float32 as F32, int32 as I32, bool as BOOL, by name, four-byte types first so that all are aligned. Equal
- * input gives equal bytes. @throws Error if a tensor contradicts itself or metadata is not text.
+ * The bytes of a safetensors file: float32 as F32, int32 as I32, bool as BOOL. Tensors are sorted by name, four-byte types first, so that all are aligned.
+ * Equal input gives equal bytes. @throws Error if the parts of a tensor do not agree or metadata is not text.
  */
 export function encodeSafetensors(
   tensors: Readonly<Record<string, HostTensor>>,

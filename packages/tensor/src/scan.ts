@@ -2,18 +2,18 @@ import { OrtBackend, traceScan } from '@atelier/backend-ort';
 import { tf, type Tensor } from './tf.ts';
 import { treeLeaves, treeMap, type Tree } from './tree.ts';
 
-/** One repetition over the leaves of the trees. */
+/** One repetition, written over the leaves of the trees. */
 type Step = (carry: Tensor[], slices: Tensor[]) => { carry: Tensor[]; collected: Tensor[] };
 
 /**
- * Repeats `step` along the first axis of every tensor in `sequences`: carry and slice go in, the next carry and what is to be collected come
- * out. Shapes and types of the carry must not change.
+ * Repeats `step` along the first axis of every tensor in `sequences`. `step` gets the carry and one slice, and returns the next carry and the output of
+ * this repetition. Shapes and types of the carry must not change.
  *
- * On an engine with a graph the repetitions are one operator: `step` is traced once, and no JavaScript runs between them. On the others, and
- * where a gradient is being recorded, they run one after the other. Call inside `tf.tidy` or a compiled function.
- * @param sequences tensors [n, …], at least one, all of one n >= 1
- * @returns the carry after the last repetition, and what was collected, stacked to [n, …]
- * @throws Error if the sequences differ in length, or the carry in structure, shape or type from what it was
+ * On an engine with a graph the repetitions are one operator: `step` is traced once, and no JavaScript runs between them. On other engines, and
+ * while a gradient is recorded, they run one after the other. Call inside `tf.tidy` or a compiled function.
+ * @param sequences tensors [n, …], at least one, all with the same n >= 1
+ * @returns the carry after the last repetition, and the outputs of all repetitions, stacked to [n, …]
+ * @throws Error if the sequences differ in length, or if the carry changes its structure, shape or type
  */
 export function scan<C extends Tree, X extends Tree, Y extends Tree>(
   step: (carry: C, slice: X) => { carry: C; collect: Y },
@@ -54,7 +54,7 @@ function inTurn(carry: Tensor[], sequences: readonly Tensor[], length: number, s
   return { carry, collected: collected.map((xs) => tf.stack(xs)) };
 }
 
-/** A tree of the same structure around other leaves. */
+/** A tree of the same structure with other leaves. */
 function refill<T extends Tree>(tree: T, leaves: readonly Tensor[]): T {
   let next = 0;
   return treeMap(() => leaves[next++]!, tree);
@@ -68,5 +68,5 @@ function checkSame(after: Tensor, path: string, before?: Tensor): Tensor {
   return after;
 }
 
-/** Whether TensorFlow.js keeps a tape, which cannot see into one operator. */
+/** Whether TensorFlow.js keeps a gradient tape. It cannot differentiate the one operator. */
 const isRecording = (): boolean => (tf.engine().state as unknown as { gradientDepth: number }).gradientDepth > 0;

@@ -8,17 +8,17 @@ type JsonSchema = {
   allOf?: JsonSchema[];
 };
 
-/** What does not fit a schema: the dotted path of the setting, and what was wanted there and got. */
+/** A setting that does not fit a schema: its dotted path, what was wanted there and what was given. */
 export type SettingIssue = { path: string; reason: string };
 
-/** Reads settings through a zod schema; whatever does not fit is told in one sentence that names each setting, what was wanted and what was got. */
+/** Reads settings through a zod schema. @throws Error with one sentence that names each wrong setting, what was wanted and what was given. */
 export function parseConfig<Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.output<Schema> {
   const result = readSettings(schema, value);
   if (!('issues' in result)) return result.settings;
   throw new Error(`${where}: ${result.issues.map(({ path, reason }) => (path === '' ? reason : `${path}: ${reason}`)).join('; ')}`);
 }
 
-/** The settings, complete, or all that does not fit. */
+/** The complete settings, or the list of everything that does not fit. */
 export function readSettings<Schema extends z.ZodType>(
   schema: Schema,
   value: unknown,
@@ -42,7 +42,7 @@ export function configKeys(schema: z.ZodType): Map<string, string | undefined> {
 
 /** `wanted a whole number >= 1, got -3`; undefined leaves the message to zod. */
 function wording(schema: z.ZodType, issue: z.core.$ZodRawIssue): string | undefined {
-  // A check of a whole number does not know that it is one.
+  // zod's range check does not know that the number must be whole.
   const whole = configKeys(schema).get((issue.path ?? []).map(String).join('.')) === 'integer';
   const wanted = wantedBy(issue, whole);
   return wanted === undefined ? undefined : `wanted ${wanted}, got ${showSetting(issue.input)}`;

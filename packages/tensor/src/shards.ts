@@ -1,13 +1,13 @@
 import { basename } from 'node:path';
 import type { Safetensors } from './safetensors.ts';
 
-/** Where each tensor of a checkpoint in several files is: file names by tensor name. */
+/** The file of each tensor in a checkpoint that consists of several files: file names by tensor name. */
 export type ShardIndex = ReadonlyMap<string, string>;
 
 /**
  * Reads the text of a `model.safetensors.index.json`: `{ "weight_map": { "<tensor>": "<file beside it>" } }`.
  *
- * @throws Error with one sentence if it is no such text, or names a file outside of its folder
+ * @throws Error with one sentence if the text has another form or names a file outside of its folder
  */
 export function parseShardIndex(text: string, where: string): ShardIndex {
   let index: unknown;
@@ -25,7 +25,7 @@ export function parseShardIndex(text: string, where: string): ShardIndex {
   return new Map(Object.entries(map as Record<string, string>));
 }
 
-/** One checkpoint of its shards by file name, as the index says. Metadata are those of all shards together. @throws Error unless both agree */
+/** One checkpoint made from its shards (by file name) and the index, with the metadata of all shards. @throws Error unless shards and index agree */
 export function joinShards(index: ShardIndex, shards: ReadonlyMap<string, Safetensors>, where: string): Safetensors {
   const tensors: Safetensors['tensors'] = {};
   for (const [name, file] of index) {

@@ -1,11 +1,11 @@
 import * as tf from './tensorflow.ts';
 
-// TensorFlow.js advertises tfjs-node on stderr at its first use in Node; the engine is chosen by `useEngine` instead.
+// At its first use in Node, TensorFlow.js prints a recommendation of tfjs-node on stderr. Here `useEngine` chooses the engine, so it is silenced.
 tf.env().set('PROD', true);
 
 /**
- * The one TensorFlow.js instance of the workspace, values and types (`tf.Tensor`, `tf.Tensor2D`, …). `tf.ts` mends its derivatives, and everything
- * but those imports it from there.
+ * The one TensorFlow.js instance of the workspace, values and types (`tf.Tensor`, `tf.Tensor2D`, …). `tf.ts` corrects its derivatives. All code except
+ * these corrections imports it from `tf.ts`.
  */
 export { tf };
 

@@ -2,7 +2,7 @@
  * Threefry-4x32 with 20 rounds: a keyed bijection of four 32-bit words made of additions, rotations and exclusive ors only.
  *
  * "Parallel random numbers: as easy as 1, 2, 3", Salmon et al., SC 2011, section 3.3; rotations and key schedule are Skein's.
- * Word n of a stream is a pure function of (key, n), so a stream is saved, restored and skipped in by one number.
+ * Word n of a stream is a pure function of (key, n), so one number is enough to save, restore or advance a stream.
  */
 
 /** Four 32-bit words; the key of one stream. */
@@ -13,7 +13,7 @@ const ROTATIONS = Int32Array.of(10, 26, 11, 21, 13, 27, 23, 5, 6, 20, 17, 11, 25
 const PARITY = 0x1bd11bda;
 const TWO_32 = 2 ** 32;
 
-/** The key with its parity word, period 5, long enough that four words can be read from any of the starts 0 … 5. */
+/** The key with its parity word, repeated with period 5 until four words can be read from each of the starts 0 … 5. */
 export function keySchedule([k0, k1, k2, k3]: Key): Int32Array {
   return Int32Array.of(k0, k1, k2, k3, PARITY ^ k0 ^ k1 ^ k2 ^ k3, k0, k1, k2, k3);
 }
@@ -61,7 +61,7 @@ export function threefryBlocks(schedule: Int32Array, first: number, blocks: numb
   }
 }
 
-/** The key named `text` below `parent`: its UTF-8 bytes, twelve at a time, are encrypted into the next key, so other texts give unrelated keys. */
+/** The key named `text` below `parent`: its UTF-8 bytes, twelve at a time, are encrypted into the next key, so different texts give unrelated keys. */
 export function childKey(parent: Key, text: string): Key {
   const bytes = new TextEncoder().encode(text);
   const padded = new DataView(new ArrayBuffer(Math.max(1, Math.ceil(bytes.length / 12)) * 12));
@@ -69,7 +69,7 @@ export function childKey(parent: Key, text: string): Key {
   const out = new Int32Array(4);
   let key = parent;
   for (let at = 0; at < padded.byteLength; at += 12) {
-    // The last word, zero for draws and never zero here, says how many bytes remain, so that no text passes through the key of a shorter one.
+    // The last word says how many bytes remain; it is never zero here, and always zero for draws. So no text produces the key of a shorter one on its way.
     const remaining = 0x80000000 | (bytes.length - at) | 0;
     threefry(keySchedule(key), padded.getInt32(at, true), padded.getInt32(at + 4, true), padded.getInt32(at + 8, true), remaining, out, 0);
     key = [out[0]! >>> 0, out[1]! >>> 0, out[2]! >>> 0, out[3]! >>> 0];

@@ -1,6 +1,6 @@
 import { tf, type Tensor } from './tf.ts';
 
-/** A nested record or list of tensors; parameters, gradients, optimizer state and averages are all trees. */
+/** A nested record or list of tensors. Parameters, gradients, optimizer state and averages are all trees. */
 export type Tree = Tensor | readonly Tree[] | { readonly [name: string]: Tree };
 
 export function isTensor(value: unknown): value is Tensor {
@@ -8,9 +8,9 @@ export function isTensor(value: unknown): value is Tensor {
 }
 
 /**
- * Applies `f` to every leaf and gives a tree of the same structure. Paths are joined by dots (`blocks.0.weight`); the path of a tree that is a
+ * Applies `f` to every leaf and returns a tree of the same structure. Paths are joined by dots (`blocks.0.weight`); the path of a tree that is a
  * single tensor is empty. `rest` are trees with the same paths, whose leaves at the same path are passed along.
- * @throws Error naming the path if something is neither tensor, list nor plain record, or if the paths of the trees differ.
+ * @throws Error that names the path if something is neither tensor, list nor plain record, or if the paths of the trees differ.
  */
 export function treeMap<T extends Tree>(f: (leaf: Tensor, path: string, ...rest: Tensor[]) => Tensor, tree: T, ...rest: Tree[]): T {
   const visit = (node: Tree, others: Tree[], path: string): Tree => {
@@ -47,8 +47,8 @@ export function flattenTree(tree: Tree): Record<string, Tensor> {
 }
 
 /**
- * The inverse of `flattenTree` for trees without empty groups and without dots in their keys: dotted names to nested records; a record whose keys
- * are 0 … n-1 becomes a list, and the empty name alone the tensor itself.
+ * The inverse of `flattenTree` for trees without empty groups and without dots in their keys. Dotted names become nested records. A record whose keys
+ * are 0 … n-1 becomes a list. If the only name is empty, the result is the tensor itself.
  * @throws Error if a name is both a tensor and a group, or has an empty part.
  */
 export function unflattenTree(leaves: Readonly<Record<string, Tensor>>): Tree {
@@ -87,7 +87,7 @@ export function disposeTree(tree: Tree): void {
 
 const join = (path: string, key: string): string => (path === '' ? key : `${path}.${key}`);
 
-/** A list or a plain record; anything with a class of its own, a tensor too, would lose what is not enumerable. */
+/** Whether this is a list or a plain record. Instances of a class, such as tensors, are not: a copy would lose properties that are not enumerable. */
 function isGroup(value: unknown): value is Exclude<Tree, Tensor> {
   if (value === null || typeof value !== 'object') return false;
   const prototype: unknown = Object.getPrototypeOf(value);

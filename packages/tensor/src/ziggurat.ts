@@ -9,16 +9,16 @@ const AREA = 9.91256303526217e-3;
 export const LAYERS = 128;
 const STEPS = 2 ** 24;
 
-/** A 24-bit magnitude below `inside[layer]` lies under the density whatever its height. */
+/** A 24-bit magnitude below `inside[layer]` lies under the density at every height of the layer. */
 export const inside = new Int32Array(LAYERS);
-/** Width of the layer divided by 2²⁴: the abscissa of one step of the magnitude. */
+/** Width of the layer divided by 2²⁴: the change of x per unit of the magnitude. */
 export const step = new Float64Array(LAYERS);
 /** exp(-x²/2) at the right edge of the layer. */
 export const height = new Float64Array(LAYERS);
 
 const density = (x: number): number => Math.exp(-0.5 * x * x);
 
-// Layer 0 holds the tail: its rectangle is widened to AREA / f(TAIL) so that it has the area of the others. Layer 127 is the topmost one.
+// Layer 0 holds the tail: its rectangle has the width AREA / f(TAIL), so that its area equals that of the others. Layer 127 is the top one.
 let edge = TAIL;
 step[0] = AREA / density(TAIL) / STEPS;
 inside[0] = Math.floor(TAIL / step[0]);

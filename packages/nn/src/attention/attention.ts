@@ -2,32 +2,32 @@ import { checkNumber, customGradient, dims, engineName, stopGradient, sumLast, s
 import { linear, type LinearParams } from '../layers/linear.ts';
 import { pieceSizes } from '../layers/pieces.ts';
 
-/** Bytes of logits that are worked on at a time, so that no T × T tensor lies in memory; of 2 to 512 MiB the fastest, forward and backward. */
+/** Bytes of logits that are computed at a time, so that no T × T tensor is held in memory. Of 2 to 512 MiB this was the fastest, forward and backward. */
 const LOGIT_BYTES = 32 * 2 ** 20;
 
-/** Rows of a causal tile, at most: the fewer, the less is computed for keys that a query does not see. */
+/** Largest number of rows in a causal tile. With fewer rows, less is computed for keys that a query does not see. */
 const CAUSAL_ROWS = 128;
 
 export type AttentionOptions = {
   /**
-   * Which keys a query sees, in any shape that broadcasts to [B, K, T, S]: `bool`, true where it sees the key, or float32, added to the
-   * logits (a relative position bias), where -∞ means that it does not see the key.
+   * Which keys a query sees, in any shape that broadcasts to [B, K, T, S]. A `bool` mask is true if the query sees the key. A float32 mask is added
+   * to the logits (for example a relative position bias); there -∞ means that the query does not see the key.
    */
   mask?: Tensor;
   /**
-   * Whether query i sees only the keys 0 … i + S - T, so that the last query sees them all (T <= S; PyTorch's `causal_lower_right`). With a
-   * mask too, a query sees the keys that both allow.
+   * Whether query i sees only the keys 0 … i + S - T, so that the last query sees all keys (T <= S; PyTorch's `causal_lower_right`). If there is
+   * also a mask, a query sees the keys that both allow.
    */
   causal?: boolean;
-  /** Factor of the logits; 1/√d if not given. */
+  /** The logits are multiplied by this factor; 1/√d if absent. */
   scale?: number;
 };
 
 /**
  * softmax(scale·QKᵀ + mask)·V: q [B, K, T, d], k [B, K, S, d], v [B, K, S, e] -> [B, K, T, e].
  *
- * The logit of a key that is not seen is replaced by -∞, whatever it was, so its weight and its gradients are exactly 0. A query that sees no
- * key gives zeros and gets zero gradients (as in PyTorch's fused kernels). Keys and values that nobody sees must still be finite, for 0·NaN is NaN.
+ * The logit of a key that a query does not see is replaced by -∞, so its weight and its gradients are exactly 0. A query that sees no key gives
+ * zeros and gets zero gradients (as in PyTorch's fused kernels). All keys and values must be finite, also those that no query sees, because 0·NaN is NaN.
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, { mask, causal = false, scale }: AttentionOptions = {}): Tensor {
   const { B, K, T, d } = dims<'B' | 'K' | 'T' | 'd'>(q, 'B K T d', 'attention: q');
@@ -54,27 +54,27 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, { mask, causal = fals
   return tiles.length === 1 ? tiles[0]! : tf.concat(tiles, 2); // -> [B, K, T, e]
 }
 
-/** How many queries are worked on at a time. An eager engine takes them all: a tile would cost it more than it saves. */
+/** How many queries are computed at a time. On an eager engine all of them: there, tiles cost more time than they save. */
 function tileRows([B, K, T, S]: [number, number, number, number], causal: boolean): number {
   if (engineName() !== 'ort') return T;
   const rows = Math.max(1, Math.floor(LOGIT_BYTES / (4 * B * K * S)));
   return causal ? Math.min(CAUSAL_ROWS, rows) : rows;
 }
 
-/** What is done to the logits: `bias` is added, then they are cut at `ceiling`, -∞ where a key is not seen. `sees` is false for a query without keys. */
+/** Changes to the logits: `bias` is added, then `ceiling` is their upper limit, which is -∞ if the key is not seen. `sees` is false for a query without keys. */
 type Visibility = { bias?: Tensor | undefined; ceiling?: Tensor | undefined; sees?: Tensor | undefined };
 
-/** `mask` as the option, cut to a tile, and `limit` [n, keys], ∞ where the causal order lets a query see a key and else -∞. */
+/** `mask`: the option, cut to a tile. `limit` [n, keys]: ∞ if the causal order lets a query see a key, else -∞. */
 function visibility(mask: Tensor | undefined, limit: Tensor | undefined): Visibility {
   if (mask === undefined) return { ceiling: limit };
   const own = mask.dtype === 'bool' ? tf.where(mask, Infinity, -Infinity) : stopGradient(mask);
   const open = limit === undefined ? own : tf.minimum(own, limit);
-  // NaN in a mask is not -∞, so it comes through to the result.
+  // A NaN in a mask is not -∞, so the result is NaN too.
   const sees = tf.notEqual(tf.max(open, -1, true), -Infinity); // [.., n, keys] -> [.., n, 1]
   return mask.dtype === 'bool' ? { ceiling: open, sees } : { bias: mask, ceiling: limit, sees };
 }
 
-/** ∞ where one of the last `rows` queries of a sequence sees a key, up to its own, and -∞ elsewhere: [rows, keys]. */
+/** The causal limit of the last `rows` queries of a sequence: ∞ for keys up to the query's own position, -∞ for later keys. [rows, keys]. */
 function triangle(rows: number, keys: number): Tensor | undefined {
   if (rows === 1) return undefined;
   const values = new Float32Array(rows * keys).fill(-Infinity);
@@ -84,11 +84,11 @@ function triangle(rows: number, keys: number): Tensor | undefined {
 
 /**
  * With P = softmax(min(s·QKᵀ + bias, ceiling)) and O = PV, given dO: dV = PᵀdO, dS = P∘(dO·Vᵀ - δ), δ = rowsum(dO∘O), dQ = s·dS·K, dK = s·dSᵀQ
- * and dbias = dS, summed to its shape. The row sums of the softmax's own derivative, Σ P∘(dO·Vᵀ), are those of dO∘O, a smaller tensor.
+ * and dbias = dS, summed to its shape. The row sums in the derivative of the softmax, Σ P∘(dO·Vᵀ), equal those of dO∘O, which is a smaller tensor.
  */
 function attend(q: Tensor, k: Tensor, v: Tensor, scale: number, { bias, ceiling, sees }: Visibility): Tensor {
   const weights = (queries: Tensor, keys: Tensor, added?: Tensor, most?: Tensor, seeing?: Tensor): Tensor => {
-    // A query without keys gets finite logits, so that its weights are numbers; they count for nothing.
+    // A query without keys gets finite logits, so that its weights are finite; they are not used.
     const lift = (x: Tensor): Tensor => (seeing === undefined ? x : tf.maximum(x, tf.where(seeing, -Infinity, 0)));
     const products = tf.mul(tf.matMul(queries, keys, false, true), scale); // -> [B, K, n, keys]
     if (added === undefined) return tf.softmax(most === undefined ? products : tf.minimum(products, lift(most)));
@@ -126,12 +126,12 @@ export function multiHeadSelfAttention(p: SelfAttentionParams, x: Tensor, heads:
   return linear(p.proj, mergeHeads(attention(q, k, v, options)));
 }
 
-/** What self-attention attends with: x [B, T, D], qkv.weight [3D, D] -> q, k and v [B, K, T, D/K]. */
+/** Queries, keys and values of self-attention: x [B, T, D], qkv.weight [3D, D] -> q, k and v [B, K, T, D/K]. */
 export function queriesKeysValues(p: SelfAttentionParams, x: Tensor, heads: number): { q: Tensor; k: Tensor; v: Tensor } {
   const { D } = dims<'D'>(x, 'B T D', 'multiHeadSelfAttention: x');
   checkHeads('multiHeadSelfAttention', D, heads);
   dims(p.qkv.weight, 'rows D', 'multiHeadSelfAttention: qkv.weight', { rows: 3 * D, D });
-  // Cutting the weight in three costs less than cutting the wide product.
+  // It costs less to split the weight into three than to split the wide product.
   const weights = tf.split(p.qkv.weight, 3, 0);
   const biases = tf.split(p.qkv.bias, 3, 0);
   const [q, k, v] = weights.map((weight, i) => splitHeads(linear({ weight, bias: biases[i]! }, x), heads));
@@ -164,7 +164,7 @@ function checkMask(mask: Tensor, shape: number[]): void {
   if (mask.dtype !== 'float32' && mask.dtype !== 'bool') throw new Error(`attention: mask: wanted bool or float32, got ${mask.dtype}`);
 }
 
-/** `size` entries from `begin` along an axis counted from the end or the front; the tensor itself where it has one entry there, which broadcasts, or no such axis. */
+/** `size` entries from `begin` along an axis. Returns the tensor itself if it has only one entry there (which broadcasts) or no such axis. */
 function cut(x: Tensor, axis: number, begin: number, size: number): Tensor {
   const at = axis < 0 ? x.rank + axis : axis;
   if (at < 0 || x.shape[at] === 1 || x.shape[at] === size) return x;

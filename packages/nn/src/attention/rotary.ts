@@ -1,11 +1,11 @@
 import { dims, tf, type Tensor } from '@atelier/tensor';
 
-/** Longest period of the rotations over 2π. */
+/** Longest period of the rotations, divided by 2π. */
 const THETA = 10000;
 
 /**
- * Rotary positions along one axis: pairs of neighbouring channels (2i, 2i + 1) of the token at position n turn by the angle n·θ^(-2i/d), so that
- * the product of a query and a key depends on the difference of their positions (arXiv 2104.09864).
+ * Rotary positions along one axis: each pair of neighbouring channels (2i, 2i + 1) of the token at position n is rotated by the angle n·θ^(-2i/d).
+ * The product of a query and a key then depends on the difference of their positions (arXiv 2104.09864).
  *
  * @param x [B, K, T, d] float32, d even
  */
@@ -18,7 +18,7 @@ export function rotate(x: Tensor): Tensor {
       Float32Array.from({ length: T * d }, (_, i) => f(angle(Math.floor(i / d), i % d))),
       [T, d],
     );
-  // (a, b) -> (-b, a) for every pair, as a product with a matrix of zeros and ±1: exact, and its derivative is its transpose.
+  // (a, b) -> (-b, a) for every pair, computed by a matrix of zeros and ±1. The product is exact, and its derivative uses the transposed matrix.
   const quarterTurn = tf.tensor(
     Float32Array.from({ length: d * d }, (_, i) => {
       const [from, to] = [Math.floor(i / d), i % d];

@@ -5,11 +5,12 @@ import { ditConfig, ditParameters, type DiTSettings } from './config.ts';
 import type { DiTParams } from './model.ts';
 
 /**
- * Parameters of a DiT from a state dict, under either of the two name schemes: that of facebookresearch/DiT (which is ours; of a training checkpoint, flattened
- * to `model.…`, `ema.…`, the average is taken, as the official code does) or that of the diffusers library (`transformer_blocks.0.attn1.to_q.weight`, …).
+ * Parameters of a DiT from a state dict. Two name schemes are known: the names of facebookresearch/DiT, which are also ours, and those of the diffusers library
+ * (`transformer_blocks.0.attn1.to_q.weight`, …). From a training checkpoint (flattened to `model.…`, `ema.…`) the average is taken, as in the official code.
  *
- * The positions `pos_embed`, fixed and no parameter here, may be there for a grid of any size; they are looked at and left out. The caller owns the parameters.
- * @throws Error naming every tensor that is missing, not known, or of another shape; or positions that are not the sine-cosine table
+ * The positions `pos_embed` are fixed and not a parameter here. A checkpoint may hold them for a grid of any size; they are checked and ignored. The caller
+ * owns the parameters.
+ * @throws Error that names every tensor that is missing, unknown or of another shape, or if the positions are not the sine-cosine table
  */
 export function ditFromStateDict(tensors: StateDict, settings: DiTSettings): DiTParams {
   const where = 'ditFromStateDict';
@@ -28,8 +29,8 @@ export function ditFromStateDict(tensors: StateDict, settings: DiTSettings): DiT
 const diffusersBlock = (l: number): string => `transformer_blocks.${l}.`;
 
 /**
- * Modules of the diffusers export of DiT by ours (huggingface/diffusers scripts/convert_dit_to_diffusers.py). A list is stacked, in its order; `{l}` is the
- * number of a block.
+ * Names of modules in the diffusers export of DiT, by our name (huggingface/diffusers scripts/convert_dit_to_diffusers.py). Modules in a list are concatenated
+ * in that order; `{l}` is the number of a block.
  */
 const DIFFUSERS: Readonly<Record<string, string | readonly string[]>> = {
   'x_embedder.proj': 'pos_embed.proj',
@@ -41,7 +42,7 @@ const DIFFUSERS: Readonly<Record<string, string | readonly string[]>> = {
   'final_layer.adaLN_modulation.1': 'proj_out_1',
   'final_layer.linear': 'proj_out_2',
 };
-/** The embedders, which that export repeats below `norm1.emb` of every block. */
+/** The embedders. That export repeats them under `norm1.emb` of every block. */
 const REPEATED: Readonly<Record<string, string>> = {
   't_embedder.mlp.0': 'timestep_embedder.linear_1',
   't_embedder.mlp.2': 'timestep_embedder.linear_2',
@@ -65,7 +66,7 @@ function diffusersNames(depth: number): LoadOptions {
   return { rename, ignore };
 }
 
-/** Throws unless the embedders that every block repeats are equal. */
+/** Throws unless the repeated embedders are equal in all blocks. */
 function checkRepeated(tensors: StateDict, depth: number, where: string): void {
   for (const module of Object.values(REPEATED)) {
     for (const kind of ['weight', 'bias']) {
@@ -84,7 +85,7 @@ function checkRepeated(tensors: StateDict, depth: number, where: string): void {
 const sameValues = (a: HostTensor, b: HostTensor | undefined): boolean =>
   b !== undefined && a.data.length === b.data.length && a.data.every((value, i) => value === b.data[i]);
 
-/** The official average goes over the fixed table too, which moves it by roundings: they stay below 10⁻³, while swapped axes are off by 1. */
+/** The official code also averages the fixed table, which adds rounding errors. They stay below 10⁻³, while exchanged axes give errors of 1. */
 function checkPositions(positions: HostTensor, width: number, where: string): void {
   const [one, T, D] = positions.shape;
   const side = Math.sqrt(T ?? 0);

@@ -6,7 +6,7 @@ const size = z.int().min(1);
 
 /**
  * Settings of a diffusion transformer. The official PyTorch DiT has `learnSigma: true` and times 0 … 999; the official MeanFlow DiT has
- * `interval: true` and times in [0, 1], which neither of them scales.
+ * `interval: true` and times in [0, 1]. Neither of them scales the times.
  */
 export const ditConfig = z
   .strictObject({
@@ -20,17 +20,17 @@ export const ditConfig = z
     depth: size,
     /** K, attention heads of a block. */
     heads: size,
-    /** r, hidden width of the MLP over D. */
+    /** r, hidden width of the MLP divided by D. */
     mlpRatio: z.number().positive().default(4),
     /** N, number of classes; 0 means that the network takes no label. */
     numClasses: z.int().min(0).default(0),
     /** Whether the class table has a last row for "no class" (official: if labels are dropped in training). */
     nullClass: z.boolean().default(true),
-    /** Whether the network also takes the length of an interval, h = t - r, through an embedder of its own (MeanFlow). */
+    /** Whether the network also takes the length of an interval, h = t - r, through a second embedder (MeanFlow). */
     interval: z.boolean().default(false),
     /** Whether the output has 2C channels, the second half being the variance. */
     learnSigma: z.boolean().default(false),
-    /** Factor of t and h before their frequency features. */
+    /** t and h are multiplied by this factor before their frequency features are computed. */
     timeScale: z.number().positive().default(1),
     /** Number of frequency features of a time. */
     frequencySize: z.int().min(2).default(256),
@@ -47,9 +47,9 @@ export const ditConfig = z
     },
   });
 
-/** All settings, defaults filled in. */
+/** All settings, with the defaults filled in. */
 export type DiTConfig = z.output<typeof ditConfig>;
-/** Settings as written, defaults left out. */
+/** Settings as a caller writes them; those with a default may be left out. */
 export type DiTSettings = z.input<typeof ditConfig>;
 
 /** Depth, width and heads of the named sizes; M is MeanFlow's, the others are DiT's. */
@@ -78,7 +78,7 @@ export function officialDiTConfig(name: DiTName, data: { inChannels?: number; nu
   return parseConfig(ditConfig, { ...dimensions, inChannels, numClasses, learnSigma }, 'officialDiTConfig');
 }
 
-/** Depth, width, heads and patch of the network called `name`, which is a size of `ditSizes` and a patch. @throws Error unless it is one of `names` */
+/** Depth, width, heads and patch size of a network by its name, such as `XL/2` (size and patch size). @throws Error unless `name` is one of `names` */
 export function ditDimensions(
   name: string,
   names: readonly string[],
@@ -95,8 +95,8 @@ export function ditOutChannels(config: DiTSettings): number {
 }
 
 /**
- * Shape and official start of every parameter, by official PyTorch name. The sine-cosine positions are no parameter here (the official
- * state dict carries them as `pos_embed`, frozen).
+ * Shape and official initial values of every parameter, by official PyTorch name. The sine-cosine positions are not a parameter here (the official
+ * state dict holds them as `pos_embed`; they are not trained).
  */
 export function ditParameters(settings: DiTSettings): ParameterTable {
   const config = parseConfig(ditConfig, settings, 'ditParameters');

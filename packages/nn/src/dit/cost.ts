@@ -5,12 +5,12 @@ import { ditConfig, ditOutChannels, type DiTSettings } from './config.ts';
 export type DiTMacs = { block: number; outside: number; total: number };
 
 /**
- * Multiply-accumulates of a DiT for one image of H × W pixels (latent pixels, if it works on latents), T = HW/P² tokens. What DiT's tables call Gflops: 118.6
- * for XL/2 at 32 × 32 latents.
+ * Multiply-accumulates of a DiT for one image of H × W pixels (latent pixels, if it works on latents) and T = HW/P² tokens. The tables of the DiT paper call
+ * this number Gflops: 118.6 for XL/2 at 32 × 32 latents.
  *
  * A block has 4TD² for its four projections, 2T²D for logits and their weighted sums, 2T·D·rD for the MLP and 6D² for adaLN. Outside are the patch
  * embedding TP²CD, the final layer TDP²C' + 2D², and FD + D² for each embedder of F frequency features. Sums, norms, softmax and the look-up of the
- * class are not counted.
+ * class embedding are not counted.
  */
 export function ditMacs(settings: DiTSettings, image: { H: number; W: number }): DiTMacs {
   const config = parseConfig(ditConfig, settings, 'ditMacs');

@@ -14,7 +14,7 @@ import { sinCosPositions } from '../layers/position.ts';
 export type DiTBlockParams = { attn: SelfAttentionParams; mlp: MlpParams; adaLN_modulation: { 1: LinearParams } };
 export type DiTFinalParams = { linear: LinearParams; adaLN_modulation: { 1: LinearParams } };
 
-/** Parameters under their official names; `h_embedder` and `y_embedder` are there if the settings ask for them. */
+/** Parameters under their official names; `h_embedder` and `y_embedder` exist only if the settings ask for them. */
 export type DiTParams = {
   x_embedder: { proj: LinearParams };
   t_embedder: TimestepEmbedderParams;
@@ -29,7 +29,7 @@ export type DiTInputs = { t: Tensor; h?: Tensor; y?: Tensor };
 /** Attention of block `layer` on u [B, T, D], tokens row-major on an h × w grid -> [B, T, D]. */
 export type TokenMixer = (u: Tensor, place: { layer: number; h: number; w: number }) => Tensor;
 
-/** New parameters with the official start, in which the network's output is exactly 0. The caller owns them. */
+/** New parameters, initialised as in the official code: the output of the network is exactly 0. The caller owns them. */
 export function initDiT(rng: Rng, settings: DiTSettings): DiTParams {
   return initParameters(rng, ditParameters(settings)) as DiTParams;
 }
@@ -38,7 +38,7 @@ export function initDiT(rng: Rng, settings: DiTSettings): DiTParams {
  * Diffusion transformer with adaLN-Zero blocks: x [B, H, W, C] -> [B, H, W, C] (or 2C with learned variance).
  *
  * (facebookresearch/DiT models.py:233; Gsunshine/meanflow models_dit.py.) The grid follows from the image and need not be square.
- * `attention` takes the place of global attention in every block.
+ * If given, `attention` replaces the global attention of every block.
  */
 export function applyDiT(
   params: DiTParams,
@@ -63,7 +63,7 @@ export function applyDiT(
   return unpatchify(ditFinalLayer(params.final_layer, tokens, condition), { h, w, patchSize }); // [B, T, P·P·C'] -> [B, H, W, C']
 }
 
-/** c = T(t) + T_h(h) + Y[y], as far as the settings ask for them: [B, D]. */
+/** c = T(t) + T_h(h) + Y[y], with the terms that the settings ask for: [B, D]. */
 export function ditCondition(params: DiTParams, inputs: DiTInputs, config: DiTConfig, B: number): Tensor {
   const { timeScale } = config;
   dims(inputs.t, 'B', 'applyDiT: t', { B });
@@ -103,8 +103,8 @@ export function ditBlock(p: DiTBlockParams, tokens: Tensor, condition: Tensor, a
 }
 
 /**
- * A stack of blocks: tokens [B, T, D], condition SiLU(c) [B, D] -> [B, T, D]. The batch goes through in pieces whose activations stay in cache;
- * the modulation vectors, products of few rows with wide weights, are made for the whole batch at once.
+ * A stack of blocks: tokens [B, T, D], condition SiLU(c) [B, D] -> [B, T, D]. The batch is processed in pieces whose activations stay in cache. The
+ * modulation vectors are products of few rows with wide weights, so they are computed for the whole batch at once.
  */
 export function ditBlocks(
   blocks: readonly DiTBlockParams[],

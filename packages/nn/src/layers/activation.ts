@@ -1,6 +1,6 @@
 import { closedForm, runFused, sumLast, type Tensor, tf } from '@atelier/tensor';
 
-/** Which Gaussian error linear unit: the tanh approximation (DiT) or the exact one by erf (Swin, PyTorch's default). */
+/** The form of the Gaussian error linear unit: the tanh approximation (DiT) or the exact form with erf (Swin, PyTorch's default). */
 export type GeluKind = 'tanh' | 'erf';
 
 /**
@@ -39,9 +39,9 @@ export function softmax(logits: Tensor): Tensor {
   );
 }
 
-// ½(1 + tanh z) = σ(2z), and with u = λx, λ³ = ab, the argument 2z = a(x + bx³) is w = u(u² + a/λ) without a factor. What factors remain stand
-// before and after the nonlinearity, where the engine folds them into the linear layers around it. Each operation here is a pass over the
-// widest tensor of a network.
+// ½(1 + tanh z) = σ(2z). With u = λx and λ³ = ab, the argument 2z = a(x + bx³) becomes w = u(u² + a/λ), which needs no more factors. The remaining
+// factors stand before and after the nonlinearity, and the engine folds them into the linear layers around it. This matters because each operation
+// here is a pass over the widest tensor of a network.
 const a = 2 * Math.sqrt(2 / Math.PI);
 const b = 0.044715;
 const lambda = Math.cbrt(a * b);
@@ -52,7 +52,7 @@ function geluGate(x: Tensor): { u: Tensor; square: Tensor; gate: Tensor } {
   return { u, square, gate: fastSigmoid(tf.mul(u, tf.add(square, a / lambda))) };
 }
 
-// Where the absolute error of the engine's fast form, 1e-7, shows beside σ, the gate has closed and the product with u is as small.
+// The engine's fast form has an absolute error of 1e-7. This matters only where σ is itself that small, and there the product with u is small too.
 function fastSigmoid(x: Tensor): Tensor {
   return runFused('FastSigmoid', { x })?.[0] ?? tf.sigmoid(x);
 }

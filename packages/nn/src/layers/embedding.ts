@@ -3,19 +3,19 @@ import { silu } from './activation.ts';
 import { linear, type LinearParams } from './linear.ts';
 
 export type TimestepEmbeddingOptions = {
-  /** Longest period over 2π; default 10000. */
+  /** Longest period divided by 2π; default 10000. */
   maxPeriod?: number;
   /** Which half comes first: cosines (DiT, default) or sines (DDPM++). */
   first?: 'cos' | 'sin';
-  /** Whether the last frequency is 1/maxPeriod itself (divisor half - 1, DDPM++) or one step short of it (divisor half, DiT, default). */
+  /** Whether the last frequency is 1/maxPeriod (divisor half - 1, as in DDPM++). If not, it is one step before that (divisor half, as in DiT; the default). */
   endpoint?: boolean;
 };
 
 /**
  * Frequency features of times: t [B] float32 -> [B, dim].
  *
- * [cos(tν_k)] ‖ [sin(tν_k)], ν_k = maxPeriod^(-k/half), k = 0 … half-1, half = ⌊dim/2⌋; an odd dim gets a trailing zero
- * (facebookresearch/DiT models.py:41). Times near 1000 carry an error of about 3e-5 in float32.
+ * [cos(tν_k)] ‖ [sin(tν_k)], ν_k = maxPeriod^(-k/half), k = 0 … half-1, half = ⌊dim/2⌋; an odd dim gets a zero at the end
+ * (facebookresearch/DiT models.py:41). In float32, times near 1000 give an error of about 3e-5.
  */
 export function timestepEmbedding(t: Tensor, dim: number, options: TimestepEmbeddingOptions = {}): Tensor {
   const { B } = dims<'B'>(t, 'B', 'timestepEmbedding: t');
@@ -30,10 +30,10 @@ export function timestepEmbedding(t: Tensor, dim: number, options: TimestepEmbed
   return tf.concat(dim % 2 === 1 ? [...halves, tf.zeros([B, 1])] : halves, 1);
 }
 
-/** The official timestep embedder: linear, SiLU, linear (the SiLU is its index 1). */
+/** The official timestep embedder: linear, SiLU, linear (the SiLU has index 1, so the linear layers are `mlp.0` and `mlp.2`). */
 export type TimestepEmbedderParams = { mlp: { 0: LinearParams; 2: LinearParams } };
 
-/** Times to vectors: t [B], multiplied by `timeScale`, frequency features as wide as mlp.0 takes, linear, SiLU, linear -> [B, D]. */
+/** Vectors for times t [B]: t is multiplied by `timeScale`, then come frequency features (as wide as mlp.0 needs), linear, SiLU, linear -> [B, D]. */
 export function embedTimestep(
   p: TimestepEmbedderParams,
   t: Tensor,
@@ -46,7 +46,7 @@ export function embedTimestep(
   return linear(p.mlp[2], silu(linear(p.mlp[0], features)));
 }
 
-/** Rows of a class table: y [B] int32 in [0, rows), weight [rows, D] -> [B, D]. Labels are not looked at here: the engine throws at one past the table. */
+/** Rows of a class table: y [B] int32 in [0, rows), weight [rows, D] -> [B, D]. Labels are not checked here: the engine throws if one lies outside the table. */
 export function embedClass(p: { weight: Tensor }, y: Tensor): Tensor {
   dims(p.weight, 'rows D', 'embedClass: weight');
   dims(y, 'B', 'embedClass: y');
@@ -55,9 +55,9 @@ export function embedClass(p: { weight: Tensor }, y: Tensor): Tensor {
 }
 
 /**
- * Labels y [B] int32 with the null class (the row after the last class) wherever they are dropped.
+ * Labels y [B] int32, in which dropped labels are replaced by the null class (the row after the last class).
  *
- * @param dropped [B] bool, true where a label is dropped (`drawDroppedLabels`), or int32 ids of which 1 drops, whatever a draw would say (the official
+ * @param dropped [B] bool, true if the label is dropped (`drawDroppedLabels`); or [B] int32, 1 if the label is dropped (the official
  *   `force_drop_ids`)
  */
 export function dropLabels(y: Tensor, dropped: Tensor, numClasses: number): Tensor {
@@ -73,7 +73,7 @@ export function dropLabels(y: Tensor, dropped: Tensor, numClasses: number): Tens
   });
 }
 
-/** Which of n labels a training step drops, each with the given probability (0.1 in DiT): [n] bool. */
+/** Draws which of n labels a training step drops, each with the given probability (0.1 in DiT): [n] bool. */
 export function drawDroppedLabels(rng: Rng, n: number, probability: number): Tensor {
   checkNumber('drawDroppedLabels: probability', probability, { min: 0, max: 1 });
   return tf.tensor1d(

@@ -3,9 +3,9 @@ import { checkNumber, closedForm, customGradient, dims, runFused, sumLast, type 
 export type NormOptions = {
   /** Added to the variance (or mean square): 1e-6 in DiT, 1e-5 in Swin. */
   eps: number;
-  /** Per-channel factor [D]. */
+  /** Factor per channel, [D]. */
   weight?: Tensor;
-  /** Per-channel offset [D]. */
+  /** Offset per channel, [D]. */
   bias?: Tensor;
 };
 
@@ -23,7 +23,7 @@ export function rmsNorm(x: Tensor, options: NormOptions): Tensor {
   return affine(normalize(x, options.eps, false), options);
 }
 
-/** Adaptive modulation x·(1 + scale) + shift; scale and shift broadcast against x, as [B, 1, D] against [B, T, D]. */
+/** Adaptive modulation x·(1 + scale) + shift; scale and shift must broadcast to x, for example [B, 1, D] to [B, T, D]. */
 export function modulate(x: Tensor, shift: Tensor, scale: Tensor): Tensor {
   return tf.add(tf.mul(x, tf.add(scale, 1)), shift);
 }
@@ -37,7 +37,7 @@ function standardize(x: Tensor, eps: number, centered: boolean): { normal: Tenso
   return { normal: tf.mul(centre, inverse), inverse };
 }
 
-/** J = (I - 11ᵀ/n - x̂x̂ᵀ/n)/s; without centring the middle term is absent. */
+/** The Jacobian J = (I - 11ᵀ/n - x̂x̂ᵀ/n)/s; without centring there is no middle term. */
 function pullback(dy: Tensor, x: Tensor, eps: number, centered: boolean): Tensor {
   const share = 1 / x.shape.at(-1)!;
   const { normal, inverse } = standardize(x, eps, centered);
@@ -59,7 +59,7 @@ function affine(x: Tensor, { weight, bias }: NormOptions): Tensor {
   return bias === undefined ? scaled : tf.add(scaled, bias);
 }
 
-/** y = x̂⊙w + b in one operator where the engine has it. Backward: dx = Jᵀ(dy⊙w), and over all rows dw = Σ dy⊙x̂, db = Σ dy. */
+/** y = x̂⊙w + b, in one operator if the engine has it. Backward: dx = Jᵀ(dy⊙w); dw = Σ dy⊙x̂ and db = Σ dy are sums over all rows. */
 function affineLayerNorm(x: Tensor, weight: Tensor, bias: Tensor, eps: number): Tensor {
   return customGradient([x, weight, bias], (input, w, b) => {
     const fused = runFused('LayerNorm', { x: input, weight: w, bias: b }, { eps });

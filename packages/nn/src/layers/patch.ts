@@ -1,7 +1,7 @@
 import { checkNumber, dims, type Tensor, tf } from '@atelier/tensor';
 import { linear } from './linear.ts';
 
-/** Cuts images into tokens: [B, H, W, C] -> [B, T, P·P·C], T = (H/P)·(W/P) in row-major order, a token read as (row, column, channel). */
+/** Cuts images into tokens: [B, H, W, C] -> [B, T, P·P·C]. The T = (H/P)·(W/P) tokens are in row-major order; inside a token the order is (row, column, channel). */
 export function patchify(x: Tensor, patchSize: number): Tensor {
   const { B, H, W, C } = dims<'B' | 'H' | 'W' | 'C'>(x, 'B H W C', 'patchify: x');
   checkNumber('patchify: patchSize', patchSize, { integer: true, min: 1 });
@@ -29,7 +29,7 @@ export function unpatchify(tokens: Tensor, grid: { h: number; w: number; patchSi
 export function embedPatches(p: { weight: Tensor; bias: Tensor }, x: Tensor): Tensor {
   const { C } = dims<'C'>(x, 'B H W C', 'embedPatches: x');
   const { D, P } = dims<'D' | 'P'>(p.weight, 'D C P P', 'embedPatches: weight', { C });
-  // The weight is turned to the patch's order (row, column, channel): it is smaller than the images, whose channels stay last.
+  // The weight is transposed to the order of a patch (row, column, channel). It is smaller than the images, whose channels stay last.
   const weight = tf.reshape(tf.transpose(p.weight, [0, 2, 3, 1]), [D, P * P * C]); // [D, C, P, P] -> [D, P·P·C]
   return linear({ weight, bias: p.bias }, patchify(x, P));
 }

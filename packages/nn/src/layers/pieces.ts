@@ -1,14 +1,14 @@
 import { engineName, tf, type Tensor } from '@atelier/tensor';
 
 /**
- * Bytes that the widest activation of a piece may take. Smaller pieces stay nearer to the core, but an operator of less than a tenth of a
- * millisecond is hardly longer than handing half of it to a second thread: of 1, 2, 4 and 8 MiB this was the fastest for DiT blocks.
+ * Bytes that the widest activation of a piece may take. Smaller pieces fit a faster cache. But if an operator takes less than a tenth of a
+ * millisecond, it costs nearly as much to give half of it to a second thread. Of 1, 2, 4 and 8 MiB this was the fastest for DiT blocks.
  */
 const PIECE_BYTES = 4 << 20;
 
 /**
- * In how many pieces a batch of B samples is worked through, each with a widest activation of `bytes` a sample. On an engine with a graph a node
- * costs under a microsecond, and activations that stay in cache pay for many; an eager engine takes the batch whole.
+ * The number of pieces that a batch of B samples is cut into, if the widest activation has `bytes` per sample. On an engine with a graph a node
+ * costs less than a microsecond, so the gain from activations that stay in cache is larger. An eager engine takes the whole batch.
  */
 export function pieceCount(B: number, bytes: number): number {
   if (engineName() !== 'ort') return 1;
@@ -19,7 +19,7 @@ export function pieceCount(B: number, bytes: number): number {
 export const pieceSizes = (total: number, count: number): number[] =>
   Array.from({ length: count }, (_, i) => Math.floor(((i + 1) * total) / count) - Math.floor((i * total) / count));
 
-/** `f` on each piece of an axis of all `xs`, the results side by side again along that axis. */
+/** Applies `f` to each piece of all `xs` along an axis, and concatenates the results along that axis. */
 export function inPieces(xs: readonly Tensor[], count: number, axis: number, f: (...pieces: Tensor[]) => Tensor): Tensor {
   if (count === 1) return f(...xs);
   const sizes = pieceSizes(xs[0]!.shape[axis]!, count);

@@ -10,7 +10,7 @@ export function sinCosPositions(h: number, w: number, D: number): Tensor {
   return tf.tensor2d(sinCosTable(h, w, D), [h * w, D]);
 }
 
-/** The same on the host. */
+/** The same numbers on the host. */
 export function sinCosTable(h: number, w: number, D: number): Float32Array {
   checkNumber('sinCosPositions: h', h, { integer: true, min: 1 });
   checkNumber('sinCosPositions: w', w, { integer: true, min: 1 });

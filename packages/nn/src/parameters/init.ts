@@ -1,13 +1,13 @@
 import { checkNumber, type Rng, type Tensor, tf, type Tree, unflattenTree } from '@atelier/tensor';
 
 /**
- * How a parameter starts: all zeros or ones; `xavier`, uniform in ±√(6 / (fan_in + fan_out)); `torch`, uniform in ±1/√fan_in (PyTorch's
+ * The initial values of a parameter: all zeros or ones; `xavier`, uniform in ±√(6 / (fan_in + fan_out)); `torch`, uniform in ±1/√fan_in (PyTorch's
  * default for linear and convolution weights); uniform in ± a bound; or normal with the given standard deviation. A weight [out, in…] has fan_out = out and
  * fan_in = the product of the rest, which is how DiT treats its patch convolution.
  */
 export type Init = 'zeros' | 'ones' | 'xavier' | 'torch' | { uniform: number } | { normal: number };
 
-/** Shape and start of every parameter of a network, by its official name. */
+/** Shape and initial values of every parameter of a network, by its official name. */
 export type ParameterTable = Record<string, { shape: number[]; init: Init }>;
 
 /** One new parameter. The caller owns it. */
@@ -30,7 +30,7 @@ export function initTensor(rng: Rng, shape: number[], init: Init): Tensor {
   throw new Error(`initTensor: wanted 'zeros', 'ones', 'xavier', 'torch', { uniform } or { normal }, got ${String(init)}`);
 }
 
-/** New parameters for a whole table. Each is drawn from the child stream of its own name, so adding one changes no other. */
+/** New parameters for a whole table. Each is drawn from the child stream of its name, so a new parameter in the table does not change the others. */
 export function initParameters(rng: Rng, table: ParameterTable): Tree {
   return unflattenTree(
     Object.fromEntries(Object.entries(table).map(([name, { shape, init }]) => [name, initTensor(rng.child(name), shape, init)])),

@@ -1,21 +1,21 @@
 import { isTensor, nearest, tf, toTensor, unflattenTree, type HostTensor, type Tensor, type Tree } from '@atelier/tensor';
 import type { ParameterTable } from './init.ts';
 
-/** Tensors of a checkpoint by name, as `readSafetensors` gives them. float16, bfloat16 and float64 files were widened or rounded to float32 by then. */
+/** Tensors of a checkpoint by name, as `readSafetensors` returns them: it has already converted float16, bfloat16 and float64 to float32. */
 export type StateDict = Readonly<Record<string, HostTensor>>;
 
-/** How a parameter lies in a checkpoint: as here, or as in Flax, where linear kernels are [in, out] and convolution kernels [h, w, in, out]. */
+/** The layout of a parameter in a checkpoint: `same` as here, or that of Flax, where linear kernels are [in, out] and convolution kernels [h, w, in, out]. */
 export type Layout = 'same' | 'flax-linear' | 'flax-convolution';
 
-/** Axes of the checkpoint's tensor in our order, [out, in] and [out, in, h, w]. */
+/** Permutations of the axes of a checkpoint's tensor into our order, [out, in] or [out, in, h, w]. */
 export const LAYOUT_AXES = { 'flax-linear': [1, 0], 'flax-convolution': [3, 2, 0, 1] } as const;
 
 export type LoadOptions = {
-  /** Name in the checkpoint of a parameter, or several names, whose tensors are put below each other along the first axis; its own if absent. */
+  /** The name of a parameter in the checkpoint, or several names, whose tensors are concatenated along the first axis. If absent, the same name as here. */
   rename?: (name: string) => string | readonly string[];
-  /** How a parameter lies in the checkpoint; `same` if absent. */
+  /** The layout of a parameter in the checkpoint; `same` if absent. */
   layout?: (name: string) => Layout;
-  /** Which other names of the checkpoint are passed over. */
+  /** Which other names of the checkpoint are ignored. */
   ignore?: RegExp;
 };
 
@@ -23,11 +23,11 @@ export type LoadOptions = {
 type Source = { name: string; shape: readonly number[] };
 
 /**
- * The parameters of a table from the tensors of a checkpoint, which must hold just these. New tensors, which the caller owns.
+ * The parameters of a table, read from the tensors of a checkpoint. The checkpoint must hold exactly these. The caller owns the new tensors.
  *
- * @param where what the error begins with
- * @throws Error with one sentence that names every tensor that is missing, not known, or of another type or shape; where names are both missing
- *   and not known, as in the checkpoint of another model, the nearest names too
+ * @param where the text that the error begins with
+ * @throws Error with one sentence that names every tensor that is missing, unknown, or of another type or shape. If some names are missing and others
+ *   unknown, as in the checkpoint of another model, it also gives the nearest names
  */
 export function loadParameters(
   table: ParameterTable,
@@ -42,7 +42,7 @@ export function loadParameters(
     ignore,
     where,
   );
-  // Nothing can fail any more, so no tensor is left behind.
+  // From here on nothing can fail, so no tensor is left behind.
   const read = ({ sources, name }: (typeof plan)[number]): Tensor =>
     tf.tidy(() => {
       const parts = sources.map((source) => {
@@ -85,7 +85,7 @@ function checkSources(
   if (complaints.length > 0) throw new Error(`${where}: wanted the tensors of the model, got a state dict with ${complaints.join('; ')}`);
 }
 
-/** For the first few unknown names the missing name that each may stand for. */
+/** For the first few unknown names: the missing name that may be meant. */
 function nearestPairs(unknown: readonly string[], missing: readonly string[]): string {
   return unknown
     .slice(0, 3)

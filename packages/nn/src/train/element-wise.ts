@@ -1,12 +1,12 @@
 import { flattenTree, tf, treeMap, type Tensor, type Tree } from '@atelier/tensor';
 
-/** Leaves up to this many elements are worked on together: below it an operation costs more than its elements. */
+/** Leaves with at most this many elements are concatenated: for small tensors the call of an operation costs more than its arithmetic. */
 const SMALL = 4096;
 
 /**
- * An element-wise rule on trees of one structure, leaf by leaf: `rule([a, b, …], path)` gives new tensors of the same shape, and the result is a tree of
- * each. Small leaves of the same `kind` are concatenated into one vector, so that hundreds of biases cost one operation each and not hundreds; `path`
- * is then that of any of them.
+ * Applies an element-wise rule to the leaves of trees of equal structure. `rule([a, b, …], path)` returns new tensors of the same shape; the result is one
+ * tree for each of them. Small leaves of the same `kind` are concatenated into one vector, so that hundreds of biases need one operation instead of
+ * hundreds. `path` is then the path of one of them.
  */
 export function mapElementWise(
   trees: readonly Tree[],

@@ -2,8 +2,8 @@ import { checkNumber, type Tensor, tf, type Tree, treeLeaves, treeMap } from '@a
 import { mapElementWise } from './element-wise.ts';
 
 /**
- * A gradient rule as a pair of pure functions. `update` gives new trees and disposes nothing; call it in `tf.tidy` or a compiled step.
- * The learning rate is a scalar tensor, so that a new value does not trace a compiled step again.
+ * An optimizer as a pair of pure functions. `update` returns new trees and disposes nothing; call it in `tf.tidy` or a compiled step.
+ * The learning rate is a scalar tensor, so that a compiled step is not traced again for a new value.
  */
 export type Optimizer<State extends Tree> = {
   init: (params: Tree) => State;
@@ -27,16 +27,16 @@ export type AdamWOptions = {
   eps?: number;
   /** Decoupled decay: parameters shrink by learningRate·weightDecay. 0, the default, makes this Adam. */
   weightDecay?: number;
-  /** Which parameters decay, by dotted path; all if not given. */
+  /** Which parameters decay, by dotted path; all if absent. */
   mask?: (path: string) => boolean;
 };
 
 /**
  * AdamW (Loshchilov & Hutter, arXiv 1711.05101) as PyTorch computes it: θ ← θ(1 - ηλ) - η·m̂ / (√v̂ + ε), ε outside the root.
  *
- * Plain sums take the place of the moving averages, m̂ = Σβ₁ᵏg / Σβ₁ᵏ, and what remains of the bias corrections is folded into two scalars
- * a step: η·m̂/(√v̂ + ε) = (η√w₂/w₁)·s₁ / (√s₂ + ε√w₂). That is ten operations a parameter instead of thirteen, and w = Σβᵏ, unlike
- * 1 - βᵗ, loses no digits in float32.
+ * Plain sums are used instead of moving averages: m̂ = Σβ₁ᵏg / Σβ₁ᵏ. The bias corrections then become two scalars per step:
+ * η·m̂/(√v̂ + ε) = (η√w₂/w₁)·s₁ / (√s₂ + ε√w₂). This takes ten operations per parameter instead of thirteen. And w = Σβᵏ loses no digits in
+ * float32, while 1 - βᵗ does.
  */
 export function adamW({ b1 = 0.9, b2 = 0.999, eps = 1e-8, weightDecay = 0, mask }: AdamWOptions = {}): Optimizer<AdamState> {
   checkNumber('adamW: b1', b1, { min: 0, below: 1 });
@@ -91,14 +91,14 @@ export function sgd({ momentum = 0 }: { momentum?: number } = {}): Optimizer<Sgd
   };
 }
 
-/** Gradients that are all smaller than this are not scaled up further before they are squared. */
+/** Gradients are divided by at least this number before they are squared. */
 const LEAST_SCALE = 1e-30;
 
 /**
  * Scales all gradients by min(1, max / (norm + 1e-6)), where norm is the root of the sum of all squares (PyTorch's `clip_grad_norm_`). A
- * gradient that is not finite makes the norm, and with it every gradient, NaN: watch the norm.
+ * gradient that is not finite makes the norm and every gradient NaN, so check the norm during training.
  *
- * Everything is divided by the largest entry before it is squared, so gradients of 1e20 or 1e-25 have their norm too.
+ * All entries are divided by the largest one before they are squared, so the norm is also right for gradients of 1e20 or 1e-25.
  */
 export function clipByGlobalNorm<G extends Tree>(grads: G, max: number): { grads: G; norm: Tensor } {
   checkNumber('clipByGlobalNorm: max', max, { above: 0 });
@@ -112,11 +112,11 @@ export function clipByGlobalNorm<G extends Tree>(grads: G, max: number): { grads
 }
 
 /**
- * Exponential moving average a + (1 - decay)(θ - a), leaf by leaf. A decay of 1 returns the average as it is.
+ * Exponential moving average a + (1 - decay)(θ - a), for each leaf. With a decay of 1 the average does not change.
  *
- * A float32 tensor next to 1 has few digits of 1 - decay left: 1.3 % off at 0.999999, nothing at 0.99999999. So give the decay as a number, or in a
- * compiled step, where it is an argument, its complement: `{ rate: tf.scalar(1 - decay) }`.
- * @param decay a number in 0 … 1, `rate` = 1 - decay as a scalar tensor, or, below about 0.9999, a scalar tensor
+ * A float32 decay near 1 keeps only a few digits of 1 - decay: the error is 1.3 % at 0.999999, and at 0.99999999 the average does not move. So give
+ * the decay as a number. In a compiled step, where it is an argument, give 1 - decay instead: `{ rate: tf.scalar(1 - decay) }`.
+ * @param decay a number in 0 … 1; or `rate` = 1 - decay as a scalar tensor; or, if it is below about 0.9999, a scalar tensor
  */
 export function emaUpdate<P extends Tree>(average: P, params: P, decay: number | Tensor | { rate: Tensor }): P {
   const rate = rateOf(decay);

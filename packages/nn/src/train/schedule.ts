@@ -24,14 +24,14 @@ export function linearDecay(peak: number, steps: number, floor = 0): Schedule {
   return (step) => floor + (peak - floor) * (1 - Math.min(step / steps, 1));
 }
 
-/** A straight line from `start` at step 0 to what `then` begins with, reached after `steps` updates; from there on `then`, counted from 0. */
+/** Warm-up: a straight line from `start` at step 0 to the first value of `then`, which it reaches after `steps` updates. Then `then` follows, from its step 0. */
 export function warmUp(steps: number, then: Schedule, start = 0): Schedule {
   checkNumber('warmUp: steps', steps, { integer: true, min: 0 });
   checkNumber('warmUp: start', start);
   return (step) => (step < steps ? start + (then(0) - start) * (step / steps) : then(step - steps));
 }
 
-/** EMA decay min(decay, (i + 1) / (i + 10)), i = step: a short memory at first, so that a short run is not held at its start. */
+/** EMA decay min(decay, (i + 1) / (i + 10)), i = step: small at first, so that the average of a short run does not stay near the initial values. */
 export function emaWarmUp(decay: number): Schedule {
   checkNumber('emaWarmUp: decay', decay, { min: 0, max: 1 });
   return (step) => Math.min(decay, (step + 1) / (step + 10));

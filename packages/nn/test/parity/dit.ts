@@ -163,6 +163,6 @@ export function pieces(file: GoldenFile): number {
     } = tree(file.tensors('final.')) as Record<string, Tree> & { in: { x: Tensor; c: Tensor }; out: Tensor };
     expectClose(ditFinalLayer(params as DiTFinalParams, inputs.x, silu(inputs.c)), out, { max: 1e-5 });
   }
-  // Four pieces, whose tensors are asked for by name: one that is absent has thrown.
+  // Four parts are checked. Their tensors are read by name, so an absent one has already thrown.
   return 4;
 }
