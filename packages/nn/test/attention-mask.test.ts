@@ -67,7 +67,7 @@ describe('what a query sees', () => {
     expectClose(attention(q, k, v, { mask: tf.tensor1d([1, 0], 'bool'), causal: true }), rows([1]));
   });
 
-  it('causal with a mask that hides the query's own key: query 1 sees only key 0', () => {
+  it('causal with a mask that hides the own key of the query: query 1 sees only key 0', () => {
     const [q, k, v] = [rows([0, 1]), rows([-1000, 0]), rows([1, 2])];
     expectClose(attention(q, k, v, { causal: true, mask: tf.tensor1d([1, 0], 'bool') }), rows([1, 1]));
     expectClose(attention(q, k, v, { causal: true, mask: tf.tensor1d([0, -Infinity]) }), rows([1, 1]));
