@@ -1,17 +1,17 @@
-/** One way to do a part of the whole: what it costs, and the square of the error that it leaves in the result. */
+/** One way to do one part: its cost, and the square of the error that it causes in the result. */
 export type Choice = { cost: number; squaredError: number };
 
-/** A choice for every part, and the sums. */
+/** One choice per part, and the sums of cost and squared error. */
 export type Allocation = Choice & { choices: number[] };
 
-/** Sums kept after each part, at most. */
+/** Largest number of sums that are kept after each part. */
 const KEPT = 4000;
 
 /**
- * All sums of one choice for each part that no other sum beats in both cost and error, the cheapest first: the parts' errors are taken to be
- * independent, so that their squares add up.
+ * All combinations of one choice per part that no other combination beats in both cost and error, the cheapest first. The errors of the parts are assumed to
+ * be independent, so their squares are added.
  *
- * Beyond some thousands, those that differ least in error are left out.
+ * If there are more than some thousand, those that differ least in error are left out.
  */
 export function paretoFront(parts: readonly (readonly Choice[])[]): Allocation[] {
   let front: Allocation[] = [{ cost: 0, squaredError: 0, choices: [] }];
@@ -51,7 +51,7 @@ function unbeaten(sums: Allocation[]): Allocation[] {
 
 function thinned(front: Allocation[]): Allocation[] {
   if (front.length <= KEPT) return front;
-  // Their errors fall along the front; of those in one step of a fine geometric ladder the cheapest stays.
+  // Along the front the errors fall. They are put into narrow bins on a logarithmic scale, and the cheapest of each bin is kept.
   const logs = front.map(({ squaredError }) => Math.log(squaredError + 1e-30));
   const step = (logs[0]! - logs.at(-1)!) / (KEPT - 1);
   return front.filter((_, i) => i === front.length - 1 || i === 0 || Math.floor(logs[i]! / step) !== Math.floor(logs[i - 1]! / step));

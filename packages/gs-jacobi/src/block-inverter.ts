@@ -23,7 +23,7 @@ import type { Cost, SolveReport } from './solution.ts';
 import type { BlockPlan, Guess } from './strategy.ts';
 import { prepareBlock, tarflowMap, type BlockCache, type BlockInputs, type BlockSetting, type PreparedBlock } from './tarflow-map.ts';
 
-/** How blocks are inverted, besides their plans. The first five are for plans of GS-Jacobi. */
+/** Options of the inversion of blocks besides their plans. The first five are for plans of GS-Jacobi. */
 export type BlockOptions = Pick<GsJacobiOptions, 'tolerance' | 'clamp' | 'stopping' | 'cache' | 'fallback' | 'unroll'> & {
   /** Labels [B] int32 in -1 … N-1, -1 for none; none at all if absent. */
   y?: Tensor;
@@ -31,15 +31,15 @@ export type BlockOptions = Pick<GsJacobiOptions, 'tolerance' | 'clamp' | 'stoppi
   /** Means of every block k = 0 … K - 1, for plans that start from `mean`. */
   means?: readonly BlockMeans[];
   /**
-   * The released sampler to the letter: values clipped to [-3, 3], δ of the batch, the cache of the last evaluation, no way back from an
-   * overflow, and only segments of one size. Its result is not the sequential one wherever that leaves [-3, 3].
+   * Exactly as the released sampler: values are clipped to [-3, 3], δ is that of the batch, the cache is that of the last evaluation, a segment that overflows
+   * is not solved again, and all segments have one size. If sequential sampling leaves [-3, 3], the result differs from it.
    */
   official?: boolean;
-  /** Looks on after each iteration; `x` [B, T, D] is in the block's own order and lent; `changes` come from plans of GS-Jacobi. */
+  /** Called after each iteration. `x` [B, T, D] is in the block's own order and must not be disposed; only plans of GS-Jacobi give `changes`. */
   onIteration?: (state: { block: number; segment: number; iteration: number; x: Tensor; changes?: number[] }) => void;
 };
 
-/** What inverting one block took; token by token it is T - 1 evaluations. */
+/** The cost of inverting one block; token by token it is T - 1 evaluations. */
 export type BlockReport = Cost & {
   block: number;
   plan: BlockPlan;
@@ -52,11 +52,11 @@ export type BlockReport = Cost & {
 /** Inverts blocks of models of one configuration; its graphs, which all blocks share, live until `dispose`. */
 export type BlockInverter = {
   /**
-   * Block k from noise to data by a plan: z [B, T, D], the output of block k + 1, in image order -> x [B, T, D] likewise, which belongs to the
-   * caller, as z does.
+   * Inverts block k by a plan, from noise to data: z [B, T, D], the output of block k + 1, in image order -> x [B, T, D], also in image order. The caller
+   * owns both.
    */
   invert(model: TarFlow, at: { block: number; plan: BlockPlan; z: Tensor }, options?: BlockOptions): { x: Tensor; report: BlockReport };
-  /** Checks what does not change from block to block. @throws Error in one sentence if something does not fit */
+  /** Checks everything that is the same for all blocks. @throws Error with one sentence if something does not fit */
   check(model: TarFlow, z: Tensor, plans: ReadonlyMap<number, BlockPlan>, options: BlockOptions): void;
   readonly graphs: number;
   dispose(): void;
@@ -220,7 +220,7 @@ export function blockInverter(config: TarFlowConfig, where = 'blockInverter'): B
   };
 }
 
-/** The released code leaves tokens unsolved, without a word, where segments do not divide them (GS_Jacobi_sampling.py:374-379). */
+/** If the segments do not divide the tokens, the released code leaves tokens unsolved without a message (GS_Jacobi_sampling.py:374-379). */
 function checkOfficial(plan: BlockPlan, tokens: number, where: string): void {
   if (plan.method === 'sequential') return;
   if (plan.method === 'exact') throw new Error(`${where}: wanted 'sequential' or 'gs-jacobi' in the official mode, got 'exact'`);

@@ -1,27 +1,27 @@
 import type { Tensor, Tree } from '@atelier/tensor';
 
-/** s consecutive tokens of an autoregressive map, and what is kept of the tokens before them. */
+/** s consecutive tokens of an autoregressive map, and the cache of the tokens before them. */
 export type Segment<P extends Tree, I extends Tree, C extends Tree> = {
   params: P;
   /** Tokens [B, s, D]. */
   x: Tensor;
-  /** What else these tokens need, cut to them: leaves [1 or B, s, …]. */
+  /** The other inputs of these tokens: leaves [1 or B, s, …]. */
   inputs: I;
-  /** What is kept of the c tokens before; absent at the start of the sequence. */
+  /** The cache of the c tokens before; absent at the start of the sequence. */
   past?: C;
   /** How many of those c tokens count, the last ones: int32 scalar; all of them if absent. */
   seen?: Tensor;
 };
 
 /**
- * An autoregressive map in the one form that every solver here takes: token i + 1 is made from the tokens 0 … i.
+ * An autoregressive map in the form that all solvers here take: token i + 1 is computed from the tokens 0 … i.
  *
- * For an affine flow it is Φ(X)_{i+1} = exp(α°_i)⊙Z_{i+1} + μ°_i, with Z shifted by one among the `inputs`; any other causal map will do.
+ * For an affine flow it is Φ(X)_{i+1} = exp(α°_i)⊙Z_{i+1} + μ°_i, with Z shifted by one among the `inputs`; any other causal map can be used too.
  */
 export type CausalMap<P extends Tree, I extends Tree, C extends Tree> = {
   /**
    * Entry i of `next` [B, s, D] is the token after token i of the segment, and depends on that token and all before it, never on a later
-   * one. `own` is what later segments need to know of these s tokens. Pure: it is compiled, and reads no value.
+   * one. `own` is the cache of these s tokens for later segments. It must be a pure function that reads no value, because it is compiled.
    */
   next: (segment: Segment<P, I, C>) => { next: Tensor; own: C };
   /** The axis of the leaves of `own` and `past` along which tokens lie. */

@@ -5,16 +5,16 @@ import { compileWindow, type WindowOptions, type WindowStep } from './speculatio
 import { appended, tokens, tokensOf } from './token-axis.ts';
 
 /**
- * The graphs of a causal map, made when they are first asked for and kept: one for each segment (by its place, for its cache has one
- * length) and each window. Parameters and inputs are arguments of the graphs, so all blocks of a flow share them.
+ * The graphs of a causal map. Each is made when it is first needed, and then kept: one per segment and one per window. A segment needs its own graph because
+ * the length of its cache depends on its place. Parameters and inputs are arguments of the graphs, so all blocks of a flow share them.
  */
 export type CompiledMap<P extends Tree, I extends Tree, C extends Tree> = {
   readonly map: CausalMap<P, I, C>;
   iteration(options: IterationOptions): IterationStep<P, I, C>;
   window(options: WindowOptions): WindowStep<P, I, C>;
-  /** The cache of all tokens up to the end of a segment, from the one before it, which is used up, and its own. */
+  /** The cache of all tokens up to the end of a segment: the cache before the segment (which is consumed) and the segment's own. */
   append(past: C | undefined, own: C): C;
-  /** Gives the memory of a tree that is not needed any more to later results. */
+  /** Frees the memory of a tree that is no longer needed, for later results. */
   release(tree: Tree): void;
   /** max |X_t - Φ(X)_t| over the values of each token [B, T]; 0 for token 0. */
   residual: Compiled<[x: Tensor, fixed: Fixed<P, I, C>], Tensor>;

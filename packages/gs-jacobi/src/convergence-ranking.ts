@@ -5,7 +5,7 @@ import { matrixNorm, normKinds, type NormKind } from './matrix-norm.ts';
 import { type OfficialGuess } from './strategy.ts';
 import { firstTokenOnly } from './tarflow-map.ts';
 
-/** What one pass of images tells of a block. */
+/** The measures of a block, from one pass of images through the model. */
 export type BlockMetrics = {
   /** Initial guessing metric ‖mean_b[exp(α(X⁰))⊙Z + μ(X⁰) - X]‖: the error after one Jacobi step from either guess. */
   igm: Record<OfficialGuess, number>;
@@ -22,10 +22,10 @@ export type BlockMetrics = {
  * CRM and IGM of every block k = 0 … K - 1, from one pass of n images x [n, H, W, C] to noise without labels
  * (encoreus/GS-Jacobi_for_TarFlow GS_Jacobi_sampling.py:204-235).
  *
- * Means over the images are taken inside the norms, so random errors cancel, the numbers fall with n and rankings may change below some
- * hundred images; the official script takes 1000 clean training images.
+ * The means over the images are inside the norms, so random errors cancel and the numbers fall with n. With fewer than some hundred images the ranking may
+ * change; the official script takes 1000 clean training images.
  * @param options.norm spectral ('2', official), '1' or 'fro'
- * @param options.batch images that go through the model at a time
+ * @param options.batch number of images that go through the model at a time
  */
 export function convergenceMetrics(
   model: TarFlow,
@@ -40,7 +40,7 @@ export function convergenceMetrics(
   const { T, D } = tokenSizes(config);
   const { width: W, volumePreserving } = config;
 
-  // Sums over the batch [T, D] of what the norms are taken of, and the block's output.
+  // Sums over the batch [T, D], whose norms are taken later, and the output of the block.
   const pass = compile(
     (p: BlockParams, input: Tensor, context: Tensor) => {
       const { alpha, mu } = shiftedOutputs(p, input, config, context);
@@ -90,7 +90,7 @@ export function bestGuesses(metrics: readonly BlockMetrics[]): OfficialGuess[] {
 
 /**
  * The blocks to cut into segments: those with CRM% of at least `factor`·100/K. The paper gives no rule and no threshold fits all its
- * choices; 1.6 gives its stacks except block 7 of Img64cond.
+ * choices; 1.6 gives the same stacks as the paper, except block 7 of Img64cond.
  */
 export function crmStack(metrics: readonly BlockMetrics[], factor = 1.6): number[] {
   checkNumber('crmStack: factor', factor, { above: 0 });

@@ -20,8 +20,8 @@ export function shiftedOutputs(p: BlockParams, at: Tensor, config: TarFlowConfig
 }
 
 /**
- * Sends images x [n, H, W, C] through the blocks from data to noise, some at a time. `visit` gets a block's input [b, T, D] and context in the
- * block's own order, runs in a tidy, and gives its output in that order.
+ * Sends images x [n, H, W, C] through the blocks from data to noise, some at a time. `visit` gets the input [b, T, D] of a block and its context in the
+ * block's own order, runs in a tidy, and returns the output in that order.
  */
 export function throughBlocks(
   model: TarFlow,

@@ -1,16 +1,16 @@
 import { quantile, type DrawnSample } from './whole-samples.ts';
 import type { Strategy } from './strategy.ts';
 
-/** Share of the batches that shall get by with the iterations of the plan; the others iterate on. */
+/** Share of the batches for which the planned iterations should be enough; the others run more iterations. */
 const USUAL = 0.9;
 
 /**
- * How large the error of an image is, told by what its blocks changed in their last iterations.
+ * Estimates the error of an image from the changes of its blocks in their last iterations.
  *
  * X* solves X = Φ(X). After iteration n the error Eⁿ = Xⁿ - X* is to first order J·Eⁿ⁻¹, and the change Xⁿ - Xⁿ⁻¹ is (J - 1)·Eⁿ⁻¹: both
- * are linear in the same Eⁿ⁻¹, so their ratio says little of how hard the sample is. An error in one block's output then passes all blocks
- * after it. The ratio of the image's error to the block's change, its `amplification`, is measured block by block; the blocks' parts are
- * added in squares, and the largest ratio of a true error to that sum makes up for what adds up otherwise.
+ * are linear in the same Eⁿ⁻¹, so their ratio depends little on how hard the sample is. An error in the output of one block then passes through all later
+ * blocks. The ratio of the image's error to the block's change, its `amplification`, is measured for each block. The squares of the blocks' parts are
+ * added. Errors do not really add up in this way, so the estimate is multiplied by the largest measured ratio of a true error to this sum.
  */
 export type ErrorEstimate = { amplification: number[]; factor: number };
 
@@ -19,7 +19,7 @@ export function estimatedError(amplification: readonly number[], changes: readon
   return Math.hypot(...changes.map((change, i) => amplification[i]! * change));
 }
 
-/** The largest error of a sample over what the changes of its blocks say; 0 if nothing was iterated. */
+/** The largest ratio of a sample's error to the estimate from the changes of its blocks; 0 if nothing was iterated. */
 export function largestRatio(samples: readonly DrawnSample[], amplification: readonly number[]): number {
   return samples.reduce((most, { error, changes }) => {
     const estimate = estimatedError(amplification, changes);
@@ -27,7 +27,7 @@ export function largestRatio(samples: readonly DrawnSample[], amplification: rea
   }, 0);
 }
 
-/** The largest change of every block that all but a tenth of the batches keep within: for each batch that of its worst sample. */
+/** For each block, a change that nine tenths of the batches do not exceed. The change of a batch is that of its worst sample. */
 export function usualChanges(batches: readonly DrawnSample[][]): number[] {
   const blocks = batches[0]![0]!.changes.length;
   return Array.from({ length: blocks }, (_, i) => {
@@ -36,10 +36,10 @@ export function usualChanges(batches: readonly DrawnSample[][]): number[] {
   });
 }
 
-/** Smaller changes than this share of the error that is allowed are never worth an iteration. */
+/** Changes smaller than this share of the allowed error never need another iteration. */
 const LEAST_CHANGE = 1e-3;
 
-/** The strategy with a largest change for every block that is iterated: with all of them reached at once the estimate is `allowed`. */
+/** The strategy with a largest change for every block that is iterated. If all blocks reach theirs at once, the estimate equals `allowed`. */
 export function withLargestChanges(
   strategy: Strategy,
   { amplification, factor, usual, allowed }: ErrorEstimate & { usual: readonly number[]; allowed: number },

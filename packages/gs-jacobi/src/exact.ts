@@ -9,34 +9,34 @@ export type ExactOptions = {
   window: number;
   /** Largest |difference| at which a guess counts as confirmed; 0 takes only equal bits. 1e-6 if not given. */
   tolerance?: number;
-  /** Looks on after each evaluation; `x` is lent. */
+  /** Called after each evaluation; it must not dispose `x`. */
   onIteration?: (state: { iteration: number; known: number; x: Tensor }) => void;
 };
 
 /**
- * Why each token is final. Every one was made in an evaluation whose inputs, the tokens before it, were all final already; either it took
- * the value that came out, or it had been guessed and what came out differs from it by no more than `residual`.
+ * The proof that each token is final. Each token comes from an evaluation in which all tokens before it were already final. It either took the value of the
+ * output, or it was a guess that differs from the output by at most `residual`.
  */
 export type Proof = {
   /** The evaluation, counted from 1, that made token t final [T]; 0 for token 0, which is given. */
   evaluation: Int32Array;
-  /** 1 where the token had been guessed and was confirmed [T]. */
+  /** 1 if the token was a guess that was confirmed [T]. */
   confirmed: Uint8Array;
-  /** max |X_t - Φ(X)_t| over the values of a token as its evaluation found it [B · T]; 0 where the token took the value that came out. */
+  /** max |X_t - Φ(X)_t| over the values of a token in its evaluation [B · T]; 0 if the token took the value of the output. */
   residual: Float32Array;
 };
 
 export type ExactReport = Cost & {
-  /** Every evaluation: the token it started from, the tokens in it, and how many tokens it made final. */
+  /** Every evaluation: its first token, its number of tokens, and how many tokens became final. */
   evaluations: { known: number; size: number; accepted: number }[];
   proof: Proof;
 };
 
 /**
  * Solves X_{i+1} = next(X_0 … X_i) exactly with fewer evaluations than tokens: all tokens of a window are evaluated at once on guesses, and
- * those whose guesses turn out right are final (see `compileWindow`). With `tolerance: 0` the result is a solution to the last bit of this
- * arithmetic, otherwise one with residuals up to the tolerance. The windows move on with the tokens that are final, whose keys and values
- * are kept and never made again, so the work shrinks as guesses get better; with a window of 1 it is sequential sampling.
+ * those with right guesses become final (see `compileWindow`). With `tolerance: 0` the result solves the equation to the last bit of this arithmetic,
+ * otherwise with residuals up to the tolerance. The windows move forward with the final tokens, whose keys and values are kept and not computed again. So
+ * better guesses mean less work. With a window of 1 this is sequential sampling.
  *
  * @throws Error if the solution itself is not finite
  */
@@ -55,8 +55,8 @@ export function solveExactly<P extends Tree, I extends Tree, C extends Tree>(
 }
 
 /**
- * Solves the tokens after `first` up to `last`. `state.x`, used up, is right up to token `first`; `state.past` is the cache of the tokens
- * before `first`. The cache that comes back is padded in front and ends with token last - 1.
+ * Solves the tokens after `first` up to `last`. `state.x`, which is consumed, is right up to token `first`; `state.past` is the cache of the tokens before
+ * `first`. The returned cache is padded in front and ends with token last - 1.
  */
 export function advance<P extends Tree, I extends Tree, C extends Tree>(
   graphs: CompiledMap<P, I, C>,
@@ -98,7 +98,7 @@ export function advance<P extends Tree, I extends Tree, C extends Tree>(
       disposeTree([x, past]);
       throw new Error(`solveExactly: token ${known + 1} of the solution is not finite`);
     }
-    // An overflow among the guesses: this token alone, then windows again.
+    // A guess overflowed: evaluate only this token, then continue with windows.
     widest = accepted === 0 ? 1 : window;
     known += accepted;
     onIteration?.({ iteration: evaluations.length, known, x });
@@ -107,7 +107,7 @@ export function advance<P extends Tree, I extends Tree, C extends Tree>(
   return { x, past, report: { depth: evaluations.length, work: tokens / T, evaluations, proof } };
 }
 
-/** The window halved as long as it holds what is left. */
+/** The window, halved as long as the remaining tokens still fit into it. */
 function windowSize(window: number, left: number): number {
   let size = window;
   while (size % 2 === 0 && size / 2 >= left) size /= 2;

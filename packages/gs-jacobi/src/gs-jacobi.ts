@@ -10,21 +10,21 @@ import { tokens } from './token-axis.ts';
 export type GsJacobiOptions = {
   /** Their number (as equal as can be) or their sizes. 1 is plain Jacobi iteration on all tokens. */
   segments: number | readonly number[];
-  /** Bound on the iterations of a segment. */
+  /** Largest number of iterations of a segment. */
   iterations: number;
-  /** ε: a segment is done when its change δ <= ε; negative for as many iterations as the bound says. 1e-6 if not given, the official value. */
+  /** ε: a segment is done when its change δ <= ε. With a negative number all `iterations` are run. 1e-6 if absent, which is the official value. */
   tolerance?: number;
   /**
-   * Largest change of a sample in a segment, √(Σ (X' - X)² / (T·D)) in its last iteration, with which the segment may end: it iterates on beyond
-   * `iterations` until no sample of the batch exceeds it, or until the segment is exact. The graphs give the changes with each iteration, so
-   * looking costs nothing. Not with clipping, and only with stopping by batch.
+   * A segment may end only if the change √(Σ (X' - X)² / (T·D)) in the last iteration is at most this number for every sample. If not, the segment continues
+   * after `iterations`, until no sample of the batch exceeds the number or the segment is exact. The graphs return the changes anyway, so the check costs
+   * nothing. It needs stopping by batch, and cannot be used with clipping.
    */
   largestChange?: number;
-  /** c: values are clipped to [-c, c] after each iteration; never if not given. With clipping the result is not the sequential one. */
+  /** c: values are clipped to [-c, c] after each iteration; no clipping if absent. With clipping the result differs from the sequential one. */
   clamp?: number;
   /**
-   * δ of what: of the whole `batch`, ‖X' - X‖_F / (B·D), which is official, or of each `sample`, ‖X' - X‖_F / D, each of which stops for
-   * itself; then a sample's result does not depend on what else is in the batch.
+   * How δ is computed: over the whole `batch`, ‖X' - X‖_F / (B·D) (official), or for each `sample`, ‖X' - X‖_F / D. With `sample` each sample stops
+   * separately, so its result does not depend on the other samples of the batch.
    */
   stopping?: 'batch' | 'sample';
   /**
@@ -32,11 +32,11 @@ export type GsJacobiOptions = {
    * on the final values (`fresh`).
    */
   cache?: 'stale' | 'fresh';
-  /** Whether a segment that overflows starts anew token by token. Without it the values stay as they are, and `stop` says 'non-finite'. */
+  /** Whether a segment that overflows is solved again token by token. If not, its values are kept, and `stop` says 'non-finite'. */
   fallback?: boolean;
-  /** Iterations in one graph between two looks at δ, which changes nothing but the time it takes. Only with stopping by batch. */
+  /** Number of iterations in one graph between two checks of δ. It changes only the time. Only with stopping by batch. */
   unroll?: number;
-  /** Looks on after each iteration; `x` [B, T, D] is lent, `changes` are those of the samples. Iterations are then run one by one. */
+  /** Called after each iteration. It must not dispose `x` [B, T, D]; `changes` are those of the samples. Iterations are then run one by one. */
   onIteration?: (state: { segment: number; iteration: number; x: Tensor; changes: number[] }) => void;
 };
 
@@ -45,10 +45,10 @@ type Settings = Required<Omit<GsJacobiOptions, Optional>> & Pick<GsJacobiOptions
 
 /**
  * Solves X_{i+1} = next(X_0 … X_i) by Gauss-Seidel-Jacobi iteration (arXiv 2505.12849; encoreus/GS-Jacobi_for_TarFlow
- * GS_Jacobi_sampling.py:286-460): segments one after the other, the tokens of each all at once from their last values, until they settle.
+ * GS_Jacobi_sampling.py:286-460). Segments are solved one after the other. In a segment all tokens are computed at once from their last values, until they
+ * no longer change.
  *
- * After n iterations the first n unknowns of a segment are exact, whatever the guess, so without clipping no segment takes more iterations
- * than it has unknowns.
+ * After n iterations the first n unknowns of a segment are exact for any guess. So without clipping no segment takes more iterations than it has unknowns.
  */
 export function solveGsJacobi<P extends Tree, I extends Tree, C extends Tree>(
   graphs: CompiledMap<P, I, C>,
@@ -89,7 +89,7 @@ export function solveGsJacobi<P extends Tree, I extends Tree, C extends Tree>(
   return { x, report: { ...totalCost(costs), segments } };
 }
 
-/** One segment of the batch x, which is used up. */
+/** Solves one segment of the batch x. It consumes x. */
 function solveSegment<P extends Tree, I extends Tree, C extends Tree>(
   graphs: CompiledMap<P, I, C>,
   start: Tensor,
@@ -141,14 +141,14 @@ function solveSegment<P extends Tree, I extends Tree, C extends Tree>(
   return { x, own, report };
 }
 
-/** Where a segment is: the how manieth it is, its tokens, and the tokens in all. */
+/** The position of a segment: its index, its tokens, and the total number of tokens. */
 type SegmentPlace = { index: number; range: SegmentRange; T: number };
 
-/** Iterations that are planned, and that are run at most; which stop it is to reach the latter; and the change that they go on for. */
+/** The planned number of iterations; the largest number; the stop reason if that is reached; and the change above which iteration continues. */
 type IterationLimits = { planned: number; most: number; atMost: Stop; largestChange: number | undefined };
 
 function iterationLimits({ iterations, clamp, largestChange }: Settings, unknowns: number): IterationLimits {
-  // After as many iterations as unknowns everything is exact, unless values are clipped.
+  // With as many iterations as unknowns everything is exact, unless values are clipped.
   const planned = clamp === undefined ? Math.min(iterations, unknowns) : iterations;
   if (largestChange !== undefined) return { planned, most: unknowns, atMost: 'exact', largestChange };
   return { planned, most: planned, atMost: planned < iterations ? 'exact' : 'bound', largestChange };
@@ -175,26 +175,26 @@ function whetherToStop(
   return iterations >= most ? atMost : undefined;
 }
 
-/** By what iterations are ended before their bound: the change of the batch, or that of each sample for itself. */
+/** The rule that ends iterations before their bound: by the change of the batch, or by that of each sample separately. */
 type StoppingRule = {
   start(x: Tensor): Iterate;
-  /** What the graph of an iteration is told. */
+  /** The `control` input of the graph of an iteration. */
   control(): Tensor;
-  /** Whether all is settled, by Σ (X' - X)² of each sample in the last iteration [B]. */
+  /** Whether everything has converged, from Σ (X' - X)² of each sample in the last iteration [B]. */
   settled(squares: Float32Array): boolean;
-  /** The last values of an iterate, lent. */
+  /** The last values of an iterate. The caller must not dispose them. */
   current(state: Iterate): Tensor;
-  /** The last values of an iterate, which is used up. */
+  /** The last values of an iterate. It consumes the iterate. */
   finish(state: Iterate): Tensor;
-  /** Iterations until each sample was settled. */
+  /** Number of iterations until each sample converged. */
   perSample?: number[];
 };
 
-/** ‖X' - X‖_F / (B·D) <= ε; no iteration is ended by a negative ε. */
+/** ‖X' - X‖_F / (B·D) <= ε. A negative ε never ends an iteration. */
 function stopBatch(tolerance: number, B: number, D: number): StoppingRule {
   return {
     start: (x) => ({ x }),
-    // The square of the bound on δ·B·D, which is how the graph counts.
+    // The graph compares squares, so this is the square of the bound on δ·B·D.
     control: () => tf.scalar(tolerance < 0 ? -1 : (tolerance * B * D) ** 2),
     settled: (squares) => Math.sqrt(squares.reduce((sum, value) => sum + value, 0)) / (B * D) <= tolerance,
     current: ({ x }) => x,
@@ -240,7 +240,7 @@ function renewedCache<P extends Tree, I extends Tree, C extends Tree>(
   return out.own;
 }
 
-/** The last `count` tokens of a padded cache, which is used up. */
+/** The last `count` tokens of a padded cache. It consumes the cache. */
 function lastTokens<P extends Tree, I extends Tree, C extends Tree>(graphs: CompiledMap<P, I, C>, past: C, count: number): C {
   const axis = graphs.map.pastAxis;
   const kept = tf.tidy(() => treeMap((leaf) => tokens(leaf, leaf.shape[axis]! - count, count, axis).clone(), past) as never) as C;

@@ -3,15 +3,15 @@ import type { CausalMap } from './causal-map.ts';
 import type { SegmentRange } from './segments.ts';
 import { tokens, tokensOf } from './token-axis.ts';
 
-/** What an evaluation needs and does not change. */
+/** The inputs of an evaluation that it does not change. */
 export type Fixed<P extends Tree, I extends Tree, C extends Tree> = { params: P; inputs: I } | { params: P; inputs: I; past: C };
 
-/** The batch before an iteration, and, where each sample stops for itself, also what its last evaluation gave. */
+/** The batch before an iteration. With per-sample stopping also the result of the last evaluation. */
 export type Iterate = { x: Tensor } | { x: Tensor; next: Tensor };
 
 export type IterationResult<C extends Tree> = {
   state: Iterate;
-  /** What later segments need to know of this one, as its last evaluation saw it. */
+  /** The cache of this segment that later segments need, from its last evaluation. */
   own: C;
   /** Σ (X' - X)² of each sample in each iteration [r, B]. */
   squares: Tensor;
@@ -21,7 +21,7 @@ export type IterationResult<C extends Tree> = {
 
 export type IterationOptions = {
   range: SegmentRange;
-  /** Tokens in all. */
+  /** Total number of tokens. */
   T: number;
   /** Bound c on |X|. */
   clamp?: number | undefined;
@@ -40,9 +40,9 @@ export type IterationStep<P extends Tree, I extends Tree, C extends Tree> = Comp
  * One graph for r iterations X ← clip(Φ(X)) of a segment (encoreus/GS-Jacobi_for_TarFlow GS_Jacobi_sampling.py:340-460): the unknowns
  * first + 1 … last are made from the tokens first … last - 1 all at once.
  *
- * `control` is, with per-batch stopping, the largest Σ (X' - X)² over the whole batch at which the graph runs no further iteration (negative:
- * it never stops); with per-sample stopping 1 for each sample that goes on and 0 for each that has stopped, [B]. A sample that has stopped
- * gets the same input again, so that both its value and its share of the cache stay what its last evaluation gave.
+ * With per-batch stopping, `control` is a threshold: the graph stops as soon as Σ (X' - X)² over the whole batch is at most this number (with a negative
+ * number it never stops). With per-sample stopping it is [B], 1 for each sample that continues and 0 for each that has stopped. A stopped sample gets the
+ * same input again, so its value and its part of the cache stay those of its last evaluation.
  */
 export function compileIteration<P extends Tree, I extends Tree, C extends Tree>(
   map: CausalMap<P, I, C>,
@@ -67,7 +67,7 @@ export function compileIteration<P extends Tree, I extends Tree, C extends Tree>
       let { next, own } = made;
       const all = [squares];
       let done: Tensor = tf.scalar(1);
-      // 1 while no iteration so far has come down to the threshold.
+      // 1 as long as no iteration has reached the threshold.
       let running: Tensor = tf.scalar(1);
       for (let i = 1; i < unroll; i++) {
         const later = evaluate(next, fixed);
@@ -97,7 +97,7 @@ function evaluateSegment<P extends Tree, I extends Tree, C extends Tree>(
   const { next, own } = map.next('past' in fixed ? { ...segment, past: fixed.past } : segment);
   const clip = (value: Tensor): Tensor => (clamp === undefined ? value : tf.clipByValue(value, -clamp, clamp));
   const before = tokens(x, 0, first + 1);
-  // One segment alone is the official Jacobi mode, which clips token 0 like all others; with more segments it is left alone.
+  // With a single segment this is the official Jacobi mode, which also clips token 0. With more segments token 0 is not clipped.
   const kept = first === 0 && last === T - 1 ? clip(before) : before;
   const made = clip(next);
   const change = tf.sum(tf.square(tf.sub(made, tokens(x, first + 1, count))), [1, 2]);

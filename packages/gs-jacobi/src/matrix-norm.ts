@@ -21,7 +21,7 @@ export function matrixNorm(values: ArrayLike<number>, rows: number, columns: num
   if (kind !== '2') throw new Error(`matrixNorm: kind: wanted ${normKinds.map((one) => `'${one}'`).join(', ')}, got '${String(kind)}'`);
   for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i]!)) return NaN;
   const matrix = Matrix.from1DArray(rows, columns, values);
-  // The upright one of a matrix and its transpose, which have the same singular values.
+  // The matrix or its transpose, whichever has at least as many rows as columns: both have the same singular values.
   const upright = rows >= columns ? matrix : matrix.transpose();
   return new SVD(upright, { computeLeftSingularVectors: false, computeRightSingularVectors: false }).norm2;
 }

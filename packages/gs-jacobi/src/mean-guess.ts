@@ -7,8 +7,8 @@ export type BlockMeans = { alpha: Tensor; mu: Tensor };
 
 /**
  * What the guess `mean` starts from, for every block k = 0 … K - 1: X⁰ = exp(ᾱ)⊙Z + μ̄ with the mean log-scale and shift of each token over the
- * images x [n, H, W, C]. It is ours, not the paper's. Where a conditioner says little about the single image, it saves an iteration or two;
- * where it says much, it is worse than the noise itself. Samples of the model serve better than training images.
+ * images x [n, H, W, C]. It is not in the paper. If the conditioner depends little on the single image, this guess saves an iteration or two; if it depends
+ * much on it, the guess is worse than the noise itself. Samples of the model give better means than training images.
  *
  * The tensors belong to the caller.
  */

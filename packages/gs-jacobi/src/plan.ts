@@ -3,20 +3,20 @@ import type { GuidanceConfig } from '@atelier/tarflow';
 import { everywhere, type Strategy } from './strategy.ts';
 import type { Trial } from './trials.ts';
 
-/** What a plan was made for. Elsewhere its speed is not known, and with other guidance its error is not known either. */
+/** The setting that a plan was made for. In another setting its speed is not known, and with other guidance its error is not known either. */
 export type PlanConditions = {
-  /** B, samples drawn at a time. */
+  /** B, number of samples drawn at a time. */
   batch: number;
   /** Name of the TensorFlow.js engine. */
   engine: string;
-  /** The machine in words, as the caller of the planner calls it. */
+  /** The machine in words, as given by the caller of the planner. */
   machine: string;
   /** Whether there were labels, and the guidance. */
   labelled: boolean;
   guidance?: GuidanceConfig;
 };
 
-/** What the planner found on the samples that it was given. */
+/** The results of the planner on the samples that it was given. */
 export type PlanMeasurements = {
   samples: number;
   /** Root mean square error of the images against the sequential ones: of the worst sample, and of all together. */
@@ -29,9 +29,9 @@ export type PlanMeasurements = {
 };
 
 export type Plan = {
-  /** 'sequential' where nothing that keeps the goal was faster; then `strategy` is token by token in every block. */
+  /** 'sequential' if no strategy that keeps the goal was faster; then `strategy` is token by token in every block. */
   method: 'gs-jacobi' | 'sequential';
-  /** Why, in a sentence. */
+  /** The reason, in one sentence. */
   reason: string;
   strategy: Strategy;
   /** Options of the sampler that the strategy was measured with. */
@@ -40,17 +40,17 @@ export type Plan = {
   measured: PlanMeasurements;
   /**
    * How the largest changes of the strategy were found, in the order of sampling: an error of the image is estimated as
-   * factor · √(Σ (amplification · change)²) over the blocks, which is within the goal as long as no change exceeds its largest one.
+   * factor · √(Σ (amplification · change)²) over the blocks. This is within the goal as long as no change exceeds its largest allowed value.
    * Absent where only a time was asked for, and for sequential plans.
    */
   estimate?: { amplification: number[]; factor: number };
-  /** Everything tried, in the order of sampling, and by how much an error of the block's output grows at most up to the image. */
+  /** All trials of each block, in the order of sampling, and the largest factor by which an error in the block's output grows up to the image. */
   blocks: { block: number; trials: Trial[]; growth: number }[];
 };
 
 /**
- * How a plan is followed for a batch: as it says where it was made for such batches, else token by token, which is exact; then `warning` says
- * why.
+ * How a plan is followed for a batch. If it was made for such batches, its strategy is used. Otherwise the batch is drawn token by token, which is exact,
+ * and `warning` says why.
  */
 export function followPlan(
   plan: Plan,

@@ -24,37 +24,37 @@ export type PlannerOptions = {
   /** CRM and IGM of the model: which blocks are tried in many segments, and which of the two published guesses is tried. */
   metrics: readonly BlockMetrics[];
   /**
-   * What is asked for: a root mean square error against the sequential image that **no sample** shall exceed, or a time in ms for a batch,
-   * which promises nothing about the error.
+   * The goal: either a root mean square error against the sequential image that **no sample** may exceed, or a time in ms per batch, which says nothing about
+   * the error.
    */
   goal: { rmse: number } | { ms: number };
   /** A clock in ms. */
   now: () => number;
-  /** The machine in words, for the plan to say where it was made. */
+  /** The machine in words; the plan records it. */
   machine?: string;
-  /** Labels, guidance, and means of every block; with means the guess `mean` is tried too. */
+  /** Labels, guidance, and means of every block. If there are means, the guess `mean` is tried too. */
   options?: Pick<BlockOptions, 'y' | 'guidance' | 'means'>;
   /** Numbers of segments to try for blocks of the stack, and for the others. */
   segments?: { stack: readonly number[]; others: readonly number[] };
   /** Blocks with a CRM% of at least this many times 100/K are the stack. */
   stackFactor?: number;
-  /** By how many times an error may exceed the largest that was seen for such changes, and still keep the goal; 1.5 if not given. */
+  /** Safety factor: the goal is kept even if an error is this many times the largest one measured for such changes; 1.5 if absent. */
   safety?: number;
-  /** Pairs of whole batches, planned and token by token, by which the faster way is chosen; 7 if not given. */
+  /** Number of pairs of whole batches (planned, and token by token) whose times decide which way is faster; 7 if absent. */
   pairs?: number;
 };
 
-/** How many strategies are run in the search, and how often the largest changes are tightened. */
+/** The number of strategies that the search runs, and how often the largest changes are reduced. */
 const ROUNDS = 8;
 const TIGHTENINGS = 3;
-/** Samples that a promise is made of, at least, and samples that blocks are tried on, about. */
+/** The smallest number of samples for a plan, and the approximate number of samples that blocks are tried on. */
 const LEAST_SAMPLES = 8;
 const TRIAL_SAMPLES = 4;
-/** An error of one block below this share of the goal is as good as none. */
+/** An error of one block below this share of the goal can be ignored. */
 const NEGLIGIBLE = 0.02;
-/** Error by which trials end where only a time is asked for. */
+/** Trials end at this error if the goal is a time. */
 const FINE = 1e-4;
-/** By how much three quarters of the pairs must be faster than sequential sampling. */
+/** Three quarters of the pairs must be faster than sequential sampling by this factor. */
 const FASTER = 1.05;
 
 /**
@@ -62,20 +62,20 @@ const FASTER = 1.05;
  * The paper publishes no rule for this; this one measures.
  *
  * 1. All samples are drawn sequentially; that gives every block its exact input and output.
- * 2. Each block alone is inverted from its exact input in several ways, on a few samples. Blocks with a large CRM% are tried in many segments,
+ * 2. Each block is inverted by itself, from its exact input, in several ways, on a few samples. Blocks with a large CRM% are tried in many segments,
  *    the others in few; the start is the guess with the smaller IGM, and `mean` if there are means.
- * 3. By how much an error in a block's output grows through the blocks after it is measured with one of these trials.
- * 4. Of all combinations the cheapest that seems to keep the goal is run on all samples, then others in proportion to what came out.
- * 5. Each block gets a largest change (see `ErrorEstimate`). While sampling, a block iterates on until none of its samples exceeds it.
+ * 3. One of these trials measures by how much an error in a block's output grows in the later blocks.
+ * 4. The cheapest combination whose estimate keeps the goal is run on all samples. Depending on the measured error, cheaper or more accurate ones follow.
+ * 5. Each block gets a largest change (see `ErrorEstimate`). While sampling, a block runs more iterations until none of its samples exceeds it.
  * 6. Whole batches are timed in pairs, planned and token by token in turns. Unless three quarters of the pairs are faster, the plan is
  *    `sequential`.
  *
- * **What is promised.** Each sample is judged by what its own iterations change, so the goal is kept for samples that are harder than those
- * seen, and at any batch size; they take longer. The change tells the error only to first order, by a ratio that is measured: the largest of
- * n samples. For one more sample of the same kind it is exceeded with a probability of at most about 1 / (n + 1); the goal is missed only
- * if it is exceeded `safety` times over. It is no proof: `exact` gives one.
+ * **What is promised.** Each sample is judged by the changes in its own iterations. So the goal is also kept for samples that are harder than those seen, and
+ * at any batch size; such samples take longer. The change gives the error only to first order, through a measured ratio: the largest of n samples. A new
+ * sample of the same kind exceeds this ratio with a probability of at most about 1 / (n + 1). The goal is missed only if it exceeds `safety` times the
+ * ratio. This is not a proof; `exact` gives one.
  *
- * @param noise batches [B, T, D] of the size that is to be drawn later, at least 8 samples in all; 16 or more are better
+ * @param noise batches [B, T, D] of the size that will be drawn later, with at least 8 samples in total; 16 or more are better
  * @throws Error if something does not fit
  */
 export function planStrategy(sampler: GsJacobiSampler, model: TarFlow, noise: readonly Tensor[], planning: PlannerOptions): Plan {
@@ -95,11 +95,11 @@ export function planStrategy(sampler: GsJacobiSampler, model: TarFlow, noise: re
   }
 }
 
-/** A strategy, and how its changes tell its error; `missed` says why there is none that is faster than token by token. */
+/** A strategy, and how its error is estimated from its changes. `missed` says why no strategy is faster than token by token. */
 type Proposal = { strategy: Strategy; estimate?: ErrorEstimate; missed?: string };
 
 function drawAllSequentially(setup: PlanningSetup, noise: readonly Tensor[]): SequentialRun[] {
-  // The first time graphs are made.
+  // The first run makes the graphs.
   disposeRuns([drawSequentially(setup, noise[0]!)]);
   return noise.map((batch) => drawSequentially(setup, batch));
 }
@@ -125,7 +125,7 @@ function tryBlocks(
     for (const count of counts)
       for (const start of guesses) {
         const time = iterationTime(setup, examples, { segments: count, known });
-        // Nothing dearer is of use than the cheapest that is as good as exact.
+        // Trials that cost more than the cheapest practically exact one are not needed.
         const useful = Math.min(...trials.filter(({ worst }) => worst <= floor).map(({ ms }) => ms));
         trials.push(...tryBlock(setup, examples, { segments: count, start, time, useful, floor }));
       }
@@ -133,7 +133,7 @@ function tryBlocks(
   });
 }
 
-/** All sums of one trial for each block that no other beats in time and error, the cheapest first. */
+/** All combinations of one trial per block that no other combination beats in both time and error, the cheapest first. */
 function frontOf(blocks: Plan['blocks']): Allocation[] {
   return paretoFront(
     blocks.map(({ trials, growth }) => trials.map(({ ms, worst }) => ({ cost: ms, squaredError: (growth * worst) ** 2 }))),
@@ -147,7 +147,7 @@ function proposeFor(blocks: Plan['blocks'], ms: number): Strategy {
   return strategyOf(trialsOf(bestWithin(frontOf(blocks), ms), blocks));
 }
 
-/** Steps 4 and 5: the cheapest strategy whose estimate keeps the goal for the usual batch, with largest changes that keep it for all. */
+/** Steps 4 and 5: the cheapest strategy whose estimate keeps the goal for most batches, with largest changes that keep the goal for all batches. */
 function proposeWithin(
   blocks: Plan['blocks'],
   { rmse, safety, draw }: { rmse: number; safety: number; draw: (strategy: Strategy) => DrawnSample[][] },
@@ -177,15 +177,15 @@ function proposeWithin(
 type Judged = ErrorEstimate & { strategy: Strategy; usual: number[]; error: number };
 
 /**
- * The cheapest sum of trials whose error is within what is wanted when it is run. Single errors do not add up just as assumed, so what
- * their sum may be, at first `first`, is corrected by what came out, between the dearest sum that is known to miss and the cheapest that is
- * known to keep within.
+ * Searches the cheapest combination of trials whose measured error is at most the wanted one. The errors of single blocks do not add up exactly as assumed.
+ * So the limit on their sum starts at `first` and is corrected after each run. The search stays between the most expensive combination known to miss the
+ * goal and the cheapest one known to keep it.
  */
 function cheapestJudged(
   front: readonly Allocation[],
   { wanted, first, judge }: { wanted: number; first: number; judge: (sum: Allocation) => Judged },
 ): Judged {
-  // The last of the front has the least error of all.
+  // The last combination of the front has the smallest error.
   let [missing, within] = [-1, front.length - 1];
   let best: Judged | undefined;
   let allowed = first;
@@ -201,7 +201,7 @@ function cheapestJudged(
   return best ?? judge(front[within]!);
 }
 
-/** Step 6: the plan, or that there is none that is faster. */
+/** Step 6: the plan, or `sequential` if no strategy is faster. */
 function decide(
   setup: PlanningSetup,
   noise: readonly Tensor[],

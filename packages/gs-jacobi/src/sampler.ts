@@ -17,27 +17,27 @@ import { readStrategy, type StrategyOptions } from './strategy.ts';
 /** How every block is inverted: by a strategy, in the order of sampling (entry i is block K - 1 - i), or by what `planStrategy` found. */
 export type WayToSample =
   | { strategy: StrategyOptions; plan?: never }
-  /** A plan is followed where it was made for batches like this one; otherwise the sample is drawn token by token, with a warning. */
+  /** A plan is followed if it was made for batches like this one. Otherwise the sample is drawn token by token, with a warning. */
   | { plan: Plan; strategy?: never };
 
 export type GsJacobiSampleOptions = BlockOptions & WayToSample;
 
-/** Output x [B, T, D] of an inverted block, in image order, and what it took. */
+/** Output x [B, T, D] of an inverted block, in image order, and its cost. */
 export type GsJacobiStep = { block: number; x: Tensor; report: BlockReport };
 
 export type GsJacobiSample = {
   /** Images [B, H, W, C]; near [-1, 1], not clipped. */
   images: Tensor;
-  /** In the order of sampling, and all together. */
+  /** The cost of each block in the order of sampling, and the total. */
   report: Cost & { blocks: BlockReport[] };
-  /** What the options asked for and could not have, in words. */
+  /** Sentences about options that had no effect. */
   warnings: string[];
 };
 
 /** Samples models of fixed settings. */
 export type GsJacobiSampler = Sampler<TarFlow, GsJacobiSampleOptions, GsJacobiStep, GsJacobiSample> & {
   readonly config: TarFlowConfig;
-  /** What inverts its blocks, one at a time. */
+  /** The inverter of its blocks, one at a time. */
   readonly blocks: BlockInverter;
   /** Noise ε [B, T, D] with the variance of the model's prior: ε·√var, a new tensor. */
   prior(model: TarFlow, noise: Tensor): Tensor;
@@ -76,7 +76,7 @@ export function gsJacobiSampler(settings: TarFlowSettings): GsJacobiSampler {
     return { plans, options: rest, warnings };
   };
 
-  /** The output of every block in the order of sampling, lent until the next one is asked for. */
+  /** The output of every block in the order of sampling. Each is disposed when the next one is asked for. */
   function* walk(model: TarFlow, noise: Tensor, { plans, options }: ReturnType<typeof prepare>): Generator<GsJacobiStep, void, void> {
     let z = prior(noise, model.var);
     try {

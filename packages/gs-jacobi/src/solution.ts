@@ -1,8 +1,9 @@
 import type { Tensor } from '@atelier/tensor';
 
 /**
- * Why the iteration of a segment ended: the change fell to the tolerance (or that of every sample to `largestChange`), the bound on iterations was reached, as many iterations were run
- * as the segment has unknowns (then it is exact), a value was not finite, or such a value made it start anew token by token.
+ * Why the iteration of a segment ended: the change reached the tolerance (or that of every sample reached `largestChange`); the largest number of iterations
+ * was reached; as many iterations were run as the segment has unknowns (then it is exact); a value was not finite; or, after such a value, the segment was
+ * solved again token by token.
  */
 export type Stop = 'tolerance' | 'bound' | 'exact' | 'non-finite' | 'sequential';
 
@@ -10,13 +11,13 @@ export type SegmentReport = {
   /** Index of the first token of the segment, and the number of its tokens. */
   first: number;
   size: number;
-  /** Iterations that were run: evaluations of all tokens of the segment. */
+  /** Number of iterations that were run. Each evaluates all tokens of the segment. */
   iterations: number;
-  /** Further evaluations of the segment: to make its cache anew from the final values. */
+  /** Further evaluations of the segment, which compute its cache again from the final values. */
   renewals: number;
   /** Further evaluations of one token each, after an overflow. */
   single: number;
-  /** Changes δ of each iteration, of the whole batch. */
+  /** Change δ of the whole batch in each iteration. */
   deltas: number[];
   /** Change of each sample in the last iteration, √(Σ (X' - X)² / (T·D)): the root mean square over all tokens of the sequence [B]; 0 where
    * the segment was solved token by token. */
@@ -26,11 +27,11 @@ export type SegmentReport = {
   stop: Stop;
 };
 
-/** What a solution has cost. */
+/** The cost of a solution. */
 export type Cost = {
-  /** Evaluations one after the other. */
+  /** Number of evaluations that run one after the other. */
   depth: number;
-  /** Evaluations × tokens of each / T: an evaluation of all tokens counts 1. */
+  /** Sum over evaluations of their tokens / T: an evaluation of all tokens counts 1. */
   work: number;
 };
 

@@ -7,18 +7,18 @@ import { gatherTokens } from './token-axis.ts';
 export type WindowOptions = {
   /** s, tokens of a window. */
   size: number;
-  /** Tokens that the cache given and the one returned have room for. */
+  /** Number of tokens that fit into the given cache and into the returned one. */
   room: number;
   nextRoom: number;
 };
 
 export type WindowResult<C extends Tree> = {
-  /** The batch with the window's tokens after the first replaced. */
+  /** The batch in which the tokens of the window after the first one are replaced. */
   x: Tensor;
   past: C;
-  /** How many more tokens are final: int32 scalar, 0 only where a guess overflowed. */
+  /** Number of tokens that became final: int32 scalar, 0 only if a guess overflowed. */
   accepted: Tensor;
-  /** How many of them were confirmed and keep the value that was fed: int32 scalar. */
+  /** How many of them were confirmed and keep their guessed value: int32 scalar. */
   confirmed: Tensor;
   /** Largest |next - old| over the values of each of the tokens after those of the window [B, s]. */
   errors: Tensor;
@@ -30,13 +30,13 @@ export type WindowStep<P extends Tree, I extends Tree, C extends Tree> = Compile
 >;
 
 /**
- * One step of the exact mode. Tokens 0 … `known` are final and those before `known` are in the cache; the window evaluates the tokens
- * known … known + s - 1 as they stand, the first of them final, the others guesses.
+ * One step of the exact mode. Tokens 0 … `known` are final, and those before `known` are in the cache. The window evaluates the tokens
+ * known … known + s - 1 with their present values: the first of them is final, the others are guesses.
  *
- * Token known + 1 that comes out was made from final tokens alone. As long as a token that comes out is, within the tolerance and in all
- * samples, the one that was fed, the fed one is final too (its residual is their difference), and so is what was made from it: the first
- * one that differs takes the value that came out (residual 0). All keys and values up to there were made from final tokens and go into the
- * cache; nothing final is ever evaluated again. So a step makes at least one token final, whatever was guessed.
+ * The output for token known + 1 depends only on final tokens, so it is right. If it equals the guess of that token (within the tolerance, in all samples),
+ * the guess becomes final; its residual is the difference. Then the output for the next token is right too, and so on. The first token whose guess differs
+ * takes the value of the output (residual 0). All keys and values up to there were computed from final tokens and go into the cache; final tokens are never
+ * evaluated again. So every step makes at least one token final, for any guess.
  */
 export function compileWindow<P extends Tree, I extends Tree, C extends Tree>(
   map: CausalMap<P, I, C>,
@@ -61,9 +61,9 @@ export function compileWindow<P extends Tree, I extends Tree, C extends Tree>(
       const firstNew = tf.min(tf.where(agrees, tf.fill([size], size, 'int32'), range(size)));
       const isFirstNew = tf.equal(range(size), firstNew);
       const finite = tf.isFinite(next);
-      // What overflowed came of a guess (one spoils the whole window) and is not taken; then only what agreed is final.
+      // An overflow comes from a guess, and one such guess makes the whole window unusable. Then only the tokens that agreed become final.
       const taken = tf.sum(tf.cast(tf.logicalAnd(isFirstNew, tf.all(finite, [0, 2])), 'int32'));
-      // Past the last token to be solved the window repeats the last one of all; nothing there is taken.
+      // After the last token to be solved, the window repeats the last token. Results there are not used.
       const accepted = tf.minimum(tf.add(firstNew, taken), tf.sub(last, known));
 
       const isNew = tf.reshape(tf.greaterEqual(range(size), firstNew), [1, size, 1]);

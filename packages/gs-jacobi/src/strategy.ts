@@ -1,10 +1,10 @@
 import { checkNumber, parseConfig } from '@atelier/tensor';
 import { z } from 'zod';
 
-/** Where the iteration of a block starts: at its own noise, or at zero; token 0 is the noise's in both. Official numbers: 0 and 1. */
+/** Where the iteration of a block starts: at its own noise, or at zero. Token 0 is that of the noise in both. The official numbers are 0 and 1. */
 export const officialGuesses = ['z', 'zero'] as const;
 export type OfficialGuess = (typeof officialGuesses)[number];
-/** And one of ours, `mean`, for which the sampler needs `meanGuesses`. */
+/** A further guess that is not in the paper: `mean`. The sampler needs `meanGuesses` for it. */
 export const guessKinds = [...officialGuesses, 'mean'] as const;
 export type Guess = (typeof guessKinds)[number];
 
@@ -15,7 +15,7 @@ const guess = z.enum(guessKinds);
 export const blockPlan = z.discriminatedUnion('method', [
   /** Token by token. */
   z.strictObject({ method: z.literal('sequential') }),
-  /** See `GsJacobiOptions`; without a tolerance that of the sampler holds. */
+  /** See `GsJacobiOptions`. If there is no tolerance, that of the sampler is used. */
   z.strictObject({
     method: z.literal('gs-jacobi'),
     segments: z.union([count, z.array(count).min(1)]),
@@ -39,7 +39,7 @@ export const strategy = z.array(blockPlan).min(1);
 export type Strategy = BlockPlan[];
 export type StrategyOptions = z.input<typeof strategy>;
 
-/** Reads a strategy for K blocks. @throws Error in one sentence if it does not fit */
+/** Reads a strategy for K blocks. @throws Error with one sentence if it does not fit */
 export function readStrategy(plans: StrategyOptions, blocks: number, where: string): Strategy {
   const read = parseConfig(strategy, plans, `${where}: strategy`);
   if (read.length !== blocks) throw new Error(`${where}: strategy: wanted plans of ${blocks} blocks, got ${read.length}`);
@@ -73,10 +73,10 @@ export function officialStrategy(
 
 /**
  * Reads the notation [Stack-G-J-Else] of the paper: blocks in Stack get G segments of at most J iterations each, all others one segment of
- * at most Else. Several blocks are parted by slashes, and so are their G and J where they differ: `[0/7-256/8-1/13-6]`. G = T is sequential,
- * and `top` stands for block K - 1, which is inverted first.
+ * at most Else. Several blocks are separated by slashes, and so are their G and J if they differ: `[0/7-256/8-1/13-6]`. G = T is sequential.
+ * `top` means block K - 1, which is inverted first.
  *
- * @param guesses where each block starts, in the order of sampling; all at the noise if not given
+ * @param guesses where each block starts, in the order of sampling; all start at the noise if absent
  */
 export function parseStrategy(
   name: string,
@@ -112,7 +112,7 @@ export function parseStrategy(
   return readStrategy(plans, blocks, 'parseStrategy');
 }
 
-/** A published strategy and what its samples were made with besides. Guesses in the order of sampling. */
+/** A published strategy, and the other settings of its samples. Guesses are in the order of sampling. */
 export type PublishedStrategy = {
   /** Which of tarflow's `publishedTarFlows` it samples. */
   readonly model: string;
@@ -141,7 +141,7 @@ export const publishedStrategies = {
     guidance: { weight: 3.4, temperature: 1 },
     denoising: 1.4,
   },
-  // Its official samples come from a first segment that was not solved at all (GS_Jacobi_sampling.py:385-404); this is what was meant.
+  // In the official samples the first segment was not solved at all (GS_Jacobi_sampling.py:385-404). This is the intended strategy.
   Img64uncond: {
     model: 'imagenet-64-uncond',
     name: '[0/6-8-32-20]',

@@ -4,15 +4,15 @@ import type { CausalMap } from './causal-map.ts';
 import type { BlockMeans } from './mean-guess.ts';
 import type { Guess } from './strategy.ts';
 
-/** What token i of a block needs besides the tokens: Z_{i+1} [B, T, D], what belongs to place and class [1 or B, T, W], and guidance. */
+/** The inputs of token i of a block besides the tokens: Z_{i+1} [B, T, D], the context of position and class [1 or B, T, W], and guidance. */
 export type BlockInputs = {
   noise: Tensor;
   context: Tensor;
-  /** Of the null class, and the weights of α and μ [1, T, 2]; absent without guidance. */
+  /** The context of the null class, and the weights of α and μ [1, T, 2]; absent without guidance. */
   guidance?: { context: Tensor; weights: Tensor };
 };
 
-/** Keys and values of the branch with labels, and of the other one if there is guidance. */
+/** Keys and values of the branch with labels, and with guidance also of the branch without labels. */
 export type BlockCache = { labelled: KeyValues; null?: KeyValues };
 
 export type TarFlowMap = CausalMap<BlockParams, BlockInputs, BlockCache>;
@@ -58,12 +58,12 @@ export type PreparedBlock = {
   inputs: BlockInputs;
 };
 
-/** What belongs to a block and not to a guess: its parameters, labels [B] if there are any, and with guidance its weights [T - 1, 2]. */
+/** The parts of a block that do not depend on the guess: its parameters, labels [B] if there are any, and with guidance its weights [T - 1, 2]. */
 export type BlockSetting = { params: BlockParams; y?: Tensor; weights?: Tensor };
 
 /**
- * Everything about block k that its inversion needs, from the output z [B, T, D] of the block inverted before (in image order). It depends
- * on k by its parity alone. The guess `mean` needs the block's `means`.
+ * Everything that the inversion of block k needs, from the output z [B, T, D] of the block that was inverted before (in image order). It depends only on
+ * the parity of k. The guess `mean` needs the `means` of the block.
  */
 export function prepareBlock(
   k: number,

@@ -21,7 +21,7 @@ export function gatherTokens<T extends Tree>(tree: T, index: Tensor, axis = 1): 
   return treeMap((leaf) => tf.gather(leaf, index as never, axis), tree);
 }
 
-/** What is kept of the tokens of a segment behind what is kept of those before. */
+/** The cache of the tokens of a segment, concatenated after the cache of the tokens before. */
 export function appended<C extends Tree>(past: C | undefined, own: C, axis: number): C {
   return past === undefined ? own : treeMap((leaf, _, before) => tf.concat([before!, leaf], axis), own, past);
 }

@@ -4,19 +4,19 @@ import type { BlockOptions, BlockReport } from './block-inverter.ts';
 import type { BlockPlan, Guess } from './strategy.ts';
 import { largestChanges, median, sampleErrors, type PlanningSetup, type SequentialRun } from './whole-samples.ts';
 
-/** Four iterations go into one graph if that is at least a tenth faster. */
+/** Four iterations are put into one graph if that is at least a tenth faster. */
 const FASTER = 0.9;
-/** Numbers of iterations that are tried for several segments, where each is a run of its own. */
+/** Numbers of iterations that are tried for several segments. Each number needs a separate run. */
 const LADDER = [1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 64];
 
 /** A way to invert a block that was tried. */
 export type Trial = {
   plan: BlockPlan;
-  /** Time in ms, as far as it can be told from the number of iterations; whole samples are measured, not added up from these. */
+  /** Time in ms, estimated from the number of iterations. The time of whole samples is measured, not summed from these. */
   ms: number;
   /** Root mean square error of the block's output, of the worst sample. */
   worst: number;
-  /** Largest ratio of a sample's error to its change in the last iteration, with this number of iterations or more. */
+  /** Largest ratio of a sample's error to its change in the last iteration, for this number of iterations or more. */
   errorPerChange: number;
 };
 
@@ -60,16 +60,16 @@ export function iterationTime(
   return found;
 }
 
-/** One kind of trials of a block: a number of segments and a start, by how long it takes; what is dearer than `useful` ms is left out. */
+/** Trials of a block with one number of segments and one start, ordered by time; those that take more than `useful` ms are left out. */
 export type TrialKind = { segments: number; start: Guess; time: IterationTime; useful: number; floor: number };
 
-/** A block inverted alone from its exact input, by one number of iterations after the other until more are of no use. */
+/** Inverts one block from its exact input with a growing number of iterations, until more iterations bring nothing. */
 export function tryBlock(setup: PlanningSetup, examples: BlockExamples, kind: TrialKind): Trial[] {
   const { time, floor } = kind;
   const tried = kind.segments === 1 ? tryOneSegment(setup, examples, kind) : trySegments(setup, examples, kind);
   const enough = tried.findIndex(({ worst }) => worst <= floor);
   const trials = tried.slice(0, enough < 0 ? tried.length : enough + 1);
-  // A sample that needs more iterations than planned is judged by the ratio that holds there.
+  // For a sample that needs more iterations than planned, the ratio at that larger number is used.
   let most = 0;
   return trials
     .reverse()
@@ -94,7 +94,7 @@ function tryOneSegment(setup: PlanningSetup, { block, batches }: BlockExamples, 
       note(tried[iteration - 1]!, sampleErrors(iterate.dataSync(), wanted, setup.sizes.B), changes!);
     invert(setup, { block, z, plan: planOf(kind, most) }, { onIteration }).x.dispose();
   }
-  // An iteration that overflowed in some batch is the last one of use, for that run ended there.
+  // If an iteration overflowed in some batch, that run ended there, so no later iteration can be used.
   return tried.filter((one) => one.batches === batches.length);
 }
 
@@ -116,7 +116,7 @@ function trySegments(setup: PlanningSetup, { block, batches }: BlockExamples, ki
 
 function note(tried: Tried, errors: readonly number[], changes: readonly number[]): void {
   tried.batches++;
-  // What overflowed is as wrong as can be, and its ratio says nothing.
+  // After an overflow the error counts as infinite, and the ratio has no meaning.
   tried.worst = Math.max(tried.worst, ...errors.map((error) => (Number.isFinite(error) ? error : Infinity)));
   const ratios = errors.map((error, b) => error / changes[b]!).filter(Number.isFinite);
   tried.ratio = Math.max(tried.ratio, ...ratios);
@@ -138,8 +138,8 @@ function invert(
 }
 
 /**
- * By how much an error in the block's output grows until the image, all blocks after it inverted exactly: the most of any sample, with the
- * trial whose error is nearest to `wanted`.
+ * The factor by which an error in the block's output grows up to the image, if all later blocks are inverted exactly. It is the largest of all samples, for
+ * the trial whose error is nearest to `wanted`.
  */
 export function growthOf(
   setup: PlanningSetup,

@@ -4,19 +4,19 @@ import type { BlockOptions, BlockReport } from './block-inverter.ts';
 import type { GsJacobiSampler } from './sampler.ts';
 import { everywhere, type Strategy } from './strategy.ts';
 
-/** What is sampled, how, and by which clock: the same in all steps of planning. */
+/** The samples, the options and the clock. They are the same in all steps of planning. */
 export type PlanningSetup = {
   sampler: GsJacobiSampler;
   model: TarFlow;
   /** A clock in ms. */
   now: () => number;
   options: Pick<BlockOptions, 'y' | 'guidance' | 'means'>;
-  /** As many iterations as a plan says, and how many of them go into one graph: where one is short, four at a time are faster. */
+  /** Options for running a fixed number of iterations, and how many go into one graph: if one iteration is short, four at a time are faster. */
   iteration: { tolerance: -1; unroll: 1 | 4 };
   sizes: { B: number; T: number; D: number };
 };
 
-/** A batch drawn token by token: the outputs of all blocks in the order of sampling, the prior's first, and the time. */
+/** A batch drawn token by token: the scaled noise and the outputs of all blocks in the order of sampling, and the time. */
 export type SequentialRun = { outputs: Tensor[]; ms: number };
 
 export function drawSequentially({ sampler, model, now, options }: PlanningSetup, noise: Tensor): SequentialRun {
@@ -33,7 +33,7 @@ export function drawSequentially({ sampler, model, now, options }: PlanningSetup
 /** A sample drawn by a strategy: the root mean square error of its image, and the largest change of every block in the order of sampling. */
 export type DrawnSample = { error: number; changes: number[] };
 
-/** Every sample of every batch by a strategy, against the images of the sequential runs. */
+/** Draws every sample of every batch by a strategy, and compares it with the images of the sequential runs. */
 export function drawSamples(
   setup: PlanningSetup,
   { noise, images, strategy }: { noise: readonly Tensor[]; images: readonly Float32Array[]; strategy: Strategy },
@@ -67,7 +67,7 @@ export function sampleErrors(a: ArrayLike<number>, b: ArrayLike<number>, B: numb
   });
 }
 
-/** Times in ms of whole batches by the strategy and token by token, in turns on the same noise, after one run of each that does not count. */
+/** Times in ms of whole batches, by the strategy and token by token, in turns on the same noise. One run of each before that is not counted. */
 export function timePairs(
   { sampler, model, now, options, iteration }: PlanningSetup,
   { noise, strategy, pairs }: { noise: readonly Tensor[]; strategy: Strategy; pairs: number },
@@ -90,7 +90,7 @@ export function timePairs(
 
 export const disposeRuns = (runs: readonly SequentialRun[]): void => disposeTree(runs.map(({ outputs }) => outputs));
 
-/** The value below which a share of the values lies, one of them: quantile(values, 1) is the largest. */
+/** The quantile of the values at a share. It is always one of the values: quantile(values, 1) is the largest. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!;

@@ -1,9 +1,9 @@
 /**
- * The most likely class of each row of logits or probabilities; the first of equal ones.
+ * The most likely class of each row of logits or probabilities; for ties, the first one.
  *
  * @param logits [n, classes] flattened.
  * @returns [n] int32.
- * @throws Error if the length is no multiple of `classes` or a value is NaN.
+ * @throws Error if the length is not a multiple of `classes` or a value is NaN.
  */
 export function predictedClasses(logits: ArrayLike<number>, classes: number): Int32Array {
   if (!Number.isInteger(classes) || classes < 1)

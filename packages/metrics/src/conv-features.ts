@@ -17,7 +17,7 @@ const BATCH = 256;
 /**
  * Draws the weights of a fixed random feature network for images of `channels` channels: He-normal kernels (variance 2 / fan-in), no biases.
  *
- * Distances of its features see edges and textures that pixels do not, and need no trained network. Compare only features of equal weights.
+ * Distances in its features react to edges and textures, which pixel distances do not, and need no trained network. Compare only features of equal weights.
  */
 export function initConvFeatures(rng: Rng, channels: number): ConvFeatures {
   if (!Number.isInteger(channels) || channels < 1)
@@ -32,7 +32,7 @@ export function initConvFeatures(rng: Rng, channels: number): ConvFeatures {
  *
  * @param images [N, H, W, C] flattened, float32 in [-1, 1].
  * @returns [N, 96] flattened, the 48 means before the 48 maxima.
- * @throws Error if the length is no multiple of an image.
+ * @throws Error if the length is not a multiple of the size of an image.
  */
 export async function convFeatures(weights: ConvFeatures, images: Float32Array, height: number, width: number): Promise<Float32Array> {
   for (const [name, size] of Object.entries({ height, width })) {

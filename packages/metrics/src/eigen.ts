@@ -26,7 +26,7 @@ export function symmetricSpectrum(matrix: Float64Array): Spectrum {
 
 /** Eigenvalues and eigenvectors of a symmetric matrix of entries up to about 1. */
 export function eigen(matrix: Matrix): { values: number[]; vectors: Matrix } {
-  // Entries that no eigenvalue can feel: their squares are subnormal, and the decomposition would divide by 0.
+  // These entries are too small to change an eigenvalue. Their squares are subnormal, and the decomposition would divide by 0.
   const clean = matrix.clone();
   clean.apply((i, j) => {
     if (Math.abs(clean.get(i, j)) < Number.EPSILON ** 2) clean.set(i, j, 0);

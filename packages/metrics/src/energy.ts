@@ -3,14 +3,14 @@ import { countSamples, type Samples } from './samples.ts';
 
 /** Up to this dimension the pairs are summed one by one on the host; above it a matrix product is faster. */
 const DIRECT_DIM = 8;
-/** Rows of the Gram matrix that are held at once. */
+/** Number of rows of the Gram matrix that are in memory at a time. */
 const BLOCK_ROWS = 256;
-/** Below this part of |a|² + |b|² the difference to 2·a·b has lost its digits, and the pair is measured directly; a sample and its copy are at 0. */
+/** If |a|² + |b|² - 2·a·b is below this share of |a|² + |b|², too few digits are left, and the distance is computed directly; equal samples give exactly 0. */
 const CANCELLED = 1e-3;
 
 /**
  * Energy distance of two sample sets: 2·E|a - b| - E|a - a'| - E|b - b'|, with Euclidean norms and means over all pairs of the two empirical
- * distributions (a pair of a sample with itself counts, as 0, so the distance is never negative and vanishes for equal sets).
+ * distributions. A pair of a sample with itself counts as 0, so the distance is never negative, and it is 0 for equal sets.
  *
  * In more than 8 dimensions the products a·b come from the engine in float32 and only their sums are float64: relative to E|a - b| the error is
  * about 1e-7.
@@ -29,7 +29,7 @@ export async function energyDistance(a: Samples, b: Samples, dim: number): Promi
   return combine(await gramSum(x, y, dim), await gramSum(x, x, dim), await gramSum(y, y, dim), n, m);
 }
 
-/** From sums over all ordered pairs. */
+/** The energy distance from sums over all ordered pairs. */
 function combine(cross: number, withinA: number, withinB: number, n: number, m: number): number {
   return (2 * cross) / (n * m) - withinA / (n * n) - withinB / (m * m);
 }
@@ -75,7 +75,7 @@ function squaredDistance(a: Samples, i: number, b: Samples, j: number, dim: numb
   return square;
 }
 
-/** Both sets less their common mean, which shortens the vectors and with them the rounding of |a|² + |b|² - 2·a·b. */
+/** Both sets minus their common mean. The vectors become shorter, and so does the rounding error of |a|² + |b|² - 2·a·b. */
 function centred(a: Samples, b: Samples, dim: number): [Float32Array, Float32Array] {
   const mean = new Float64Array(dim);
   for (const set of [a, b]) for (let i = 0; i < set.length; i++) mean[i % dim]! += set[i]!;

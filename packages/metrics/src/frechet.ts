@@ -32,7 +32,7 @@ export function gaussianMoments(samples: Samples, dim: number): GaussianMoments 
  * Fréchet distance (squared 2-Wasserstein distance) of two Gaussians:
  * |m₁ - m₂|² + tr S₁ + tr S₂ - 2·tr (S₁^½ S₂ S₁^½)^½   (Eq. 6, arXiv 1706.08500, with the symmetric form of tr (S₁S₂)^½).
  *
- * Both matrices whose roots are taken are symmetric, so their eigenvalues are real also where a covariance is singular.
+ * Both matrices whose roots are taken are symmetric, so their eigenvalues are real, even if a covariance is singular.
  *
  * @throws Error if sizes differ, a value is not finite, or a covariance is not symmetric and positive semidefinite (up to rounding).
  */
@@ -42,7 +42,7 @@ export function frechetDistanceOfGaussians(a: GaussianMoments, b: GaussianMoment
   const s2 = covarianceMatrix('b', b, dim);
   const rootTrace = traceOfRoot(s1, s2);
   const shift = a.mean.reduce((sum, value, i) => sum + (value - b.mean[i]!) ** 2, 0);
-  // Equal Gaussians can miss 0 by rounding on either side; a distance below 0 would mislead.
+  // For equal Gaussians, rounding can give a number slightly below 0, which would be misleading.
   return Math.max(0, shift + s1.trace() + s2.trace() - 2 * rootTrace);
 }
 

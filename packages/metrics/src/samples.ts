@@ -4,7 +4,7 @@ export type Samples = Float32Array | Float64Array;
 /**
  * Number of samples in a flattened [n, dim] array, after checking it.
  *
- * @throws Error if `dim` is no size, the length is no multiple of it, there are fewer than `least` samples, or a value is not finite.
+ * @throws Error if `dim` is not a valid size, the length is not a multiple of it, there are fewer than `least` samples, or a value is not finite.
  */
 export function countSamples(where: string, samples: Samples, dim: number, least = 1): number {
   if (!Number.isInteger(dim) || dim < 1) throw new Error(`${where}: wanted dim to be a whole number of at least 1, got ${dim}`);

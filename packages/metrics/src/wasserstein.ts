@@ -4,7 +4,7 @@ import { countSamples, type Samples } from './samples.ts';
 /**
  * W_p^p of two sets of numbers, exactly: the integral over q in [0, 1] of |F_a⁻¹(q) - F_b⁻¹(q)|^p.
  *
- * The optimal coupling on the line joins equal quantiles. With n and m numbers, each a carries m and each b carries n of n·m units of mass.
+ * On the line the optimal coupling joins equal quantiles. With n and m numbers there are n·m units of mass: each a has m of them and each b has n.
  *
  * @param a, b sorted in ascending order; their lengths may differ.
  */
@@ -39,7 +39,7 @@ export function wasserstein1d(a: Samples, b: Samples, order = 2): number {
 /**
  * Sliced Wasserstein distance between two sample sets: (mean over directions of W_p^p of the projections)^(1/p).
  *
- * The directions are uniform on the sphere and drawn from `rng`: pass an equal stream to compare distances, or they differ by the choice of directions.
+ * The directions are uniform on the sphere and drawn from `rng`. To compare two distances, pass streams with the same seed, so that the directions are equal.
  *
  * @param a, b [n, dim] and [m, dim] flattened; n and m may differ.
  * @throws Error if an argument has a wrong size or a value is not finite.
@@ -74,7 +74,7 @@ function unitVector(rng: Rng, dim: number): Float64Array {
   for (;;) {
     const vector = Float64Array.from(rng.normals(dim));
     const norm = Math.sqrt(vector.reduce((sum, v) => sum + v * v, 0));
-    // A draw of exact zeros has no direction; the next one has.
+    // A draw of exact zeros has no direction, so it is drawn again.
     if (norm > 0) return vector.map((v) => v / norm);
   }
 }

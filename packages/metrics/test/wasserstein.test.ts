@@ -71,7 +71,7 @@ describe('wasserstein1d', () => {
 describe('slicedWasserstein', () => {
   const points = (seed: number, n: number, dim: number) => new Rng(seed).normals(n * dim);
 
-  it('of a shifted set depends on the shift and the directions alone, whatever the set', () => {
+  it('of a set and the same set shifted depends only on the shift and the directions, not on the set', () => {
     const shift = Float64Array.of(0.5, -1, 2);
     const a = Float64Array.from(points(1, 200, 3));
     const shifted = a.map((v, i) => v + shift[i % 3]!);

@@ -5,8 +5,8 @@ import { centralDifference, directionalDifference } from './finite-difference.ts
 export type HostLayer = (...xs: Float64Array[]) => Float64Array;
 
 /**
- * Value, gradients of all inputs (with a random cotangent) and forward mode (along random tangents) of a layer against the float64 reference
- * and its central differences. Bounds are relative to the largest expected value.
+ * Compares a layer with a float64 reference: the value, and by central differences of the reference the gradients of all inputs (with a random cotangent)
+ * and the forward mode (along random tangents). Bounds are relative to the largest expected value.
  */
 export function checkLayer(
   layer: (...xs: Tensor[]) => Tensor,

@@ -1,6 +1,6 @@
 import { readValues, type Values } from './values.ts';
 
-/** Bounds on |a - b|, which add up; what is left out is zero, so that `{}` asks for equal values. */
+/** Bounds on |a - b|; the parts are added. Parts that are left out are zero, so `{}` asks for equal values. */
 export type Tolerance = {
   /** Absolute. */
   abs?: number;
@@ -13,11 +13,11 @@ export type Tolerance = {
 const BOUNDS = ['abs', 'rel', 'max'];
 
 /**
- * Passes where |a - b| <= abs + rel·|b| + max·max|b| for every element of `actual` (a) and `expected` (b).
+ * Passes if |a - b| <= abs + rel·|b| + max·max|b| for every element of `actual` (a) and `expected` (b).
  *
- * NaN matches only NaN, an infinity only the same infinity. Where both sides have a shape the shapes must agree, otherwise the counts. Nothing to
- * compare is a failure.
- * @throws Error naming the worst element, its index, both values and how many are out of bounds.
+ * NaN equals only NaN, and an infinity equals only the same infinity. If both sides have a shape, the shapes must agree, otherwise the counts. It is a
+ * failure if there is nothing to compare.
+ * @throws Error with the worst element, its index, both values and the number of elements out of bounds.
  */
 export function expectClose(actual: Values, expected: Values, tolerance: Tolerance = {}, name = 'expectClose'): void {
   for (const [key, bound] of Object.entries(tolerance)) {
@@ -46,7 +46,7 @@ export function expectClose(actual: Values, expected: Values, tolerance: Toleran
   );
 }
 
-/** max|a - b| / max|b|; 0 where nothing differs, Infinity where a NaN or infinity has no equal or all of b is zero. @throws Error if shapes differ. */
+/** max|a - b| / max|b|. It is 0 if nothing differs, and Infinity if a NaN or infinity has no equal or if all of b is zero. @throws Error if shapes differ. */
 export function relativeError(actual: Values, expected: Values): number {
   const [a, b] = pair(actual, expected, 'relativeError');
   let difference = 0;

@@ -1,20 +1,20 @@
 import { useEngine, type EngineName } from '@atelier/tensor';
 import { beforeAll, describe, it } from 'vitest';
 
-/** What a test may ask of an engine. */
+/** The capabilities that a test may need from an engine. */
 export type Capability = 'graphs' | 'synchronous' | 'fast';
 
-/** An engine that tests run on, with what it can do. */
+/** An engine that tests run on, with its capabilities. */
 export type TestEngine = { readonly name: EngineName } & Readonly<Record<Capability, boolean>>;
 
-/** What each capability means, as a sentence about an engine that lacks it. */
+/** For each capability, a sentence about an engine that lacks it. */
 const LACKS: Record<Capability, string> = {
   graphs: 'makes no graphs of compiled functions',
   synchronous: 'cannot read values synchronously',
   fast: 'computes element by element in JavaScript',
 };
 
-/** The one place where an engine's name stands for what it can do. */
+/** The capabilities of each engine by name. No other code decides by the name of an engine. */
 const CAPABILITIES: Record<EngineName, Readonly<Record<Capability, boolean>>> = {
   ort: { graphs: true, synchronous: true, fast: true },
   cpu: { graphs: false, synchronous: true, fast: false },
@@ -30,7 +30,7 @@ export function testEngines(): TestEngine[] {
   return [...new Set([chosen, 'cpu'] as EngineName[])].map((name) => ({ name, ...CAPABILITIES[name] }));
 }
 
-/** Declares the same tests once for each engine, which is current while they run. */
+/** Declares the same tests for each engine. That engine is current while they run. */
 export function everyEngine(suite: (engine: TestEngine) => void): void {
   for (const engine of testEngines())
     describe(`on ${engine.name}`, () => {
@@ -40,8 +40,8 @@ export function everyEngine(suite: (engine: TestEngine) => void): void {
 }
 
 /**
- * A test that needs capabilities, each with the reason why. On an engine that lacks one it is skipped, and its title says which one and why.
- * Unlike a comparison of names this also holds for engines that are added later.
+ * A test that needs capabilities, each with a reason. On an engine that lacks one of them the test is skipped, and its title says which one and why.
+ * This also works for engines that are added later, which a comparison of engine names would not do.
  */
 export function testOn(
   engine: TestEngine,

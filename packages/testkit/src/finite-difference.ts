@@ -8,17 +8,17 @@ export type DifferenceOptions = {
   step?: number;
 };
 export type GradientOptions = DifferenceOptions & {
-  /** What the output is paired with before it is differentiated; a function with several outputs needs one of their number. */
+  /** Weights of the outputs: the weighted sum is differentiated. A function with several outputs needs one weight per output. */
   cotangent?: ArrayLike<number>;
 };
 
-/** Powers of two, so that the points are exact; truncation (step⁴) and rounding (ε / step) errors are then alike for functions of scale one. */
+/** Powers of two, so that the points are exact. For functions of scale one, the truncation error (step⁴) and the rounding error (ε / step) are then similar. */
 const STEP_64 = 2 ** -10;
 const STEP_32 = 2 ** -6;
 
 /**
  * Gradients of ⟨cotangent, f⟩ with respect to each of `xs`, by the central difference of five points,
- * f'(x) ≈ (f(x-2h) - 8 f(x-h) + 8 f(x+h) - f(x+2h)) / 12h, whose error is h⁴ f⁽⁵⁾ / 30. Four evaluations for each number in `xs`.
+ * f'(x) ≈ (f(x-2h) - 8 f(x-h) + 8 f(x+h) - f(x+2h)) / 12h, whose error is h⁴ f⁽⁵⁾ / 30. It needs four evaluations per number in `xs`.
  */
 export function centralDifference(f: HostFunction, xs: readonly Float64Array[], options: GradientOptions = {}): Float64Array[] {
   const step = checkStep('centralDifference', options.step ?? STEP_64);
@@ -50,7 +50,7 @@ export function directionalDifference(
   return Float64Array.from(a, (_, i) => (a[i]! - 8 * b[i]! + 8 * c[i]! - d[i]!) / (12 * step));
 }
 
-/** `centralDifference` of a function of float32 tensors, evaluated by the current engine: one gradient a tensor in `xs`. Good to about 5e-5. */
+/** `centralDifference` of a function of float32 tensors, evaluated by the current engine: one gradient per tensor in `xs`. The error is about 5e-5. */
 export function tensorDifference(f: (...xs: Tensor[]) => Tensor, xs: readonly Tensor[], options: GradientOptions = {}): HostTensor[] {
   const gradients = centralDifference(onHost(f, xs), xs.map(toFloat64), { ...options, step: options.step ?? STEP_32 });
   return gradients.map((gradient, k) => ({ dtype: 'float32', shape: [...xs[k]!.shape], data: Float32Array.from(gradient) }));
@@ -68,7 +68,7 @@ export function tensorDirectionalDifference(
   return { dtype: 'float32', shape, data: Float32Array.from(derivative) };
 }
 
-/** Checks the gradients that TensorFlow.js derives for `f` at `xs` against `tensorDifference`. @throws Error as `expectClose`, naming the input. */
+/** Checks the gradients that TensorFlow.js derives for `f` at `xs` against `tensorDifference`. @throws Error as `expectClose` does, with the name of the input. */
 export function expectGradients(
   f: (...xs: Tensor[]) => Tensor,
   xs: readonly Tensor[],

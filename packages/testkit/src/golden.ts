@@ -8,10 +8,10 @@ const EXTENSION = '.safetensors';
 /**
  * Reference numbers of one paper: files computed by its official implementation, with the settings in their metadata.
  *
- * With the environment variable ATELIER_GOLDEN=<dir> they come from `<dir>/<slug>` alone. Otherwise from `golden/<slug>` or `golden` of the package
- * whose tests run (the working directory); files that are not there from another package that holds some for that slug (each file stands in the
- * repository once), and then from `../shared/golden/<slug>` beside the checkout, if it exists.
- * @throws Error if there is no such folder or no file in it, so that no test passes for want of cases.
+ * If the environment variable ATELIER_GOLDEN=<dir> is set, they come only from `<dir>/<slug>`. Otherwise they are searched in this order: `golden/<slug>` or
+ * `golden` of the package whose tests run (the working directory); other packages that have files for that slug (each file is in the repository only
+ * once); and `../shared/golden/<slug>` beside the checkout, if it exists.
+ * @throws Error if there is no such folder or no file in it, so that no test passes without cases.
  */
 export function golden(slug: string): Golden {
   return new Golden(slug);
@@ -19,7 +19,7 @@ export function golden(slug: string): Golden {
 
 export class Golden {
   readonly slug: string;
-  /** The folder looked into first. */
+  /** The folder that is searched first. */
   readonly dir: string;
   readonly #paths: ReadonlyMap<string, string>;
 

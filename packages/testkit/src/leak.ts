@@ -1,9 +1,9 @@
 import { tf } from '@atelier/tensor';
 
 /**
- * Runs `fn` once to warm caches, then `steps` times, and compares the number of living tensors. Tensors that `fn` returns, alone or in a tree, belong
- * to this check and are disposed after each run; state that lives on must therefore be kept elsewhere, not returned.
- * @throws Error naming how many tensors each step leaves behind (or disposes although it did not make them).
+ * Runs `fn` once to fill caches, then `steps` times, and compares the number of tensors in memory. This check owns the tensors that `fn` returns (one, or
+ * a tree) and disposes them after each run. State that must live longer must not be returned.
+ * @throws Error that says how many tensors each step leaves behind (or disposes although it did not make them).
  */
 export async function expectNoLeak(fn: () => unknown, steps = 3): Promise<void> {
   if (!Number.isSafeInteger(steps) || steps < 1) throw new Error(`expectNoLeak: wanted a whole number of steps >= 1, got ${steps}`);

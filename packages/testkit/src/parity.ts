@@ -3,24 +3,24 @@ import { describe, it } from 'vitest';
 import { everyEngine, testOn } from './engines.ts';
 import { golden, type Golden, type GoldenFile } from './golden.ts';
 
-/** Compares one golden file with the package, and gives the number of cases (or of tensors) that it compared. */
+/** Compares one golden file with the package, and returns the number of cases (or tensors) compared. */
 export type ParityCheck = (file: GoldenFile, all: Golden) => number;
-/** A check, or one with the reason why it takes too long on an engine that is not fast: always, or for a given file. */
+/** A check; or a check with the reason why it takes too long on an engine that is not fast, for every file or for a given one. */
 export type ParityEntry = ParityCheck | { check: ParityCheck; slow: string | ((file: GoldenFile) => string | undefined) };
 export type ParityOptions = {
-  /** Beginnings of file names that are not checked here, each with who checks them or why nobody does. */
+  /** Beginnings of file names that are not checked here. Each one says which package checks these files, or why they are not checked. */
   elsewhere?: Readonly<Record<string, string>>;
 };
 
-/** Which golden file belongs to which check: by the beginning of its name; the longest beginning that fits counts. */
+/** Assigns golden files to checks by the beginning of the file name. If several beginnings fit, the longest one decides. */
 export interface ParityPlan {
-  /** Files to check and the beginning that they are checked under. */
+  /** Files to check, each with the beginning that selected its check. */
   ours: { name: string; prefix: string }[];
   /** Files that are checked elsewhere. */
   others: string[];
-  /** Files of no known kind. */
+  /** Files that no beginning fits. */
   unknown: string[];
-  /** Kinds without a file. */
+  /** Beginnings that fit no file. */
   absent: string[];
 }
 
@@ -55,8 +55,8 @@ export function checkParity(check: ParityCheck, name: string, all: Golden): void
 }
 
 /**
- * Declares the tests that compare a package with the official numbers in the golden files of `slug`, on every engine: one test per file. A file
- * of no known kind fails, and so do a kind without a file, an empty file, and a file that yields no case. See `golden` for where files are looked up.
+ * Declares the tests that compare a package with the official numbers in the golden files of `slug`, on every engine: one test per file. A file that no
+ * beginning fits fails, and so do a beginning without a file, an empty file, and a file without cases. `golden` says where files are searched.
  */
 export function paritySuite(slug: string, checks: Readonly<Record<string, ParityEntry>>, { elsewhere = {} }: ParityOptions = {}): void {
   const all = golden(slug);
@@ -75,7 +75,7 @@ export function paritySuite(slug: string, checks: Readonly<Record<string, Parity
       for (const { name, prefix } of plan.ours) {
         const entry = checks[prefix]!;
         const { check, slow } = typeof entry === 'function' ? { check: entry, slow: undefined } : entry;
-        // A damaged file is left to the test itself, which says so.
+        // If the file is damaged, the test itself reports it.
         const reason = typeof slow === 'function' ? readable(() => slow(all.load(name))) : slow;
         testOn(engine, name, reason === undefined ? {} : { fast: reason }, () => checkParity(check, name, all));
       }

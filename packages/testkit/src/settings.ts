@@ -1,12 +1,12 @@
 export type Setting = number | boolean | string | number[];
 
-/** `8`, `-1e-4`, `8/3` → number; `True`, `false` → boolean; `[2, 2]`, `(4, 4, 4)` → list of numbers; anything else stays text. */
+/** `8`, `-1e-4`, `8/3` → number; `True`, `false` → boolean; `[2, 2]`, `(4, 4, 4)` → list of numbers; everything else stays a string. */
 export function parseSetting(text: string): Setting {
   const value = text.trim();
   if (/^(true|false)$/i.test(value)) return value.toLowerCase() === 'true';
   const list = /^(?:\[(.*)\]|\((.*)\))$/.exec(value);
   if (list) {
-    // A tuple of one is written (4,).
+    // Python writes a tuple with one entry as (4,).
     const items = (list[1] ?? list[2])!.replace(/,\s*$/, '').split(',');
     const numbers = items.map((item) => parseNumber(item.trim()));
     if (list[1]?.trim() === '' || list[2]?.trim() === '') return [];
@@ -15,7 +15,7 @@ export function parseSetting(text: string): Setting {
   return parseNumber(value) ?? value;
 }
 
-/** `a=1;b=cfg;c=[2, 2]` as a record; where there is no semicolon, blanks or commas outside brackets part the settings. @throws Error otherwise. */
+/** `a=1;b=cfg;c=[2, 2]` as a record. Without semicolons, the settings are separated by blanks or commas outside brackets. @throws Error for other forms. */
 export function parseSettings(text: string, where: string): Record<string, Setting> {
   const bySemicolon = text.split(';').filter((piece) => piece.trim() !== '');
   const byBlank = text.split(/[\s,]+(?![^[(]*[\])])/).filter((piece) => piece !== '');

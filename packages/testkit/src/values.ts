@@ -1,9 +1,9 @@
 import { isTensor, type HostTensor, type Tensor } from '@atelier/tensor';
 
-/** Anything the checks read numbers from: a tensor, a host tensor (a tensor in a golden file), or a flat list. */
+/** Numbers that the checks can read: a tensor, a host tensor (such as one in a golden file), or a flat list. */
 export type Values = Tensor | HostTensor | ArrayLike<number>;
 
-/** Flat values in C order, and the shape where there is one. @throws Error if `x` holds no numbers. */
+/** Flat values in C order, and the shape if there is one. @throws Error if `x` holds no numbers. */
 export function readValues(x: Values, where: string): { data: ArrayLike<number>; shape?: readonly number[] } {
   if (isTensor(x)) {
     if (x.isDisposed) throw new Error(`${where}: wanted a living tensor, got one that is disposed`);

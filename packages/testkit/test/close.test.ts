@@ -38,7 +38,7 @@ describe('expectClose', () => {
     [-Infinity, Infinity],
     [Infinity, 1e38],
     [1e38, Infinity],
-  ])('never takes %d for %d, whatever the tolerance', (a, b) => {
+  ])('never accepts %d for %d, at any tolerance', (a, b) => {
     expect(() => expectClose([1, a], [1, b], { abs: 1e30, rel: 1, max: 1 })).toThrow(
       `1 of 2 values are out of bounds, worst at index 1: got ${a}, wanted ${b}`,
     );

@@ -57,13 +57,13 @@ describe('golden: where files are looked up', () => {
     expect(golden('other').dir).toBe(join(own, 'golden', 'other'));
   });
 
-  it('beside the checkout alone, where the package has none', () => {
+  it('only beside the checkout, if the package has none', () => {
     put(join(top, 'shared', 'golden', 'paper', 'b.safetensors'), 3);
     expect(golden('paper').dir).toBe(join(top, 'shared', 'golden', 'paper'));
     expect(valueOf('b')).toBe(3);
   });
 
-  it('in $ATELIER_GOLDEN alone, when it is set', () => {
+  it('only in $ATELIER_GOLDEN, if it is set', () => {
     put(join(own, 'golden', 'a.safetensors'), 1);
     put(join(top, 'shared', 'golden', 'paper', 'b.safetensors'), 3);
     put(join(top, 'fresh', 'paper', 'c.safetensors'), 5);
