@@ -24,7 +24,7 @@ export function report(outcomes: readonly Outcome[]): string {
 
 TensorFlow.js's own test suite (\`@tensorflow/tfjs-core\` ${version('@tensorflow/tfjs')}, \`dist/tests.js\`) on this backend (ONNX Runtime
 ${version('onnxruntime-node')}, CPU). Written by \`pnpm --filter @atelier/backend-ort conformance\`; \`test/conformance.test.ts\` runs the same suite and
-fails on any spec that does not pass and is not listed below with its reason.
+fails if a spec does not pass and is not in the list below with a reason.
 
 **${passed} of ${outcomes.length} specs pass (${share} %), ${failed} fail, ${skipped} are skipped.** Specs that pass on TensorFlow.js's \`cpu\` engine and fail here:
 ${wrong.length}.
@@ -35,33 +35,33 @@ ${table(['what', 'spec', 'outcome', 'reason'], openRows)}
 
 ## Where results differ from \`cpu\` on purpose
 
-The suite does not ask for these; the package's own tests do.
+TensorFlow.js's suite does not test these points. The tests of this package do.
 
-- Computed indices: an index out of range stops the evaluation of the graph (\`cpu\` throws when the kernel is called, which here is so only for
-  indices whose values are at hand). A negative index never counts from the end, as it would in ONNX.
-- Gradients of \`resizeBilinear\` and \`resizeNearestNeighbor\` keep to half-pixel centers, and have the shape of an oblong image; \`cpu\`'s don't, and the
-  nearest one's never ends on an image one pixel wide under \`alignCorners\`.
-- The gradient of \`maxPool3d\` goes to the winner also in windows that are not cubes; \`cpu\` takes the height of a window for its width.
-- \`image.transform\` maps every image of a batch; \`cpu\` stops after the first.
-- \`einsum\` sums away an axis that one of two tensors has alone; \`cpu\` keeps it.
-- Complex tensors broadcast against complex scalars; \`cpu\` gives NaN.
-- \`fft\` of a length with a prime factor above 4096 is refused.
-- A bool holds 0 or 1; on \`cpu\` it may hold any number (\`add\` of two true ones gives 2 there). What is not 0 is true.
-- Whole numbers go around at 32 bits exactly; \`cpu\` rounds products to 53 bits first (16777217², 65537³), and \`abs\`, \`depthToSpace\` and
-  \`unsortedSegmentSum\` of whole numbers go through floats there.
-- An int32 beside a float32 is rounded to float32 in arithmetic; \`cpu\` computes with the number itself. Comparisons, \`mod\` and \`floorDiv\` are exact here too.
-- \`pow\` is IEEE 754's: 1 to any power, NaN too, is 1, and so is -1 to ±∞; \`cpu\` gives JavaScript's NaN.
-- \`elu\`, \`selu\`, \`softplus\` and \`logSigmoid\` keep their digits near 0 and far below it, where \`cpu\` subtracts what is nearly equal.
+- Indices out of range: \`cpu\` throws when the kernel is called. Here this is so only if the values of the indices are already known. If they are
+  computed in the graph, the error comes when the graph runs. A negative index never counts from the end, as it does in ONNX.
+- Gradients of \`resizeBilinear\` and \`resizeNearestNeighbor\` use half-pixel centers and have the right shape for images that are not square. Those of \`cpu\` do not. With
+  \`alignCorners\` and an image one pixel wide, the nearest-neighbor gradient of \`cpu\` never ends.
+- The gradient of \`maxPool3d\` goes to the largest entry, also in windows that are not cubes. \`cpu\` uses the height of a window as its width.
+- \`image.transform\` transforms every image of a batch. \`cpu\` transforms only the first.
+- \`einsum\` sums over an axis that only one of two tensors has. \`cpu\` keeps this axis.
+- Complex tensors broadcast with complex scalars. \`cpu\` gives NaN.
+- \`fft\` of a length with a prime factor above 4096 is an error.
+- A bool is 0 or 1. On \`cpu\` it may be any number (\`add\` of two true values gives 2 there). Every number except 0 is true.
+- Integers wrap exactly at 32 bits. \`cpu\` rounds products to 53 bits first (16777217², 65537³), and it computes \`abs\`, \`depthToSpace\` and
+  \`unsortedSegmentSum\` of integers with floats.
+- In arithmetic of an int32 and a float32, the int32 is rounded to float32 first. \`cpu\` does not round it. Comparisons, \`mod\` and \`floorDiv\` are exact here too.
+- \`pow\` follows IEEE 754: 1 to any power (also NaN) is 1, and -1 to ±∞ is 1. \`cpu\` gives NaN, as JavaScript does.
+- \`elu\`, \`selu\`, \`softplus\` and \`logSigmoid\` are accurate near 0 and far below 0. \`cpu\` loses digits there, because it subtracts nearly equal numbers.
 - Sums, means, running sums, scattered sums, long products (beyond 1024 terms for few results, 16,384 for many), softmax over more than 32,768 elements and
-  pools over windows of more than 16 stay within 1e-6 of Σ|x|. Convolutions and their gradients, and products that are shorter, add up as ONNX Runtime does.
-- \`tf.tensor\` of a ragged list throws; \`cpu\` fills up with NaN.
-- \`cumsum\` of a scalar gives 0 and \`cumprod\` 1, as on \`cpu\`; an axis that a tensor lacks is refused otherwise.
-- The gradient of \`avgPool\` divides by the whole window at padded borders, as \`cpu\`'s does, although the mean does not count padding.
+  pools over windows of more than 16 stay within 1e-6 of Σ|x|. Convolutions, their gradients, and shorter products are summed in the way of ONNX Runtime.
+- \`tf.tensor\` of a list whose rows have different lengths throws. \`cpu\` fills the missing values with NaN.
+- \`cumsum\` of a scalar gives 0 and \`cumprod\` 1, as on \`cpu\`. For other tensors, an axis that does not exist is an error.
+- The gradient of \`avgPool\` divides by the whole window at padded borders, as on \`cpu\`, although the mean does not count padding.
 
 ## Kernels on the host
 
-These evaluate what is pending, read their inputs and run \`cpu\`'s kernel. Inside a compiled function each throws a sentence with its name.
-So does every kernel on strings, which never enter a graph.
+These kernels evaluate all pending nodes, read their inputs and run the kernel of \`cpu\`. Inside a compiled function each of them throws an error with its name.
+So does every kernel on strings, because strings are never part of a graph.
 
 ${table(
   ['kernel', 'why'],
