@@ -8,6 +8,7 @@ export {
   type AttentionOptions,
   type SelfAttentionParams,
 } from './attention/attention.ts';
+export { attendCached, joinKeyValues, pushKeyValue, windowMask, type KeyValueCache } from './attention/key-value-cache.ts';
 export { rotate } from './attention/rotary.ts';
 export { ditFromStateDict } from './dit/checkpoint.ts';
 export {

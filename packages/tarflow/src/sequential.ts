@@ -1,4 +1,4 @@
-import { linear } from '@atelier/nn';
+import { attendCached, joinKeyValues, linear, pushKeyValue, windowMask, type KeyValueCache } from '@atelier/nn';
 import { dims, scan, tf, type Tensor } from '@atelier/tensor';
 import { conditionRows, type BlockParams, type Mixer } from './block.ts';
 import type { TarFlowConfig } from './config.ts';
@@ -9,9 +9,6 @@ import type { Guidance } from './guidance.ts';
  * lie still. A short window is copied fast, few loops make a small graph.
  */
 const WINDOW = 64;
-
-/** Keys and values of a layer, [R, 1, K, t, d]: a row for each branch of each sample. */
-type Cache = { keys: Tensor; values: Tensor };
 
 /**
  * Block k from noise to data, exactly: z [B, T, D] -> x [B, T, D], both in the block's own order.
@@ -34,21 +31,21 @@ export function reverseBlock(
   const [noise, contexts] = [z, branchContexts(context, B, guidance)].map((x) => tf.transpose(x, [1, 0, 2])) as [Tensor, Tensor]; // -> [T, B or R, …]
   let x = tf.reshape(tf.slice(noise, 0, 1), [B, D]);
   const made = [tf.expandDims(x, 0)];
-  let past: Cache[] | null = null;
+  let past: KeyValueCache[] | null = null;
   for (let from = 0; from < T - 1;) {
     const size = Math.min(WINDOW, T - 1 - from);
-    const old: Cache[] | null = past;
+    const old: KeyValueCache[] | null = past;
     const empty = tf.zeros([R, 1, W / d, size, d]);
     const loop = scan(
-      ({ x, window }: { x: Tensor; window: Cache[] }, at: Record<string, Tensor>) => {
-        const next: Cache[] = [];
+      ({ x, window }: { x: Tensor; window: KeyValueCache[] }, at: Record<string, Tensor>) => {
+        const next: KeyValueCache[] = [];
         const scale = guidance && branchScales(guidance.inverseTemperature, B);
         const mix: Mixer = (u, a, l) => {
           // One token a row, so that the heads need no transpose: [R, 3W] -> three of [R, 1, K, 1, d].
           const [q, k, v] = tf.split(tf.reshape(linear(a.qkv, u), [R, 3, W / d, 1, d]), 3, 1) as [Tensor, Tensor, Tensor];
-          next.push({ keys: push(window[l]!.keys, k), values: push(window[l]!.values, v) });
+          next.push({ keys: pushKeyValue(window[l]!.keys, k), values: pushKeyValue(window[l]!.values, v) });
           const queries = scale === undefined ? q : tf.mul(q, scale);
-          return tf.reshape(attend(queries, next[l]!, old?.[l], at.mask!, d ** -0.5), [R, W]);
+          return tf.reshape(attendCached(queries, next[l]!, old?.[l], at.mask!, d ** -0.5), [R, W]);
         };
         const embedded = linear(p.proj_in, x); // [B, D] -> [B, W]
         const h = tf.add(guidance === undefined ? embedded : tf.concat([embedded, embedded], 0), at.context!);
@@ -57,7 +54,7 @@ export function reverseBlock(
         const made = tf.add(tf.mul(at.noise!, tf.exp(alpha)), mu);
         return { carry: { x: made, window: next }, collect: made };
       },
-      { x, window: p.attn_blocks.map((): Cache => ({ keys: empty, values: empty })) },
+      { x, window: p.attn_blocks.map((): KeyValueCache => ({ keys: empty, values: empty })) },
       {
         noise: tf.slice(noise, from + 1, size),
         context: tf.slice(contexts, from, size),
@@ -67,36 +64,10 @@ export function reverseBlock(
     );
     x = loop.carry.x;
     made.push(loop.collected);
-    past = loop.carry.window.map((window, l) => (old === null ? window : join(old[l]!, window)));
+    past = loop.carry.window.map((window, l) => (old === null ? window : joinKeyValues(old[l]!, window)));
     from += size;
   }
   return tf.transpose(tf.concat(made, 0), [1, 0, 2]); // [T, B, D] -> [B, T, D]
-}
-
-/** Softmax over the tokens of earlier loops and those of the window that there are already. */
-function attend(q: Tensor, window: Cache, old: Cache | undefined, mask: Tensor, scale: number): Tensor {
-  const near = tf.minimum(tf.mul(tf.matMul(q, window.keys, false, true), scale), mask); // -> [R, 1, K, 1, window]
-  if (old === undefined) return tf.matMul(tf.softmax(near), window.values);
-  const far = tf.mul(tf.matMul(q, old.keys, false, true), scale); // -> [R, 1, K, 1, t]
-  const weights = tf.softmax(tf.concat([far, near], 4));
-  const [ofOld, ofWindow] = tf.split(weights, [far.shape[4]!, near.shape[4]!], 4) as [Tensor, Tensor];
-  return tf.add(tf.matMul(ofOld, old.values), tf.matMul(ofWindow, window.values)); // -> [R, 1, K, 1, d]
-}
-
-/** The window moved on by one token: the newest stands last. */
-function push(window: Tensor, newest: Tensor): Tensor {
-  const [R, , K, size, d] = window.shape as [number, number, number, number, number];
-  return size === 1 ? newest : tf.concat([tf.slice(window, [0, 0, 0, 1, 0], [R, 1, K, size - 1, d]), newest], 3);
-}
-
-const join = (a: Cache, b: Cache): Cache => ({ keys: tf.concat([a.keys, b.keys], 3), values: tf.concat([a.values, b.values], 3) });
-
-/** What the logits of step i stay below, one row for each step: -∞ but for the last i + 1 places of the window, which are filled. */
-function windowMask(size: number): Tensor {
-  const values = Float32Array.from({ length: size * size }, (_, at) =>
-    at % size < size - 1 - Math.floor(at / size) ? -Infinity : Infinity,
-  );
-  return tf.tensor2d(values, [size, size]);
 }
 
 /** Contexts of all rows: of branch c, and then of branch u. */

@@ -35,7 +35,12 @@ describe('customGradient', () => {
 describe('closedForm', () => {
   it('keeps its input and takes a second derivative', () => {
     const x = tf.tensor1d([0.5, 2]);
-    const cube = (v: Tensor): Tensor => closedForm(v, (at) => tf.pow(at, 3), (dy, at) => tf.mul(dy, tf.mul(tf.square(at), 3)));
+    const cube = (v: Tensor): Tensor =>
+      closedForm(
+        v,
+        (at) => tf.pow(at, 3),
+        (dy, at) => tf.mul(dy, tf.mul(tf.square(at), 3)),
+      );
     expectClose(tf.grad(cube)(x), [0.75, 12], { rel: 1e-6 });
     expectClose(tf.grad((v: Tensor) => tf.sum(tf.grad(cube)(v)))(x), [3, 12], { rel: 1e-6 });
   });
