@@ -44,7 +44,7 @@ const MEMORY_ROW = 'memory-32x64x192x3x6';
 const MEMORY_WORK = 'step-32x64x192x3x6';
 const MEMORY_STEPS = 20;
 
-/** TensorFlow.js's engines take seconds a step, so they get few turns. */
+/** TensorFlow.js's engines take seconds per step, so they run only a few times. */
 const FEW_TURNS = { rounds: 3, turnMs: 50, warmUpMs: 1 };
 /** They sum hundreds of thousands of squares one after the other in float32. */
 const TFJS_AGREEMENT = 1e-3;

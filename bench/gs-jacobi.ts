@@ -57,7 +57,7 @@ await runBench(async () => {
     const others: Way[] = [{ name: 'planned, published guesses alone', way: { plan: published } }, exact];
     rows.push(...(await measured(name, sampled, { plan: single, others, bound, args })));
     rows.push(await againstGrid(name, sampled, single, args.contest));
-    // A batch of 16 takes seconds token by token: the plan alone, and few turns.
+    // A batch of 16 takes seconds token by token, so only the plan is measured, a few times.
     const few = { ...args, contest: { ...args.contest, rounds: Math.min(3, args.contest.rounds), warmUpMs: 1 } };
     rows.push(...(await measured(name, sampled, { plan: plan(sampled, 16, sampled.means), others: [], bound: NOT_SLOWER, args: few })));
     sampled.sampler.dispose();

@@ -2,7 +2,7 @@ import { ratioOf, type Times } from './contest.ts';
 
 /** One line of the report. `ratio` > 1: we are better. `bound` is what has to be reached, 0 where nothing is asked for. */
 export type Row = { name: string; peer: string; ratio: number; bound: number };
-/** A row with what only a person wants to know. */
+/** A row with details for human readers only. */
 export type ReportRow = Row & { ours: string; theirs: string; low?: number; high?: number; note?: string };
 
 /** The row of a work that both sides have timed. */

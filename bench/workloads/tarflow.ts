@@ -57,7 +57,7 @@ export function tarflowWork(name: string, { settings, batch, ratedBlocks }: TarF
   };
 }
 
-/** A new model ends every block in zeros, whatever its transformer does: the last layers are moved off that start. */
+/** In a new model the last layer of every block is zero, so the transformer has no effect. These layers get other values here. */
 function moved(model: TarFlow, rng: Rng): TarFlow {
   const blocks = model.blocks.map((block, k) => ({
     ...block,

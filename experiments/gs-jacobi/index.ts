@@ -22,7 +22,7 @@ import { denoised, draw, named, rootMeanSquare, sequential, subjectOf, type Subj
 
 type Context = RunContext<Config>;
 
-/** GS-Jacobi beside sequential sampling of a TarFlow: what is hard, what is saved, what is left. */
+/** Compares GS-Jacobi with sequential sampling of a TarFlow: which blocks are hard, what is saved, and what error remains. */
 export const gsJacobi = defineExperiment<Config>({
   name: 'gs-jacobi',
   paper: { slug: 'gs-jacobi', title: 'Accelerate TarFlow Sampling with GS-Jacobi Iteration', arxiv: '2505.12849' },

@@ -76,7 +76,7 @@ export async function measureIterations(context: Context, subject: Subject): Pro
   return table;
 }
 
-/** The exact mode: its largest difference from the sequential images, what it took, and the largest residual that its proofs leave. */
+/** The exact mode: its largest difference from the sequential images, its cost, and the largest residual in its proofs. */
 export type ExactFindings = {
   difference: number;
   depth: number;
@@ -203,7 +203,7 @@ export function sampleMeans(context: Context, subject: Subject): BlockMeans[] {
 
 export type Timed = { name: string; batch: number; ms: number; depth: number; work: number };
 
-/** Times of whole samples, the median of five; what runs beside them on the machine shows. */
+/** Times of whole samples, the median of five. Other programs on the machine change them. */
 export async function measureTimes(context: Context, subject: Subject, planned: Planned, means: BlockMeans[], rng: Rng): Promise<Timed[]> {
   const ways: { name: string; way: WayToSample }[] = [
     { name: 'sequential', way: { strategy: sequential(subject) } },

@@ -7,8 +7,8 @@ export type Scheduled = { readonly name: string; readonly note: string; readonly
 const [WIDTH, STRIP, HEAD, GAP, LEFT] = [760, 84, 22, 16, 46];
 
 /**
- * What is evaluated when: each strategy a strip, from left to right one evaluation after the other on a common scale, from top to bottom the tokens in
- * the order of the block. A box is one segment with all its iterations.
+ * Shows which tokens are evaluated when. Each strategy is a strip: evaluations run from left to right on a common scale, tokens from top to bottom in the
+ * order of the block. A box is one segment with all its iterations.
  */
 export function scheduleChart(strategies: readonly Scheduled[], { T, title }: { T: number; title: string }): Picture {
   const { margin } = style;

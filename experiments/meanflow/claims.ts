@@ -16,7 +16,7 @@ const imagesScale = ({ images: { data, samples, network, training } }: Config): 
 
 const table1 = 'Table 1 (ablations, B/4, 80 epochs)';
 
-/** FID-50K at one evaluation of MeanFlow-B/4 with each wrong tangent (table 1b); (0, 0, 1) is a control of our own. */
+/** FID-50K of one-step samples of MeanFlow-B/4 with each wrong direction of the JVP (table 1b); (0, 0, 1) is our own control. */
 const publishedTangents: Record<TangentName, string> = {
   'v,0,0': 'FID 268.06 against 61.06 with (v, 0, 1)',
   'v,1,0': 'FID 329.22 against 61.06 with (v, 0, 1)',

@@ -42,7 +42,7 @@ export async function compareMethods<P extends Tree, Scores extends Json>(
   };
 }
 
-/** Trains MeanFlow with each wrong tangent; scores of one step. */
+/** Trains MeanFlow with each wrong direction of the JVP; returns the scores of one-step samples. */
 export async function scoreTangents<P extends Tree, Scores extends Json>(
   ground: Ground<P, Scores>,
   tangents: readonly TangentName[],

@@ -17,7 +17,7 @@ const trainingSchema = (defaults: TrainingDefaults) =>
       ...optimizationKeys(defaults),
       /** Decay of the second moment of Adam. */
       b2: z.number().min(0).lt(1).default(defaults.b2),
-      /** Share of rows with r < t of MeanFlow; they stand at the end of a batch, and the JVP is computed for them alone. */
+      /** Share of rows with r < t in MeanFlow. They are at the end of a batch, and the JVP is computed only for them. */
       movingShare: share.default(0.5),
       /** Mean and standard deviation of the normal whose sigmoid t and r are. */
       times: z
@@ -52,7 +52,7 @@ const pointsSchema = (defaults: { width: number; depth: number; training: Traini
       width: count.default(defaults.width),
       depth: count.default(defaults.depth),
       training: trainingSchema(defaults.training),
-      /** Wrong tangents that are trained beside the right one. */
+      /** Wrong directions of the JVP; a network is trained with each of them, besides the right one. */
       tangents: tangents.default([]),
       /** Repetitions with other initial weights and draws. */
       repeats: count.default(1),

@@ -44,7 +44,7 @@ export async function drawFindings(
   );
 }
 
-/** Draws samples of given classes from noise that `rng` alone decides. */
+/** Draws samples of given classes; the noise depends only on `rng`. */
 export function samplesOf(
   network: Network<DiTParams>,
   params: DiTParams,

@@ -28,10 +28,10 @@ const GAUSSIAN_STD = 0.5;
 const densities = { gaussian: () => gaussian(GAUSSIAN_MEAN, GAUSSIAN_STD), checkerboard, ring };
 export type DensityName = keyof typeof densities;
 
-/** Trains flow matching, MeanFlow and, but on the ring, the wrong tangents on a density, as often as `repeats` says; draws the first repetition. */
+/** Trains flow matching, MeanFlow and (except on the ring) the wrong directions of the JVP on a density, `repeats` times; draws pictures of the first repetition. */
 export async function runPoints(context: RunContext<Config>, part: DensityName): Promise<PointFindings[]> {
   const { gaussian: one, points } = context.config;
-  // The ring shows how modes are met; the wrong tangents and their repetitions are decided on the checkerboard.
+  // The ring shows how well the modes are covered. The wrong directions and the repetitions are measured on the checkerboard.
   const config = { gaussian: one, checkerboard: points, ring: { ...points, tangents: [], repeats: 1 } }[part];
   const found: PointFindings[] = [];
   for (let repeat = 0; repeat < config.repeats; repeat++) found.push(await runOnce(context, part, config, repeat));

@@ -10,9 +10,9 @@ const trainingSchema = (defaults: Omit<Parameters<typeof optimizationKeys>[0], '
   z.strictObject(optimizationKeys({ ...defaults, decay: 'cosine' })).prefault({});
 
 /**
- * What stands in the place of attention: global attention (`dit`), windows alone (`window`), Swin's shifted windows in every other layer (`swin`), PSWA with
- * the ramp from 1/4 to 3/4 of the heads (`pswa`), the same number of window heads in every layer (`uniform`), the ramp turned round (`reversed`), or
- * bridging heads alone (`bridge`).
+ * What mixes the tokens: global attention (`dit`), only windows (`window`), Swin's shifted windows in every other layer (`swin`), PSWA with
+ * the ramp from 1/4 to 3/4 of the heads (`pswa`), the same number of window heads in every layer (`uniform`), the reversed ramp (`reversed`), or
+ * only bridging heads (`bridge`).
  */
 export const modelNames = ['dit', 'window', 'swin', 'pswa', 'uniform', 'reversed', 'bridge'] as const;
 export type ModelName = (typeof modelNames)[number];
@@ -49,7 +49,7 @@ function checkNetwork(context: z.RefinementCtx, path: string[], network: Network
 
 const fieldsSchema = z
   .strictObject({
-    /** Tokens along a side of a field; the field has grid·patchSize pixels a side. */
+    /** Tokens along a side of a field; the field has grid·patchSize pixels per side. */
     grid: count.default(6),
     ...networkKeys,
     window: count.default(3),

@@ -10,9 +10,9 @@ export type Bound = { expected: number; here: number };
 
 export interface FieldFindings {
   readonly models: readonly Model[];
-  /** Scores of each model, one set a repetition. */
+  /** Scores of each model, one set per repetition. */
   readonly repeats: readonly Readonly<Record<string, FieldScores>>[];
-  /** L_g, of a denoiser that sees the whole field, and L_w, of one that sees a window at a time. */
+  /** L_g, the error of a denoiser that sees the whole field, and L_w, that of one that sees only one window at a time. */
   readonly whole: Bound;
   readonly windows: Bound;
   /** Seam ratios of the exact denoiser by time. */

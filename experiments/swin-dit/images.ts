@@ -86,7 +86,7 @@ async function train(context: RunContext<Config>, one: Model, set: ImageSet, con
   return params;
 }
 
-/** Samples of every class from starts that `rng` alone decides. */
+/** Samples of every class; their starting noise depends only on `rng`. */
 function drawClasses(one: Model, params: SwinDiTParams, set: ImageSet, rng: Rng, sampling: Sampling): Promise<Picture> {
   const own = rng.child('class grid');
   return classGrid(set, one.label, (y) => {

@@ -7,7 +7,7 @@ import { runFields } from './fields.ts';
 import { runImages, type ImageFindings } from './images.ts';
 import { presets } from './presets.ts';
 
-/** PSWA beside DiT, windows alone, Swin's shifted windows and bridges alone: fields whose best denoiser is known, letters, digits, photographs. */
+/** Compares PSWA with DiT, with only windows, Swin's shifted windows and only bridges, on fields whose best denoiser is known, letters, digits and photographs. */
 export const swinDit = defineExperiment<Config>({
   name: 'swin-dit',
   paper: { slug: 'swin-dit', title: 'Swin DiT: Diffusion Transformer using Pseudo Shifted Windows', arxiv: '2505.13219' },

@@ -25,7 +25,7 @@ const modelLabels: Record<ModelName, string> = {
   bridge: 'bridge alone',
 };
 
-/** A network of the comparison: all that differs is what stands in the place of attention. */
+/** A network of the comparison. The networks differ only in what mixes the tokens. */
 export function model(name: ModelName, { kernel, ...shared }: SharedSettings): Model {
   const depth = shared.dit.depth;
   const kinds: Partial<Record<ModelName, SwinDiTSettings['attention']>> = {

@@ -3,7 +3,7 @@ import type { Config } from './config.ts';
 
 /** Steps and sizes by the time that is at hand; what a preset does not name is as in the full one. */
 export const presets = {
-  /** Under 60 s: DiT, windows alone and PSWA on fields of 8 x 8 pixels. */
+  /** Under 60 s: DiT, only windows, and PSWA on fields of 8 x 8 pixels. */
   smoke: {
     parts: ['fields'],
     fields: {

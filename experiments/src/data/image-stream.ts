@@ -6,7 +6,7 @@ import { asTensors, imageBatches, imagesOf, imageSizes, readImages } from './ima
 /** Images x [B, H, W, C] in [-1, 1] and labels y [B] int32. */
 type Batch = { x: Tensor; y: Tensor };
 
-/** Images to train on without end. */
+/** An endless stream of images to train on. */
 export interface ImageStream {
   readonly name: string;
   readonly side: number;
@@ -15,9 +15,9 @@ export interface ImageStream {
   readonly classNames: readonly string[];
   /** The next batch to train on; drawn images come from `rng`, the stream of the step. */
   next(rng: Rng): Batch;
-  /** The place in a data set that was read. */
+  /** The position in the data set, if the images are read from one. */
   readonly cursor?: Resumable;
-  /** Images that something is measured on. */
+  /** Images for measurements. */
   some(rng: Rng, count: number): Batch;
 }
 

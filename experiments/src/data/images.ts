@@ -41,14 +41,14 @@ export type ImageSource = z.output<z.ZodObject<ReturnType<typeof imageSourceKeys
 export const imageSide = ({ data, glyphs }: Pick<ImageSource, 'data' | 'glyphs'>): number =>
   data === 'glyphs' ? glyphs.size : imageSizes[data];
 
-/** `train` to learn from, `reference` to compare samples with, and `second`, other true images, whose distance from `reference` is the floor. */
+/** `train` to learn from; `reference` to compare samples with; `second`, other true images: their distance from `reference` is the best a model can reach. */
 export type ImageData = { readonly train: ImageSet; readonly reference: ImageSet; readonly second: ImageSet };
 
 /**
- * The images of a source, `samples` of them to compare with where they are drawn.
+ * The images of a source. If they are drawn, `samples` of them are made for the comparison.
  *
  * @param experiment its name, for messages
- * @throws StopError naming what is missing and what would help.
+ * @throws StopError that says what is missing and what to do.
  */
 export async function loadImages(source: ImageSource & { samples: number }, rng: Rng, experiment: string): Promise<ImageData> {
   const { data, samples } = source;
@@ -72,7 +72,7 @@ function drawImages(
   return { train: draw('train', drawn), reference: draw('reference', samples), second: draw('second', samples) };
 }
 
-/** What a data set finds wrong ends the run with its sentence. */
+/** An error of a data set ends the run, with its message as the sentence. */
 async function stopping<T>(work: () => T | Promise<T>): Promise<T> {
   try {
     return await work();
@@ -90,11 +90,11 @@ export function imagesOf(set: ImageSet, count = set.count): ImageBatch {
   );
 }
 
-/** Batches of a set without end, in a new order every time round. */
+/** Endless batches of a set, in a new order in each epoch. */
 export interface ImageBatches {
-  /** Images x [B, H, W, C] in [-1, 1] and labels y [B] int32; the caller's to dispose. */
+  /** Images x [B, H, W, C] in [-1, 1] and labels y [B] int32; the caller must dispose them. */
   next(): { x: Tensor; y: Tensor };
-  /** The place in the set, for `trainLoop` to save. */
+  /** The position in the set, which `trainLoop` saves. */
   readonly cursor: Resumable;
 }
 

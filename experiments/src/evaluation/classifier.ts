@@ -9,7 +9,7 @@ import type { BaseConfig, RunContext } from '../runner/experiment.ts';
 import { trainNetwork } from '../training/train-network.ts';
 import { floats, inBatches } from './in-batches.ts';
 
-/** The keys by which an experiment sets how its classifier is trained. */
+/** The keys that set how the classifier of an experiment is trained. */
 export const classifierKeys = (defaults: { steps: number }) => ({
   steps: z.int().min(1).default(defaults.steps),
   batch: z.int().min(1).default(128),
@@ -53,16 +53,16 @@ function classify(params: ClassifierParams, x: Tensor): { features: Tensor; logi
 
 /** A classifier trained in this run, as a measure of images on the host. */
 export interface Judge {
-  /** Share of the reference images, which it was not trained on, that it puts into their class. */
+  /** Accuracy on the reference images, which it was not trained on. */
   readonly accuracy: number;
-  /** SHA-256 of its weights: two runs whose scores are compared should have been judged by the same one. */
+  /** SHA-256 of its weights. Scores of two runs can be compared only if the hash is the same. */
   readonly hash: string;
   /** Images [N, H, W, C] flattened -> features [N, 64] flattened and the most likely classes [N]. */
   look(images: Float32Array): Promise<{ features: Float32Array; classes: Int32Array }>;
   dispose(): void;
 }
 
-/** Trains a classifier on true images, measures how often it is right on others, and tells. */
+/** Trains a classifier on true images, measures its accuracy on other images, and prints it. */
 export async function trainJudge(
   context: RunContext<BaseConfig & { readonly checkpointSeconds: number }>,
   { train, reference }: { train: ImageSet; reference: ImageSet },

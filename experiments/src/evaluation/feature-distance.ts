@@ -18,7 +18,7 @@ export function convolutionMoments(
   return async (images) => gaussianMoments(await convFeatures(features, images, height, width), CONV_FEATURES);
 }
 
-/** Fréchet distance in these features from reference images, which are looked at when the first distance is asked for. */
+/** Fréchet distance in these features from reference images. Their features are computed when the first distance is asked for. */
 export function convolutionDistance(rng: Rng, set: ImageSet, reference: () => Float32Array): (images: Float32Array) => Promise<number> {
   const moments = convolutionMoments(rng, set);
   let wanted: GaussianMoments | undefined;

@@ -5,9 +5,9 @@ import { imagesOf, type ImageData } from '../data/images.ts';
 import { CLASSIFIER_FEATURES, type Judge } from './classifier.ts';
 import { convolutionMoments } from './feature-distance.ts';
 
-/** Distances of a set of samples from the true images, and the share of samples that the classifier puts into the class they were asked for. */
+/** Distances of a set of samples from the true images, and the share of samples that the classifier puts into the requested class. */
 export type ImageScores = {
-  /** Fréchet distance of pixels; left out above `MOST_PIXELS` values an image, where its covariance would be too large to measure well. */
+  /** Fréchet distance of pixels; left out above `MOST_PIXELS` values per image, because the covariance would be too large to be estimated well. */
   pixels?: number;
   /** Fréchet distance of the 96 fixed random features. */
   features: number;

@@ -1,22 +1,22 @@
 import { toHost, toTensor, tf, type HostTensor, type Tensor } from '@atelier/tensor';
 
-/** Tensors on the host whose first axes are equally long: rows that belong together. */
+/** Tensors on the host with first axes of equal length: row i of each belongs to item i. */
 export type Rows = { readonly [name: string]: HostTensor | undefined };
 
-/** float32 rows of the given shape each. */
+/** float32 rows, each of the given shape. */
 export const floats = (data: Float32Array, ...rowShape: readonly number[]): HostTensor => ({
   dtype: 'float32',
   shape: [data.length / rowShape.reduce((a, b) => a * b, 1), ...rowShape],
   data,
 });
 
-/** int32 labels, one a row. */
+/** int32 labels, one per row. */
 export const labels = (data: Int32Array): HostTensor => ({ dtype: 'int32', shape: [data.length], data });
 
 /**
  * Applies a (compiled) function to many rows, `batch` at a time.
  *
- * @param run gets the tensors of some rows, which it may donate, and the number of the first of them; each of its results has as many rows
+ * @param run gets the tensors of some rows (it may donate them) and the index of the first row; each of its results must have as many rows
  * @returns all rows of the results, on the host
  */
 export async function inBatches<In extends Rows, Out extends { [name: string]: Tensor }>(
@@ -47,7 +47,7 @@ function cut({ dtype, shape, data }: HostTensor, from: number, to: number): Host
   return { dtype, shape: [to - from, ...shape.slice(1)], data: data.subarray(from * size, to * size) };
 }
 
-/** Room for `total` rows like those of `part`. */
+/** An array for `total` rows like those of `part`. */
 function allRows({ dtype, shape, data }: HostTensor, total: number): HostTensor {
   const length = (data.length / shape[0]!) * total;
   const room = { float32: () => new Float32Array(length), int32: () => new Int32Array(length), bool: () => new Uint8Array(length) };

@@ -5,7 +5,7 @@ import { drawSvg, round, style, svgDocument, text, textWidth } from './style.ts'
 
 export interface BarSeries {
   readonly name: string;
-  /** One value a group, not negative. */
+  /** One value per group, not negative. */
   readonly values: readonly number[];
   /** Index into the colours; the place in the list by default. */
   readonly color?: number;
@@ -18,7 +18,7 @@ export interface BarPanel {
 
 export interface BarChartOptions {
   readonly title?: string;
-  /** Below the groups, one each. */
+  /** Labels below the groups, one per group. */
   readonly groups: readonly string[];
   readonly width?: number;
   readonly height?: number;
@@ -28,7 +28,7 @@ export interface BarChartOptions {
 const [HEAD, BELOW, GAP] = [36, 30, 30];
 
 /**
- * Groups of bars with their numbers on top, each panel on a scale of its own from zero.
+ * Groups of bars with their numbers on top. Each panel has its own scale, which starts at zero.
  *
  * @throws Error for no panel, a wrong number of values, or a value that is negative or not finite
  */

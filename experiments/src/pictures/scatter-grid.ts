@@ -16,7 +16,7 @@ export interface ScatterGridOptions {
   readonly title?: string;
   /** Panels in a row; all of them up to 5 by default. */
   readonly columns?: number;
-  /** Both axes run from -extent to extent, the same for all panels; by default what holds 99.5 % of the coordinates of the first panel, and some air. */
+  /** Both axes run from -extent to extent, the same for all panels; by default large enough for 99.5 % of the coordinates of the first panel, with a margin. */
   readonly extent?: number;
   /** Points drawn in a panel at most, the first ones; 2000 by default. */
   readonly most?: number;
@@ -25,7 +25,7 @@ export interface ScatterGridOptions {
 const [PANEL, GAP] = [190, 14];
 
 /**
- * Clouds of points in the plane side by side on the same axes. Points outside of the axes are not drawn; their share stands in the corner where it reaches 0.1 %.
+ * Points in the plane, panels side by side on the same axes. Points outside of the axes are not drawn; if their share reaches 0.1 %, it is printed in the corner.
  *
  * @throws Error for no panel, another shape, or numbers that are not finite.
  */

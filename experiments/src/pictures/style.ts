@@ -2,7 +2,7 @@ import { createRequire } from 'node:module';
 import { Resvg, type ResvgRenderOptions } from '@resvg/resvg-js';
 import type { Picture } from '../runner/experiment.ts';
 
-/** The one look of all pictures: white paper, dark ink, thin grey lines, few colours that stay apart in print and for most colour-blind eyes. */
+/** The common style of all pictures: white background, dark text, thin grey lines, and few colours that differ in print and for most colour-blind people. */
 export const style = {
   font: 'DejaVu Sans',
   paper: '#ffffff',

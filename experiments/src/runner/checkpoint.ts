@@ -89,7 +89,7 @@ function checkFinite(name: string, leaf: string, host: HostTensor): void {
   if (at >= 0) throw new StopError(`checkpoint '${name}': '${leaf}' holds ${host.data[at]} at position ${at}, so it was not saved`);
 }
 
-/** @throws StopError if the value would not survive the trip through JSON unchanged. */
+/** @throws StopError if the value would change when it is written as JSON and read again. */
 function plainJson(name: string, value: Json): string {
   const check = (part: unknown, path: string): void => {
     const where = `checkpoint '${name}': state${path}`;

@@ -29,7 +29,7 @@ export const claimRecordSchema = z.strictObject({
   /** True if keys were changed on the command line, so that the numbers are not those of the preset. */
   changed: z.boolean(),
   seed: z.number(),
-  /** Of the whole configuration; records of before it was kept have none. */
+  /** Hash of the whole configuration; absent in old records. */
   configHash: z.string().optional(),
   engine: z.string(),
   commit: z.string(),
@@ -61,14 +61,14 @@ export function boundText(bound: ClaimDefinition['bound']): string {
   return atLeast === undefined ? `≤ ${numberText(atMost!)}` : `≥ ${numberText(atLeast)}`;
 }
 
-/** Four significant digits, without needless zeros: `0.2`, `12.35`, `3.1e-5`. */
+/** Four significant digits, without trailing zeros: `0.2`, `12.35`, `3.1e-5`. */
 export function numberText(value: number): string {
   const size = Math.abs(value);
   if (value !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replace(/\.?0+e/, 'e');
   return String(Number(value.toPrecision(4)));
 }
 
-/** @throws StopError if an experiment states something that no run could satisfy: a bad or doubled name, a claim without a bound, an unknown preset. */
+/** @throws StopError if an experiment is not valid: a bad or repeated name, a claim without a bound, an unknown preset. */
 export function checkClaims(experiment: Pick<Experiment, 'name' | 'claims' | 'presets'>): void {
   const seen = new Set<string>();
   for (const { id, bound, presets } of experiment.claims) {

@@ -15,7 +15,7 @@ import { readClaims, type Audience } from './run-context.ts';
 import { RunFolder } from './run-folder.ts';
 import { findExperiment, resumeRun, startRun } from './run.ts';
 
-/** What the command line talks to. */
+/** The output streams of the command line, and the signal of Ctrl-C. */
 export interface Terminal {
   readonly out: Screen;
   readonly err: Screen;
@@ -108,7 +108,7 @@ export async function main(argv: readonly string[], experiments: readonly Experi
   }
 }
 
-/** The parser's own errors lack the nearest option. */
+/** Adds the nearest option to the errors of the parser. */
 function commandLineSentence(error: unknown, cli: CAC): string {
   const words = sentence(error);
   const option = /^Unknown option `(--?[\w-]+)`/.exec(words)?.[1];
@@ -151,7 +151,7 @@ function describe(experiment: Experiment): string[] {
   ];
 }
 
-/** What a run prints at its end. */
+/** The lines that a run prints at its end. */
 function closing(folder: RunFolder): [string] {
   const rows = readClaims(folder.path);
   const sign = { reproduced: '✓', 'not reproduced': '✗', 'out of reach': '–', 'not measured': '·' } as const;

@@ -8,10 +8,10 @@ import { unknown } from '@atelier/tensor';
 
 type Plain = { [key: string]: unknown };
 /**
- * The complete, checked configuration of `preset` with the `key=value` words laid over it.
+ * The complete, checked configuration of `preset` after the `key=value` words were applied to it.
  *
  * Keys are dotted paths, values are YAML (`steps=100`, `model.width=64`, `ratios=[0.25, 0.5]`, `guided=true`).
- * @throws StopError with one sentence: unknown preset or key (the nearest is named), or path, wanted, got.
+ * @throws StopError with one sentence: an unknown preset or key (with the nearest name), or for a wrong value the path, what was wanted and what was given.
  */
 export function resolveConfig<Config extends BaseConfig>(experiment: Experiment<Config>, preset: string, words: readonly string[]): Config {
   const presets = Object.keys(experiment.presets);
@@ -28,7 +28,7 @@ export function parseConfig<T>(where: string, schema: z.ZodType<T>, plain: unkno
   const result = readSettings(schema, plain);
   if (!('issues' in result)) return result.settings;
   const { path, reason } = result.issues[0]!;
-  // What an experiment refuses for a reason of its own says what was wanted; what was got is added here.
+  // If the experiment's own check refuses a value, its message says only what was wanted; what was given is added here.
   const got = reason.includes(', got ') ? '' : `, got ${showSetting(valueAt(plain, path))}`;
   throw new StopError(`${where}: ${path === '' ? '' : `'${path}': `}${reason}${got}`);
 }
@@ -60,7 +60,7 @@ function parseWord(name: string, word: string, keys: ReadonlyMap<string, string 
   if (!keys.has(key)) throw new StopError(unknown(`key of ${name}`, key, [...keys.keys()]));
   let value: unknown;
   try {
-    // A text such as 007 or true must stay a text where the schema wants one.
+    // A string such as 007 or true must stay a string if the schema wants a string.
     value = keys.get(key) === 'string' ? text : parseYaml(text);
   } catch {
     throw new StopError(`${name}: '${key}': wanted a value in YAML, got '${text}'`);
@@ -72,7 +72,7 @@ function parseWord(name: string, word: string, keys: ReadonlyMap<string, string 
 
 function checkKeys(name: string, plain: unknown, keys: ReadonlyMap<string, string | undefined>, path = ''): void {
   if (plain === null || typeof plain !== 'object' || Array.isArray(plain)) return;
-  // A group that lists no keys of its own is a record with free keys.
+  // A group without listed keys is a record with arbitrary keys.
   if (path !== '' && ![...keys.keys()].some((key) => key.startsWith(`${path}.`))) return;
   for (const [key, value] of Object.entries(plain)) {
     const full = path === '' ? key : `${path}.${key}`;
@@ -81,7 +81,7 @@ function checkKeys(name: string, plain: unknown, keys: ReadonlyMap<string, strin
   }
 }
 
-/** `above` laid over `below`; records are merged, everything else is replaced. */
+/** `below` with the values of `above`: records are merged, everything else is replaced. */
 function overlay(below: unknown, above: unknown): unknown {
   const isRecord = (value: unknown): value is Plain => value !== null && typeof value === 'object' && !Array.isArray(value);
   if (!isRecord(below) || !isRecord(above)) return above;

@@ -8,14 +8,14 @@ import { sentence } from './errors.ts';
 import { commitName, machineName, versions } from './machine.ts';
 import { writeFile } from './write-file.ts';
 
-/** One thing that was looked at. `bad` means that runs will fail; `absent` only that something optional is not there. */
+/** One check. `bad` means that runs will fail; `absent` means only that something optional is missing. */
 export interface Finding {
   readonly subject: string;
   readonly state: 'good' | 'absent' | 'bad';
   readonly words: string;
 }
 
-/** Looks at everything that a run needs, and at what only some runs need. */
+/** Checks everything that a run needs, and what only some runs need. */
 export async function examine(runs: string): Promise<Finding[]> {
   const found: Finding[] = [];
   const add = (subject: string, state: Finding['state'], words: string): void => void found.push({ subject, state, words });
@@ -53,7 +53,7 @@ async function tryEngine(name: string): Promise<Finding> {
   }
 }
 
-/** How fast the default engine multiplies: the best of five products of 1024 × 1024 matrices. */
+/** The speed of the default engine: the fastest of five products of 1024 × 1024 matrices. */
 async function productRate(): Promise<Finding> {
   const subject = 'ort 1024³ product';
   try {

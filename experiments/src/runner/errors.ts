@@ -1,4 +1,4 @@
-/** An end that has its reason in the world and not in the program (input, disk, numbers): one sentence for whoever typed the command. */
+/** Stops the run because of its input, the disk or numbers that are not finite, not because of a bug. The message is one sentence for the user. */
 export class StopError extends Error {
   override readonly name = 'StopError';
 }
@@ -22,7 +22,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EIO: 'the disk reports an input/output error',
 };
 
-/** The one sentence that is printed for an error; system errors are put into words with the path they concern. */
+/** The one sentence that is printed for an error. For a system error it says in words what failed, with the path. */
 export function sentence(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { code, path } = error as NodeJS.ErrnoException;

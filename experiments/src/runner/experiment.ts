@@ -2,13 +2,13 @@ import type { HostTensor, Rng, Tree } from '@atelier/tensor';
 import type { z } from 'zod';
 
 /**
- * The border between the runner and the papers. An experiment is one value of type `Experiment`; the runner gives its `run` a `RunContext`.
+ * The interface between the runner and the papers. An experiment is one value of type `Experiment`; the runner gives its `run` a `RunContext`.
  *
  * **`run` must be replayable.** When a run that was killed is resumed, `run` is called again from its first line with the same configuration
- * and seed. What costs time goes into `trainLoop` (train-loop.ts) or `context.stage`; both remember what was finished and skip it, so a resumed
- * run passes its finished stages at once and goes on inside the one that was cut. Everything outside of them is done again, so it should
- * be short, and every random number should come from a child stream of `context.rng` with a name of its own: such streams depend on
- * the seed and the names alone. A run that is resumed in this way ends with the very bits of one that was never killed.
+ * and seed. Put everything that takes time into `trainLoop` (train-loop.ts) or `context.stage`. Both remember what was finished and skip it, so a
+ * resumed run passes its finished stages at once and continues inside the one that was interrupted. Everything outside of them is done again, so it
+ * should be short. Every random number should come from a child stream of `context.rng` with a unique name: such streams depend only on the seed and
+ * the names. Then a resumed run ends with exactly the same bits as a run that was never killed.
  *
  * ```ts
  * export const meanflow = defineExperiment({
@@ -28,7 +28,7 @@ import type { z } from 'zod';
  * ```
  */
 export interface Experiment<Config extends BaseConfig = BaseConfig> {
-  /** What one types after `atelier run`: lower-case letters, digits and dashes. */
+  /** The name to type after `atelier run`: lower-case letters, digits and dashes. */
   readonly name: string;
   readonly paper: Paper;
   /** One line for `atelier list`. */
@@ -42,7 +42,7 @@ export interface Experiment<Config extends BaseConfig = BaseConfig> {
   run(context: RunContext<Config>): Promise<void>;
 }
 
-/** The least a configuration has. All randomness of a run comes from `seed`. */
+/** The key that every configuration has. All randomness of a run comes from `seed`. */
 export interface BaseConfig {
   readonly seed: number;
 }
@@ -73,11 +73,11 @@ export interface ClaimDefinition<Config extends BaseConfig = BaseConfig> {
   readonly published: string;
   /** How the number is measured here. */
   readonly how: string;
-  /** At which sizes and for how many steps, from the configuration that ran; the ledger says it behind `how`. */
+  /** The sizes and the number of steps, from the configuration that ran; the ledger prints this after `how`. */
   scale?(config: Config): string;
-  /** What the measured number must satisfy (both ends where both are given), or why it cannot be measured here. */
+  /** The bound that the measured number must satisfy (both ends, if both are given), or why it cannot be measured here. */
   readonly bound: { readonly atLeast?: number; readonly atMost?: number } | { readonly outOfReach: string };
-  /** The presets that measure it, shortest first; empty when it is out of reach. The ledger names the first one where a claim has no number yet. */
+  /** The presets that measure it, shortest first; empty if it is out of reach. If a claim has no number yet, the ledger names the first of these presets. */
   readonly presets: readonly string[];
 }
 
@@ -90,7 +90,7 @@ export interface Picture {
   readonly height: number;
 }
 
-/** What a run offers to the experiment. */
+/** What the runner gives to the experiment. */
 export interface RunContext<Config extends BaseConfig = BaseConfig> {
   /** Checked and complete. */
   readonly config: Config;
@@ -99,40 +99,40 @@ export interface RunContext<Config extends BaseConfig = BaseConfig> {
   readonly rng: Rng;
   /** The run folder, absolute. The methods below write into it; nothing else should. */
   readonly folder: string;
-  /** Aborted by the first Ctrl-C. Long work of one's own should call `signal.throwIfAborted()`; `trainLoop` and `stage` do so themselves. */
+  /** Aborted by the first Ctrl-C. Long computations should call `signal.throwIfAborted()`; `trainLoop` and `stage` already do so. */
   readonly signal: AbortSignal;
   readonly checkpoints: Checkpoints;
   readonly progress: Progress;
 
   /**
-   * Appends one line to `metrics.jsonl`. `series` separates curves (a stage's name). A line that a resumed run writes again is not doubled.
+   * Appends one line to `metrics.jsonl`. `series` separates curves (a stage's name). A line that a resumed run writes again is kept only once.
    * @throws Error if a number is not finite.
    */
   log(metrics: Readonly<Record<string, number>>, step: number, series?: string): void;
 
-  /** Forgets the lines of a series after `step`: what `trainLoop` calls when it goes back to a checkpoint. */
+  /** Removes the lines of a series after `step`. `trainLoop` calls this when it goes back to a checkpoint. */
   rewind(series: string, step: number): Promise<void>;
 
-  /** Writes `samples/<name>-step-000500.png`. Draw from noise that is fixed by a stream of its own, so that the steps can be compared. */
+  /** Writes `samples/<name>-step-000500.png`. Draw from fixed noise (from a separate stream), so that the steps can be compared. */
   samples(name: string, step: number, picture: Picture): Promise<void>;
 
   /** Writes `figures/<name>.png` (and `.svg` for a chart), which the report shows under `caption`. */
   figure(name: string, picture: Picture, caption?: string): Promise<void>;
 
   /**
-   * Enters the measured number of a claim into the ledger; `detail` may say what it is made of (`MF 4.9e-3, FM 584e-3`). A claim that the preset
-   * does not measure is not entered: with other steps and sizes the number would mean something else.
+   * Records the measured number of a claim for the ledger; `detail` may say what it is made of (`MF 4.9e-3, FM 584e-3`). If the preset does not measure
+   * the claim, nothing is recorded: with other steps and sizes the number would have another meaning.
    * @throws Error for an id that the experiment does not define, a claim that is out of reach, or a number that is not finite.
    */
   claim(id: string, measured: number, detail?: string): Promise<void>;
 
-  /** Whether the preset measures a claim, for work that is done for its sake alone. @throws Error for an id that the experiment does not define. */
+  /** Whether the preset measures a claim, to skip work that only this claim needs. @throws Error for an id that the experiment does not define. */
   measures(id: string): boolean;
 
   /** Work whose result is plain JSON (an evaluation), done once: a resumed run gets the remembered result. Names are unique within a run. */
   stage<T extends Json>(name: string, work: () => Promise<T> | T): Promise<T>;
 
-  /** One plain line for whoever watches. */
+  /** Prints one plain line for the user. */
   note(text: string): void;
 }
 
@@ -141,12 +141,12 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 
 /**
  * Files `checkpoints/<name>.safetensors`: trees of tensors and JSON state in one file, which replaces its predecessor at once (temporary name,
- * fsync, rename). A kill at any moment leaves the old one or the new one whole. A checksum finds damage.
+ * fsync, rename). After a kill at any moment, the complete old file or the complete new file is there. A checksum detects damage.
  */
 export interface Checkpoints {
   /** @throws StopError if a tensor holds a number that is not finite (the previous file stays) or the disk refuses. */
   save(name: string, trees: Readonly<Record<string, Tree>>, state: Json): Promise<void>;
-  /** What was saved last, or null if there is nothing. @throws StopError if the file is damaged. */
+  /** The last saved state, or null if there is none. @throws StopError if the file is damaged. */
   load(name: string): Promise<Checkpoint | null>;
 }
 
@@ -165,7 +165,7 @@ export interface Progress {
   stop(): void;
 }
 
-/** Something with a place that can be saved, such as the cursor of a data set. */
+/** Something whose position can be saved and restored, such as the next index and the order of a data set. */
 export interface Resumable {
   state(): Json;
   restore(state: Json): void;

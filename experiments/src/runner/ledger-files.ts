@@ -12,8 +12,8 @@ import { writeFile } from './write-file.ts';
 export const committed = join(workspace, 'docs');
 
 /**
- * `atelier report`: the ledger of one's own runs, as results.md and results.html in a folder that is not that of the committed ledger. Nothing is written
- * where nothing was measured.
+ * `atelier report`: the ledger of the user's own runs, as results.md and results.html in a folder other than that of the committed ledger. If nothing was
+ * measured, nothing is written.
  *
  * @returns what to say
  */
@@ -32,7 +32,7 @@ export async function reportRuns(
 }
 
 /**
- * `atelier ledger merge`: adds what the runs measured to results.json of the committed ledger, from which results.md and results.html are drawn anew.
+ * `atelier ledger merge`: adds the records of the runs to results.json of the committed ledger, and writes results.md and results.html again from it.
  *
  * @returns what to say
  */

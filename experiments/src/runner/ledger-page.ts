@@ -54,7 +54,7 @@ export function ledgerHtml(parts: readonly LedgerPart[]): string {
   return page('Results', `<header><h1>Results</h1><p>${INTRODUCTION.map(escape).join(' ')}</p></header>${tables.join('')}`);
 }
 
-/** A row in words; what it could not measure says why in place of the preset. */
+/** A row in words. If the claim could not be measured, it says why instead of naming the preset. */
 function cellsOf({ definition, how, bound, verdict, record, computations, reproduced }: LedgerRow, name: string) {
   const { claim, where, published, presets } = definition;
   const first = { claim: `${claim} (${where}; here: ${how})`, published, verdict };

@@ -11,13 +11,13 @@ import { runIds } from './run-folder.ts';
 /** One line of the ledger: what one preset measured of a claim, or why nothing is measured. */
 export interface LedgerRow {
   readonly definition: ClaimDefinition;
-  /** How it is measured, at the sizes of the run; of the shortest preset where there is no run. */
+  /** How it is measured, with the sizes of the run, or of the shortest preset if there is no run. */
   readonly how: string;
   readonly bound: string;
   readonly verdict: Verdict;
   /** The newest measurement of the preset. */
   readonly record?: ClaimRecord;
-  /** Of all computations of unchanged presets: how many there are and how many reproduced the claim. */
+  /** How many computations of unchanged presets there are, and how many of them reproduced the claim. */
   readonly computations: number;
   readonly reproduced: number;
 }
@@ -27,7 +27,7 @@ export interface LedgerPart {
   readonly rows: readonly LedgerRow[];
 }
 
-/** What all runs of a folder measured, oldest first; what is damaged is left out and told. */
+/** The records of all runs in a folder, oldest first. Damaged records are left out and reported. */
 export function recordsOf(runs: string, warn: (text: string) => void): ClaimRecord[] {
   return runIds(runs).flatMap((id) => {
     try {
@@ -39,7 +39,7 @@ export function recordsOf(runs: string, warn: (text: string) => void): ClaimReco
   });
 }
 
-/** What a ledger file (`results.json`) holds. @throws StopError if there is none or it is damaged. */
+/** The records in a ledger file (`results.json`). @throws StopError if there is none or it is damaged. */
 function readLedger(path: string): ClaimRecord[] {
   const text = onDisk(path, () => readFileSync(path, 'utf8'));
   let plain: unknown;
@@ -52,8 +52,8 @@ function readLedger(path: string): ClaimRecord[] {
 }
 
 /**
- * The ledger in a file with new records added: nothing that was measured is ever dropped, and the record of a run that is there already is replaced by
- * the new reading of the same run. Records of changed configurations stay out.
+ * Adds new records to those of a ledger file. No measured record is ever dropped. If the file already has a record of the same run, the new one replaces
+ * it. Records of changed configurations are not added.
  */
 export function mergeLedger(path: string, records: readonly ClaimRecord[]): { all: ClaimRecord[]; added: number } {
   const known = existsSync(path) ? readLedger(path) : [];
@@ -64,8 +64,8 @@ export function mergeLedger(path: string, records: readonly ClaimRecord[]): { al
 }
 
 /**
- * The ledger over records, oldest first: every claim of every experiment has its row. Only unchanged presets count (another seed is no change), and a
- * record counts only if its bound is still the one that the experiment states, so that a bound changed later does not keep an old verdict.
+ * The ledger made from records, oldest first: every claim of every experiment has a row. Only unchanged presets count (another seed is not a change). A
+ * record counts only if its bound is still that of the experiment, so an old verdict is not kept after a bound has changed.
  */
 export function ledgerOf(experiments: readonly Experiment[], records: readonly ClaimRecord[]): LedgerPart[] {
   return experiments.map((experiment) => ({
@@ -110,8 +110,8 @@ function rowsOf(experiment: Experiment, definition: ClaimDefinition, records: re
 }
 
 /**
- * Records without repetitions of one computation: runs of one seed that have the same configuration, or that found the very same number (presets share
- * parts), say the same thing.
+ * Records without repetitions of the same computation. Runs with equal seed and equal configuration count once, and so do runs with equal seed and exactly
+ * the same number (because presets share parts).
  */
 function computations(records: readonly ClaimRecord[]): ClaimRecord[] {
   const different: ClaimRecord[] = [];

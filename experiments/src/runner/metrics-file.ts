@@ -5,11 +5,11 @@ import { writeFile } from './write-file.ts';
 /** A line of `metrics.jsonl`: the series and the step, then the numbers. */
 export type MetricsLine = { readonly series: string; readonly step: number } & { readonly [metric: string]: number | string };
 
-/** `metrics.jsonl`, append-only but for `rewind`. Lines are synced to the disk by `sync`, which every checkpoint calls before it is written. */
+/** `metrics.jsonl`. Lines are only appended, except by `rewind`. They are synced to the disk by `sync`, which every checkpoint calls before it is written. */
 export class MetricsFile {
   readonly path: string;
   #lines: MetricsLine[];
-  /** Identities of lines that were there when the file was opened; a resumed run that writes one again writes nothing. */
+  /** Keys of the lines that were there when the file was opened. If a resumed run writes one of them again, nothing is written. */
   #replayed = new Set<string>();
 
   private constructor(path: string, lines: MetricsLine[]) {
@@ -68,7 +68,7 @@ export class MetricsFile {
 
 /** The whole lines of a `metrics.jsonl`; a last line without its end is left out. @throws StopError for a line that is not such a record. */
 export function readMetrics(path: string): MetricsLine[] {
-  // Reading a device or a pipe might never end.
+  // Reading from a device or a pipe might never end.
   if (!onDisk(path, () => statSync(path)).isFile()) throw new StopError(`${path}: wanted a file, got something else`);
   const texts = onDisk(path, () => readFileSync(path, 'utf8')).split('\n');
   texts.pop();

@@ -13,7 +13,7 @@ export function makeProgress(screen: NodeJS.WriteStream | Screen, seconds = 5): 
   return screen.isTTY ? new BarProgress(screen as NodeJS.WriteStream) : new PlainProgress(screen, seconds);
 }
 
-/** What is shown is put into words only when it is drawn: a step may take less time than its line. */
+/** The text is made only when it is drawn, because making it may take longer than a step. */
 class BarProgress implements Progress {
   readonly #screen: NodeJS.WriteStream;
   #now: { bar: cliProgress.SingleBar; total: number; clock: Clock; drawnAt: number } | undefined;
@@ -86,7 +86,7 @@ class PlainProgress implements Progress {
   }
 }
 
-/** Time of a step and time left, from an average that forgets slowly, so that the first slow step does not weigh for long. */
+/** Time per step and remaining time, from a moving average, so that the slow first step does not count for long. */
 class Clock {
   readonly #total: number;
   #done: number;

@@ -11,7 +11,7 @@ import { MetricsFile } from './metrics-file.ts';
 import type { RunFolder } from './run-folder.ts';
 import { writeFile } from './write-file.ts';
 
-/** Who a run talks to. */
+/** The outputs of a run: progress, notes and the interrupt signal. */
 export interface Audience {
   readonly signal: AbortSignal;
   readonly progress: Progress;
@@ -96,7 +96,7 @@ export class FolderContext implements RunContext {
 
   async claim(id: string, measured: number, detail?: string): Promise<void> {
     const definition = this.#definition(id);
-    // Judged in any case, so that a claim out of reach or a number that is not finite is told in every preset.
+    // The verdict is computed in every preset, so that a claim out of reach or a number that is not finite is always reported.
     const verdict = judge(definition, measured);
     if (!this.measures(id)) return;
     const { record } = this.#folder;

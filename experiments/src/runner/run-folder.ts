@@ -6,7 +6,7 @@ import { onDisk, StopError } from './errors.ts';
 import { unknown } from '@atelier/tensor';
 import { writeFile } from './write-file.ts';
 
-/** `run.json`: what a run is, how far it came, and all that is needed to repeat it. */
+/** `run.json`: what a run is, its status, and everything needed to repeat it. */
 export const runRecordSchema = z.strictObject({
   id: z.string(),
   experiment: z.string(),
@@ -44,7 +44,7 @@ export class RunFolder {
     return this.#record;
   }
 
-  /** A new folder `<experiment>-<preset>-<time>`; nothing is left if it cannot be begun. */
+  /** Makes a new folder `<experiment>-<preset>-<time>`. If that fails, nothing is left behind. */
   static async create(runs: string, record: Omit<RunRecord, 'id'>): Promise<RunFolder> {
     onDisk(runs, () => mkdirSync(runs, { recursive: true }));
     const stem = `${record.experiment}-${record.preset}-${record.started.slice(0, 19).replace(/[-:]/g, '').replace('T', '-')}`;
@@ -74,7 +74,7 @@ export class RunFolder {
     return RunFolder.at(join(runs, found[0]!));
   }
 
-  /** The run in this very folder. @throws StopError if its run.json is missing or damaged. */
+  /** The run in exactly this folder. @throws StopError if its run.json is missing or damaged. */
   static at(path: string): RunFolder {
     return new RunFolder(path, readRecord(path));
   }
@@ -84,7 +84,7 @@ export class RunFolder {
     await writeFile(join(this.path, 'run.json'), `${JSON.stringify(this.#record, null, 2)}\n`);
   }
 
-  /** Makes this process the only one that writes here. @throws StopError if another one that is alive does. */
+  /** Makes this process the only one that writes here. @throws StopError if another running process does. */
   lock(): void {
     const path = join(this.path, 'lock');
     const mine = JSON.stringify({ pid: process.pid, began: processBegan(process.pid) });
@@ -104,7 +104,7 @@ export class RunFolder {
     rmSync(join(this.path, 'lock'), { force: true });
   }
 
-  /** Removes the temporary files of writes that a kill cut off. */
+  /** Removes temporary files of writes that were killed. */
   sweep(): void {
     for (const entry of readdirSync(this.path, { recursive: true, encoding: 'utf8' })) {
       if (entry.endsWith('.tmp')) rmSync(join(this.path, entry), { force: true });
@@ -140,7 +140,7 @@ function readLock(path: string): { pid: number; began: string } {
   try {
     return JSON.parse(readFileSync(path, 'utf8')) as { pid: number; began: string };
   } catch {
-    // A lock that was cut off while it was written belongs to a process that is gone.
+    // An incomplete lock file belongs to a process that was killed while writing it.
     return { pid: -1, began: '' };
   }
 }
@@ -155,7 +155,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** When a process began, where the system tells (Linux): numbers of processes are used again, soon so in a container. */
+/** When a process started, if the system says so (Linux). The id alone is not enough, because systems use ids again, in a container soon. */
 function processBegan(pid: number): string {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');

@@ -13,14 +13,14 @@ import { RunFolder, type RunRecord } from './run-folder.ts';
 export interface RunRequest {
   readonly experiment: string;
   readonly preset: string;
-  /** `key=value`, laid over the preset in this order. */
+  /** `key=value`, applied to the preset in this order. */
   readonly words: readonly string[];
   /** The folder that holds the run folders. */
   readonly runs: string;
   readonly engine: { readonly name?: string; readonly device?: string; readonly threads?: number };
 }
 
-/** Starts a run and sees it through. Nothing is written before the request is found to be good. @throws StopError | Interrupted */
+/** Starts a run and carries it out to its end. Nothing is written before the request has been checked. @throws StopError | Interrupted */
 export async function startRun(experiments: readonly Experiment[], request: RunRequest, audience: Audience): Promise<RunFolder> {
   const experiment = findExperiment(experiments, request.experiment);
   checkClaims(experiment);
@@ -49,7 +49,7 @@ export async function startRun(experiments: readonly Experiment[], request: RunR
   return folder;
 }
 
-/** Goes on with a run that was killed, stopped or failed. A finished one is left as it is. @throws StopError | Interrupted */
+/** Continues a run that was killed, stopped or failed. A finished run is not changed. @throws StopError | Interrupted */
 export async function resumeRun(experiments: readonly Experiment[], runs: string, name: string, audience: Audience): Promise<RunFolder> {
   const folder = RunFolder.open(runs, name);
   const { record } = folder;
@@ -59,7 +59,7 @@ export async function resumeRun(experiments: readonly Experiment[], runs: string
     audience.note(`run ${record.id} is finished; nothing is left to do`);
     return folder;
   }
-  // A key that was added since, or is gone, means that the code no longer fits the run.
+  // If a key was added or removed since then, the code no longer fits the run.
   const config = parseConfig(join(folder.path, 'run.json'), experiment.schema, record.config);
   if (configHash(config) !== record.configHash)
     throw new StopError(`${record.id}: the configuration of ${experiment.name} has changed since; start a new run`);
@@ -79,7 +79,7 @@ export async function resumeRun(experiments: readonly Experiment[], runs: string
   return folder;
 }
 
-/** @throws StopError naming the nearest one. */
+/** @throws StopError that names the nearest one. */
 export function findExperiment(experiments: readonly Experiment[], name: string): Experiment {
   const found = experiments.find((experiment) => experiment.name === name);
   if (found !== undefined) return found;
@@ -109,7 +109,7 @@ async function seeThrough(experiment: Experiment, folder: RunFolder, audience: A
     await folder.update({ status: 'finished', ended: new Date().toISOString() });
   } catch (error) {
     const stopped = error instanceof Interrupted || audience.signal.aborted;
-    // The disk may be the very thing that failed; then run.json stays as it was and the first error is the one to tell.
+    // If the disk failed, run.json cannot be written and stays as it was. The first error is reported.
     await folder
       .update({ status: stopped ? 'interrupted' : 'failed', reason: sentence(error), ended: new Date().toISOString() })
       .then(() => writeReport(experiment, folder.path))
@@ -126,7 +126,7 @@ async function seeThrough(experiment: Experiment, folder: RunFolder, audience: A
   await writeReport(experiment, folder.path);
 }
 
-/** A run of a preset should measure what its claims say it measures; a configuration that was changed may leave some out. */
+/** A run of a preset must measure all claims that name the preset. A changed configuration may leave some out. */
 function noteUnmeasured(experiment: Experiment, folder: RunFolder, audience: Audience): void {
   const measured = new Set(readClaims(folder.path).map((row) => row.id));
   const missing = experiment.claims

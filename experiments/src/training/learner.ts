@@ -4,26 +4,26 @@ import { tf, treeMap, valueAndGrad, type Tensor, type Tree } from '@atelier/tens
 /** One network in training. `average` is there if the learner keeps one. */
 export type LearnerState<P extends Tree, O extends Tree> = { params: P; optimizer: O; average?: P };
 
-/** The numbers of one step, as scalar tensors: they go into a compiled step with the batch, so that a new value does not trace it again. */
+/** The numbers of one step, as scalar tensors. They are inputs of the compiled step like the batch, so a new value does not trace it again. */
 export type LearnerRates = { learningRate: Tensor; emaDecay?: Tensor };
 
-/** What a network is trained with. */
+/** How a network is trained. */
 export interface LearnerOptions<O extends Tree> {
   readonly optimizer: Optimizer<O>;
   readonly learningRate: Schedule;
-  /** Decay of the moving average of the weights at each step; without it none is kept. */
+  /** Decay of the moving average of the weights at each step; if absent, there is no average. */
   readonly emaDecay?: Schedule;
 }
 
-/** A scalar to descend along, and further scalars to show. */
+/** A scalar loss to minimise, and further scalars to show. */
 export type Loss = { loss: Tensor; metrics?: Record<string, Tensor> };
 
 /**
  * One network with its optimizer, its learning rate and the average of its weights.
  *
- * Whoever trains one network calls `trainNetwork`. A paper that trains several (a generator, a network that imitates its score, a discriminator) makes
- * one learner for each, puts their states side by side into the state of `trainLoop`, and says in its step who descends along which loss, in which
- * order; a network that rests in a step is passed on as it is.
+ * To train one network, call `trainNetwork`. A paper that trains several (a generator, a network that imitates its score, a discriminator) makes one
+ * learner for each and puts their states together into the state of `trainLoop`. Its step says which network minimises which loss, in which order. A
+ * network that is not trained in a step is returned unchanged.
  *
  * ```ts
  * const [generator, score] = [learner({ optimizer: adamW(), learningRate, emaDecay }), learner({ optimizer: adamW(), learningRate })];
@@ -39,9 +39,9 @@ export type Loss = { loss: Tensor; metrics?: Record<string, Tensor> };
  * ```
  */
 export interface Learner<O extends Tree> {
-  /** The state before the first step. It takes `params` over; the average begins as a copy of them. */
+  /** The state before the first step. It owns `params` from then on; the average starts as a copy of them. */
   start<P extends Tree>(params: P): LearnerState<P, O>;
-  /** The numbers of step `step`, counted from 0; the caller's to dispose. */
+  /** The numbers of step `step`, counted from 0; the caller must dispose them. */
   rates(step: number): LearnerRates;
   /** One step along the gradient of `loss`: a pure function that disposes nothing, for a compiled step. */
   descend<P extends Tree>(

@@ -4,8 +4,7 @@ import { z } from 'zod';
 const count = z.int().min(1);
 
 /**
- * The keys by which an experiment sets how a network is optimized. Defaults stand at the keys themselves, so that a preset or a word that sets one
- * key leaves the others as they are.
+ * The keys that set how a network is optimized. Each key has its own default, so a preset or a `key=value` that sets one key does not change the others.
  */
 export const optimizationKeys = (defaults: {
   steps: number;
@@ -20,9 +19,9 @@ export const optimizationKeys = (defaults: {
   learningRate: z.number().positive().default(defaults.learningRate),
   /** Steps in which the rate rises from 0. */
   warmUp: z.int().min(0).default(defaults.warmUp),
-  /** How the rate falls to 0 over the steps after that: along a line, along half a cosine, or not at all. */
+  /** How the rate falls to 0 over the steps after that: in a straight line, along half a cosine, or not at all. */
   decay: z.enum(['none', 'linear', 'cosine']).default(defaults.decay),
-  /** Decay min(emaDecay, (i + 1) / (i + 10)) of the moving average of the weights, which is what is evaluated; 0 evaluates the last weights. */
+  /** Decay min(emaDecay, (i + 1) / (i + 10)) of the moving average of the weights. The average is evaluated; with 0 the last weights are evaluated. */
   emaDecay: z.number().min(0).lt(1).default(defaults.emaDecay),
 });
 export type Optimization = z.output<z.ZodObject<ReturnType<typeof optimizationKeys>>>;

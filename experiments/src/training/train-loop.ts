@@ -15,22 +15,22 @@ export interface TrainLoop<State extends Tree, Batch extends Tree> {
   init(): State | Promise<State>;
   /**
    * The inputs of step `step` (0 … steps-1): data, noise, times, and numbers that change, such as the learning rate, as scalar tensors. The loop
-   * owns them. `rng` is a fresh stream of this step alone, so nothing about it needs to be saved; take children of it by name.
+   * owns them. `rng` is a new stream for each step, so its state does not need to be saved; take children of it by name.
    */
   batch(rng: Rng, step: number): Batch | Promise<Batch>;
   /**
-   * One step as a pure function; the loop compiles it and donates both arguments. `metrics` are scalars and hold `loss`. Everything that is
-   * neither argument (masks, tables) may be closed over and stays the caller's.
+   * One step as a pure function; the loop compiles it and donates both arguments. `metrics` are scalars, among them `loss`. The function may close over
+   * other tensors (masks, tables); the caller owns them.
    */
   step(state: State, batch: Batch): { state: State; metrics: { loss: Tensor; [name: string]: Tensor } };
-  /** Where the streams of the steps come from; `context.rng.child(name)` unless given. Two stages given the same stream see the same draws. */
+  /** The parent of the streams of the steps; `context.rng.child(name)` by default. Two stages with the same stream get the same draws. */
   readonly rng?: Rng;
-  /** A place in the data that `batch` moves along; saved with every checkpoint. */
+  /** The position in the data, which `batch` advances; saved with every checkpoint. */
   readonly cursor?: Resumable;
-  /** Called with the state after every `every.watch` steps and after the last one (samples, evaluations). The state stays the loop's. */
+  /** Called with the state after every `every.watch` steps and after the last one (samples, evaluations). The loop owns the state. */
   watch?(state: State, step: number): Promise<void> | void;
   readonly every?: {
-    /** Steps between two lines of metrics, each the mean since the line before. By default about 200 lines a stage. */
+    /** Steps between two lines of metrics, each the mean since the line before. By default about 200 lines per stage. */
     readonly log?: number;
     /** Steps between two calls of `watch`; by default only after the last step. */
     readonly watch?: number;
@@ -41,22 +41,22 @@ export interface TrainLoop<State extends Tree, Batch extends Tree> {
   };
 }
 
-/** What a stage of training leaves. */
+/** The result of a stage of training. */
 export interface Trained<State extends Tree> {
-  /** After the last step; the caller's to dispose. */
+  /** The state after the last step; the caller must dispose it. */
   readonly state: State;
   /** Median over the lines of metrics of the mean time of a step, without drawing the batch. */
   readonly msPerStep: number;
 }
 
-/** What stands in a checkpoint beside the tensors. `sums` and `count` are the line of metrics that is being collected. */
+/** The contents of a checkpoint besides the tensors. `sums` and `count` belong to the line of metrics that is being collected. */
 type Saved = { step: number; rng: RngState; cursor: Json; sums: Record<string, number>; count: number; seconds: number; lineMs: number[] };
 
 /**
- * Trains for `steps` steps: draws a batch, takes the compiled step, logs, watches, and writes checkpoints. Called again in a resumed run it goes on
- * from the last checkpoint bit for bit, and returns at once where the stage had ended.
+ * Trains for `steps` steps: it draws a batch, runs the compiled step, logs, calls `watch` and writes checkpoints. In a resumed run it continues from the
+ * last checkpoint with exactly the same bits. If the stage had ended, it returns at once.
  *
- * @throws StopError when a metric or, at a checkpoint, a weight is not finite, naming the step and the last good checkpoint.
+ * @throws StopError if a metric (or, at a checkpoint, a weight) is not finite. It names the step and the last good checkpoint.
  * @throws Interrupted after Ctrl-C, when the checkpoint is on the disk.
  */
 export async function trainLoop<State extends Tree, Batch extends Tree>(loop: TrainLoop<State, Batch>): Promise<Trained<State>> {
@@ -105,7 +105,7 @@ export async function trainLoop<State extends Tree, Batch extends Tree>(loop: Tr
   progress.start(name, steps, saved.step);
   try {
     while (saved.step < steps) {
-      // The steps are synchronous; without a turn of the event loop neither Ctrl-C nor the progress line would get through.
+      // The steps are synchronous. Ctrl-C and the progress line need a turn of the event loop between them.
       await nextTurn();
       if (signal.aborted) {
         if (lastGood !== saved.step) await save();

@@ -9,23 +9,23 @@ export interface NetworkTraining<P extends Tree, O extends Tree, Batch extends T
   /** Name of the stage, of its checkpoint and of its curve. */
   readonly name: string;
   readonly steps: number;
-  /** The stream of the steps' draws. Two networks that are given the same one see the same draws. */
+  /** The stream of all draws of the steps. Two networks with the same stream get the same draws. */
   readonly rng: Rng;
-  /** Initial parameters; the training takes them over. Called again when a run is resumed, for their structure. */
+  /** Makes the initial parameters, which the training then owns. Called again when a run is resumed, only for their structure. */
   init(): P;
-  /** The inputs of the loss at a step, from a stream of that step alone; the training disposes them. */
+  /** The inputs of the loss at a step. `rng` is a new stream for each step. The training disposes the inputs. */
   batch(rng: Rng, step: number): Batch;
   loss(params: P, batch: Batch): Loss;
-  /** The place in the data that `batch` moves along. */
+  /** The position in the data, which `batch` advances. */
   readonly cursor?: Resumable | undefined;
-  /** Looks at the average (or, without one, at the parameters) after every `every` steps and after the last. */
+  /** Called with the averaged weights (or, without an average, the parameters) after every `every` steps and after the last. */
   readonly watch?: { readonly every: number; show(params: P, step: number): Promise<void> } | undefined;
 }
 
 /**
  * Trains one network: loss, gradients, optimizer and the average of the weights in one compiled step.
  *
- * @returns the averaged weights, or the last ones where no average is kept, the caller's to dispose, and the median time of a step in ms
+ * @returns the averaged weights, or the last ones if there is no average (the caller must dispose them), and the median time per step in ms
  */
 export async function trainNetwork<P extends Tree, O extends Tree, Batch extends Tree>(
   training: NetworkTraining<P, O, Batch>,
