@@ -56,7 +56,7 @@ describe('a largest change', () => {
     expect(enough.report.segments).toMatchObject([{ iterations: 2, stop: 'tolerance' }]);
   });
 
-  it('goes with neither clipping nor stopping by sample', () => {
+  it('cannot be combined with clipping or with stopping by sample', () => {
     const graphs = compileCausalMap(tanhToy);
     const p = problem({ slope: tf.scalar(0.5) }, z());
     const solve = (options: object) => () => solveGsJacobi(graphs, p, { segments: 1, iterations: 2, largestChange: 1, ...options });

@@ -34,7 +34,7 @@ function powerIteration(values: ArrayLike<number>, rows: number, columns: number
 }
 
 describe('norms', () => {
-  it('of a matrix: spectral as by power iteration, upright or lying; unchanged when rows are reversed', () => {
+  it('of a matrix: the spectral norm agrees with power iteration, for tall and wide matrices; unchanged when rows are reversed', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 6 }), fc.integer(), (rows, columns, seed) => {
         const values = new Rng(seed).normals(rows * columns);

@@ -101,7 +101,7 @@ describe('samples', () => {
     expect(report.work).toBeCloseTo((11 * 3) / T + 5 + (T - 1) / T, 10);
   });
 
-  it('of a sample alone and in a batch agree where each stops for itself', () => {
+  it('of one sample by itself and in a batch agree with per-sample stopping', () => {
     const { model, noise, sampler, K } = tiny();
     const z = tf.mul(noise(3), tf.tensor3d([0.01, 1, 2], [3, 1, 1]));
     const options = { strategy: everywhere(K, jacobi(2, 12)), tolerance: 1e-3, stopping: 'sample' } as const;
@@ -167,7 +167,7 @@ describe('guidance', () => {
     }
   });
 
-  it('of weight 0 is none to the bit, and without labels only the temperature guides', () => {
+  it('of weight 0 changes no bit, and without labels only the temperature has an effect', () => {
     const { model, noise, sampler } = world();
     for (const plan of plans) {
       const sample = (options: object): { images: Tensor; warnings: string[] } =>
@@ -184,7 +184,7 @@ describe('guidance', () => {
     }
   });
 
-  it('a label of -1 is none, and a mixed batch is as each alone', () => {
+  it('a label of -1 means no label, and each sample of a mixed batch has the same result as by itself', () => {
     const { model, noise, sampler } = world();
     const strategy = all(jacobi(2, 6));
     const z = noise(B);
@@ -220,7 +220,7 @@ describe('the official mode', () => {
     expectClose(sampler.sample(model, small, { ...calm, official: true }).images, sampler.sample(model, small, calm).images, { abs: 1e-6 });
   });
 
-  it('refuses what the released code gets wrong without a word', () => {
+  it('refuses settings for which the released code silently gives wrong results', () => {
     const { model, config, noise } = tinyModel();
     const sampler = gsJacobiSampler(config);
     const official = (plan: BlockPlan) => () => sampler.sample(model, noise(B), { strategy: everywhere(3, plan), official: true });

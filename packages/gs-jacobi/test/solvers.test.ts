@@ -20,7 +20,7 @@ function iterates(run: (onIteration: (state: { x: Tensor }) => void) => void, gu
 
 describe('the linear toy', () => {
   const [B, T, D] = [2, 9, 3];
-  it('has the error aⁿ times the first one, n tokens further', () => {
+  it('after n iterations has aⁿ times the first error, n tokens later', () => {
     const graphs = compileCausalMap(linearToy);
     const a = 0.8;
     const z = noise([B, T, D]);
@@ -42,7 +42,7 @@ describe('the linear toy', () => {
     }
   });
 
-  it('needs at most as many iterations a segment as it has unknowns, for segments of any sizes', () => {
+  it('needs per segment at most as many iterations as it has unknowns, for segments of any sizes', () => {
     const graphs = compileCausalMap(linearToy);
     fc.assert(
       fc.property(
@@ -265,7 +265,7 @@ describe('the exact mode', () => {
     }
   });
 
-  it('takes the fewer evaluations the easier the map', () => {
+  it('needs fewer evaluations for an easier map', () => {
     const graphs = compileCausalMap(tanhToy);
     const z = noise([1, 64, 1]);
     const depth = (slope: number): number => solveExactly(graphs, problem({ slope: tf.scalar(slope) }, z), { window: 16 }).report.depth;

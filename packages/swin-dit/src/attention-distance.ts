@@ -13,7 +13,7 @@ import {
 import { checkNumber, compile, dims, disposeTree, parseConfig, type Tensor, tf } from '@atelier/tensor';
 import type { Grid } from './window.ts';
 
-/** How far two tokens are from each other: rows and columns as in a plane, or the larger of the two, by which windows are square. */
+/** The distance of two tokens: Euclidean, or the larger of the row and column differences (then a window is a square). */
 export type DistanceMetric = 'euclidean' | 'chebyshev';
 
 /** Where the attention of a network goes, by distance between query and key. */
@@ -22,14 +22,14 @@ export type AttentionProfile = {
   distances: number[];
   /** Share of the attention at each distance: layer, head, distance. Each head's shares sum to 1. */
   mass: number[][][];
-  /** What a head has that looks at all tokens alike: the part of the pairs that are at each distance. */
+  /** The shares of a head that attends equally to all tokens: the fraction of pairs at each distance. */
   uniform: number[];
 };
 
 /**
  * Attention of a DiT by token distance, over all images, heads and queries: the measure of how much of its global attention is needed.
  *
- * @param x [B, H, W, C], what the network gets at the times of `inputs`: noisy images
+ * @param x [B, H, W, C] the input of the network at the times of `inputs`: noisy images
  */
 export async function attentionProfile(
   params: DiTParams,

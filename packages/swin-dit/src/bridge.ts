@@ -5,8 +5,8 @@ import type { Grid } from './window.ts';
 export type BridgeParams = { weight: Tensor; bias: Tensor };
 
 /**
- * What a bridging head does to its values: a depthwise K × K cross-correlation over the whole grid, across the borders of windows; stride 1, zeros
- * outside the grid, no norm and no activation. Tokens x [B, h·w, C] -> [B, h·w, C].
+ * The operation of a bridging head on its values: a depthwise K × K cross-correlation over the whole grid, across the borders of windows, with stride 1,
+ * zeros outside the grid, no norm and no activation. Tokens x [B, h·w, C] -> [B, h·w, C].
  */
 export function bridge(p: BridgeParams, x: Tensor, { h, w }: Grid): Tensor {
   const { B, C } = dims<'B' | 'C'>(x, 'B T C', 'bridge: x', { T: h * w });
@@ -17,7 +17,7 @@ export function bridge(p: BridgeParams, x: Tensor, { h, w }: Grid): Tensor {
   return tf.add(tf.reshape(depthwise(tf.reshape(x, [B, h, w, C]), filter), [B, h * w, C]), p.bias);
 }
 
-/** A kernel has a centre. */
+/** Throws unless the kernel has a centre (odd sides). */
 function checkKernel(where: string, K: number): void {
   checkNumber(where, K, { integer: true, min: 1 });
   if (K % 2 === 0) throw new Error(`${where}: wanted an odd side of the kernel, got ${K}`);
@@ -26,10 +26,10 @@ function checkKernel(where: string, K: number): void {
 /**
  * The convolution with its derivatives: x [B, H, W, C], filter [K, K, C, 1].
  *
- * Of what was measured on ONNX Runtime (128 channels, K = 5, forward and both gradients, 32 × 32 tokens four times and 64 × 64 once) the
- * engine's grouped convolution is the fastest, if the gradient of x is one too, with the kernel turned round: 11 and 11 ms; with the transposed convolution
- * that TensorFlow.js asks for 18 and 19, as K² shifted products 38 and 37, as products with banded matrices 14 to 25 and 25 to 35. Turned
- * round, it is also a gradient that forward mode can differentiate again.
+ * Several forms were measured on ONNX Runtime (128 channels, K = 5, forward and both gradients; four times 32 × 32 tokens, and once 64 × 64). The fastest
+ * is the engine's grouped convolution, with the gradient of x as a convolution with the reversed kernel: 11 and 11 ms. The transposed convolution that
+ * TensorFlow.js uses takes 18 and 19 ms, K² shifted products 38 and 37, products with banded matrices 14 to 25 and 25 to 35. The form with the reversed
+ * kernel can also be differentiated again in forward mode.
  */
 function depthwise(x: Tensor, filter: Tensor): Tensor {
   const correlate = (image: Tensor, weights: Tensor): Tensor =>
@@ -41,13 +41,13 @@ function depthwise(x: Tensor, filter: Tensor): Tensor {
   }));
 }
 
-/** The kernel that TensorFlow.js runs for this derivative and has no public name for. */
+/** The kernel that TensorFlow.js runs for this derivative. It has no public function. */
 function filterGradient(x: Tensor, dy: Tensor, { shape }: Tensor): Tensor {
   const options = { strides: [1, 1], dilations: [1, 1], pad: 'same', filterShape: shape };
   return tf.engine().runKernel('DepthwiseConv2dNativeBackpropFilter', { x, dy }, options) as Tensor;
 }
 
-/** The kernel that gives back what it is given, [C, 1, K, K]: 1 at the centre, 0 elsewhere. */
+/** The identity kernel [C, 1, K, K]: 1 at the centre, 0 elsewhere. */
 export function centreDelta(shape: readonly number[]): Tensor {
   const [C, , K] = shape as [number, number, number];
   const delta = new Float32Array(C * K * K);

@@ -7,7 +7,7 @@ import { swinDiTParameters, type SwinDiTParams } from './model.ts';
 import type { PswaLayer, PswaParams } from './pswa.ts';
 import { relativePositions } from './relative-position.ts';
 
-/** Parameters of a Swin DiT from a state dict under our names. The caller owns them. @throws Error naming every tensor that does not fit */
+/** Parameters of a Swin DiT from a state dict under our names. The caller owns them. @throws Error that names every tensor that does not fit */
 export function swinDiTFromStateDict(tensors: StateDict, settings: SwinDiTSettings): SwinDiTParams {
   return loadParameters(swinDiTParameters(settings), tensors, {}, 'swinDiTFromStateDict') as SwinDiTParams;
 }
@@ -16,10 +16,10 @@ export function swinDiTFromStateDict(tensors: StateDict, settings: SwinDiTSettin
  * Parameters of a Swin DiT from those of the DiT that its settings hold (`ditFromStateDict` reads checkpoints of both name schemes): window heads keep
  * their queries and keys, all heads their values and the projection; relative positions start at 0, bridges pass their values on.
  *
- * Layers that attend globally are the same function as before, and so is one whose heads are all window heads of one window over the whole grid; what
- * bridging heads attended to is lost. The caller owns the new parameters.
+ * Layers with global attention are the same function as before, and so are layers with only window heads and one window over the whole grid. The attention
+ * of heads that become bridging heads is lost. The caller owns the new parameters.
  *
- * @throws Error naming every parameter that the settings do not fit
+ * @throws Error that names every parameter that does not fit the settings
  */
 export function swinDiTFromDiT(params: DiTParams, settings: SwinDiTSettings): SwinDiTParams {
   const config = parseSwinDiT(settings, 'swinDiTFromDiT');
@@ -32,7 +32,7 @@ export function swinDiTFromDiT(params: DiTParams, settings: SwinDiTSettings): Sw
   return copy as SwinDiTParams;
 }
 
-/** The attention of one layer; takes over `attn`, whose tensors are used or disposed. */
+/** The attention of one layer. It owns `attn` from then on: its tensors are used or disposed. */
 function pswaFromAttention(attn: DiTBlockParams['attn'], { heads, windowHeads: a, window: M }: PswaLayer, K: number): PswaParams {
   const D = attn.proj.bias.shape[0]!;
   const windowChannels = (D / heads) * a;

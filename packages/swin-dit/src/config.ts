@@ -13,24 +13,24 @@ export const attentionKind = z.enum(['global', 'window', 'shifted', 'pswa']);
 export type AttentionKind = z.infer<typeof attentionKind>;
 
 /**
- * Settings of a Swin DiT: those of the DiT that it is otherwise, the token grid, and what stands in place of its attention.
+ * Settings of a Swin DiT: those of the DiT that it is based on, the token grid, and what replaces its attention.
  *
- * Everything but `dit` is our reading of the paper (see the README), the defaults too.
+ * Everything except `dit` is our reading of the paper (see the README), also the defaults.
  */
 export const swinDiTConfig = z
   .strictObject({
     dit: ditConfig,
-    /** Rows h and columns w of the token grid: image side over patch side. The tables of relative positions depend on it where it is small. */
+    /** Rows h and columns w of the token grid: image side divided by patch side. On a small grid the tables of relative positions depend on it. */
     grid: z.tuple([size, size]),
     /** One kind for all layers, or one for each. */
     attention: z.union([attentionKind, z.array(attentionKind)]).default('pswa'),
-    /** M, side of a window in tokens; the grid's smaller side where that is no larger. It must divide both sides of the grid. */
+    /** M, side of a window in tokens, or the smaller side of the grid if that is not larger. It must divide both sides of the grid. */
     window: size.default(8),
-    /** K, side of the bridge's kernel, odd; max(3, 2⌊M/4⌋ + 1) if not given. */
+    /** K, side of the bridge's kernel, odd; max(3, 2⌊M/4⌋ + 1) if absent. */
     kernel: size.optional(),
-    /** Shares of window heads in the first and the last PSWA layer, between them a straight line; 1/4 and 3/4 if nothing is given. */
+    /** Shares of window heads in the first and the last PSWA layer; between them the share is linear. 1/4 and 3/4 if absent. */
     pcca: z.strictObject({ rho0: share, rho1: share }).optional(),
-    /** Window heads of each PSWA layer, in place of `pcca`: 0 leaves bridging heads alone, all of the heads windows alone. */
+    /** Number of window heads of each PSWA layer, instead of `pcca`. With 0 there are only bridging heads; with all of the heads, only window heads. */
     windowHeads: z.array(z.int().min(0)).optional(),
   })
   .superRefine(({ dit, attention, kernel, pcca, windowHeads }, context) => {
@@ -46,15 +46,15 @@ export const swinDiTConfig = z
     if (most > dit.heads) wrong('windowHeads', `wanted at most the ${dit.heads} heads of a layer, got ${most}`);
   });
 
-/** All settings, defaults filled in. */
+/** All settings, with the defaults filled in. */
 export type SwinDiTConfig = z.output<typeof swinDiTConfig>;
-/** Settings as written, defaults left out. */
+/** Settings as a caller writes them; those with a default may be left out. */
 export type SwinDiTSettings = z.input<typeof swinDiTConfig>;
 
 /** Settings with their defaults filled in. @throws Error with one sentence that names what does not fit */
 export const parseSwinDiT = (settings: SwinDiTSettings, where: string): SwinDiTConfig => parseConfig(swinDiTConfig, settings, where);
 
-/** The image's side over that of its latents. */
+/** The side of an image divided by the side of its latents. */
 const LATENT_FACTOR = 8;
 
 /**

@@ -21,12 +21,12 @@ import { relativePositions } from './relative-position.ts';
 /** A block of DiT, whose attention is that of DiT or PSWA. */
 export type SwinDiTBlockParams = Omit<DiTBlockParams, 'attn'> & { attn: PswaParams };
 
-/** Parameters under DiT's names; the attention of a block may have `rel_pos_bias_table`, `bridge.weight` and `bridge.bias` besides. */
+/** Parameters under DiT's names; the attention of a block may also have `rel_pos_bias_table`, `bridge.weight` and `bridge.bias`. */
 export type SwinDiTParams = Omit<DiTParams, 'blocks' | 'final_layer'> & { blocks: SwinDiTBlockParams[]; final_layer: DiTFinalParams };
 
 const BRIDGE_DEVIATION = 0.02;
 
-/** Shape and start of every parameter by name: DiT's, and for layers that do not attend globally those of `pswa`. */
+/** Shape and initial values of every parameter by name: those of DiT, and for layers without global attention those of `pswa`. */
 export function swinDiTParameters(settings: SwinDiTSettings): ParameterTable {
   const config = parseSwinDiT(settings, 'swinDiTParameters');
   const D = config.dit.width;
@@ -62,8 +62,8 @@ export function swinDiTParameterCount(settings: SwinDiTSettings): number {
 }
 
 /**
- * New parameters: DiT's start, in which the network's output is exactly 0; tables of relative positions at 0, and bridges that pass their values
- * on, 1 at the centre and normal noise of 0.02 everywhere. The caller owns them.
+ * New parameters, initialised as in DiT, so the output of the network is exactly 0. Tables of relative positions start at 0. Bridges start near the
+ * identity: 1 at the centre, plus normal noise of standard deviation 0.02 everywhere. The caller owns them.
  */
 export function initSwinDiT(rng: Rng, settings: SwinDiTSettings): SwinDiTParams {
   const drawn = initParameters(rng, swinDiTParameters(settings)) as SwinDiTParams;
@@ -79,14 +79,14 @@ export function initSwinDiT(rng: Rng, settings: SwinDiTSettings): SwinDiTParams 
  * Swin DiT: x [B, H, W, C] -> [B, H, W, C] (or 2C with learned variance). DiT with window attention and bridges in place of global attention, layer by layer
  * as the settings say.
  *
- * @throws Error naming what does not fit: the image's grid, a window that does not divide it, parameters of other settings
+ * @throws Error that names what does not fit: the grid of the image, a window that does not divide it, or parameters of other settings
  */
 export function applySwinDiT(params: SwinDiTParams, x: Tensor, inputs: DiTInputs, settings: SwinDiTSettings): Tensor {
   const config = parseSwinDiT(settings, 'applySwinDiT');
   return applyDiT(params as DiTParams, x, inputs, config.dit, { attention: swinDiTAttention(params, config) });
 }
 
-/** What mixes the tokens of each block of these parameters, for `applyDiT` and whatever else takes a mixer. */
+/** The token mixer of each block of these parameters, for `applyDiT` and other functions that take a mixer. */
 export function swinDiTAttention({ blocks }: { blocks: readonly { attn: PswaParams }[] }, config: SwinDiTConfig): TokenMixer {
   const layers = swinDiTLayers(config);
   const [h, w] = config.grid;
@@ -99,7 +99,7 @@ export function swinDiTAttention({ blocks }: { blocks: readonly { attn: PswaPara
   };
 }
 
-/** What mixes the tokens of one block: u [B, T, D] -> [B, T, D]. */
+/** The token mixer of one block: u [B, T, D] -> [B, T, D]. */
 export function layerAttention(attn: PswaParams, layer: SwinDiTLayer, heads: number): (u: Tensor) => Tensor {
   return layer.kind === 'global' ? (u) => multiHeadSelfAttention(attn, u, heads) : pswa(attn, layer);
 }

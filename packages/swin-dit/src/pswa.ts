@@ -8,22 +8,22 @@ import { mergeWindowHeads, splitWindowHeads, windowSide, type Grid } from './win
 
 /**
  * Weights of pseudo shifted window attention with C_a channels of window heads and C_b of bridging heads, C_a + C_b = D: the rows of qkv
- * [2·C_a + D, D] are q and k of the window heads and then all values, window heads first. The table is there if there are window heads, the
- * convolution if there are bridging heads.
+ * [2·C_a + D, D] are q and k of the window heads and then all values, window heads first. The table exists only with window heads, the convolution only
+ * with bridging heads.
  */
 export type PswaParams = SelfAttentionParams & ({ rel_pos_bias_table: Tensor } | object) & ({ bridge: BridgeParams } | object);
 
-/** One layer: its grid, heads, window side M, and how far windows are shifted (0 in PSWA, whose bridge takes the shift's place). */
+/** One layer: its grid, heads, window side M, and how far windows are shifted (0 in PSWA, where the bridge replaces the shift). */
 export type PswaLayer = { grid: Grid; heads: number; windowHeads: number; window: number; shift: number };
 
-/** What the two kinds of heads give: O^a [B, T, C_a] and O^b [B, T, C_b], each where there are such heads. */
+/** The outputs of the two kinds of heads: O^a [B, T, C_a] and O^b [B, T, C_b], each only if there are such heads. */
 export type PswaBranches = { window?: Tensor; bridge?: Tensor };
 
 /**
  * Pseudo shifted window attention (PSWA; our reading of arXiv 2505.13219, see the README) of u [B, h·w, D] -> [B, h·w, D]: window heads attend inside
  * windows, bridging heads convolve their values over the whole grid; concatenated on channels and projected.
  *
- * With every head a window head and one window it is the attention of DiT.
+ * If all heads are window heads and one window covers the grid, it is the attention of DiT.
  */
 export function pswa(p: PswaParams, layer: PswaLayer): (u: Tensor) => Tensor {
   const branches = pswaBranches(p, layer);
@@ -34,7 +34,7 @@ export function pswa(p: PswaParams, layer: PswaLayer): (u: Tensor) => Tensor {
   };
 }
 
-/** The heads of `pswa` before the output projection. What depends on the parameters alone is made once, however many pieces a batch is cut into. */
+/** The heads of `pswa` before the output projection. Tensors that depend only on the parameters are made once, for any number of pieces of a batch. */
 export function pswaBranches(p: PswaParams, layer: PswaLayer): (u: Tensor) => PswaBranches {
   const { grid, heads, windowHeads: a, window: M, shift } = layer;
   const { D } = dims<'D'>(p.proj.weight, 'D D', 'pswa: proj.weight');
@@ -46,7 +46,7 @@ export function pswaBranches(p: PswaParams, layer: PswaLayer): (u: Tensor) => Ps
   const Cb = D - Ca;
   dims(p.qkv.weight, 'rows D', 'pswa: qkv.weight', { rows: 2 * Ca + D, D });
   dims(p.qkv.bias, 'rows', 'pswa: qkv.bias', { rows: 2 * Ca + D });
-  // Cutting the weight costs less than cutting the wide product. (The gradient that TensorFlow.js has for a split needs at least two parts.)
+  // It costs less to split the weight than to split the wide product. (TensorFlow.js's gradient of a split needs at least two parts.)
   const sizes = [Ca, Ca, Ca, Cb].filter((size) => size > 0);
   const cut = (x: Tensor): Tensor[] => (sizes.length === 1 ? [x] : tf.split(x, sizes, 0));
   const biases = cut(p.qkv.bias);

@@ -23,7 +23,7 @@ export function relativePositionIndex(rows: number, columns: number): Int32Array
 /** Rows of the bias table of a window: (2·rows - 1)(2·columns - 1). */
 export const relativePositions = (rows: number, columns: number): number => (2 * rows - 1) * (2 * columns - 1);
 
-/** What the table adds to the logits of each head: table [(2·rows - 1)(2·columns - 1), a] -> [a, n, n]. */
+/** The bias of the logits of each head: table [(2·rows - 1)(2·columns - 1), a] -> [a, n, n]. */
 export function relativePositionBias(table: Tensor, rows: number, columns: number): Tensor {
   const { a } = dims<'a'>(table, 'positions a', 'relativePositionBias: table', { positions: relativePositions(rows, columns) });
   const n = rows * columns;

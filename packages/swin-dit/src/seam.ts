@@ -1,8 +1,8 @@
 import { checkNumber, dims, type Tensor, tf } from '@atelier/tensor';
 
 /**
- * How much an image jumps at the borders of windows: the mean squared difference of neighbouring pixel columns across a window's border over the
- * same across the borders of patches inside a window. Images [N, H, W, C] -> scalar; about 1 where windows cannot be told.
+ * How much an image jumps at the borders of windows: the mean squared difference of neighbouring pixel columns across the border of a window, divided by
+ * that across the borders of patches inside a window. Images [N, H, W, C] -> scalar; about 1 if windows cannot be seen.
  *
  * @param sides in pixels; the window a multiple of the patch, the width a multiple of the window and at least two of them
  */

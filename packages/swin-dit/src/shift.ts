@@ -1,7 +1,7 @@
 import { checkNumber, dims, type Tensor, tf } from '@atelier/tensor';
 import { windowSide, type Grid } from './window.ts';
 
-/** Moves tokens up and to the left by `shift`, around the edges of the grid: y[i, j] = x[(i + s) mod h, (j + s) mod w]; x [B, h·w, C]. */
+/** Moves tokens up and to the left by `shift`, cyclically over the edges of the grid: y[i, j] = x[(i + s) mod h, (j + s) mod w]; x [B, h·w, C]. */
 export function rollTokens(x: Tensor, { h, w }: Grid, shift: number): Tensor {
   const { B, C } = dims<'B' | 'C'>(x, 'B T C', 'rollTokens: x', { T: h * w });
   checkNumber('rollTokens: shift', shift, { integer: true });
@@ -17,8 +17,8 @@ function rollAxis(x: Tensor, axis: number, side: number, shift: number): Tensor 
 }
 
 /**
- * Mask of shifted windows, added to the logits: [n, M², M²] flattened, 0 where two tokens of a rolled window were neighbours before, else
- * `apart`: -100 as in Swin's code, where a logit 100 above the others still comes through, or -Infinity, where nothing does.
+ * Mask of shifted windows, added to the logits: [n, M², M²] flattened. It is 0 if two tokens of a rolled window come from the same region, else `apart`.
+ * Swin's code uses -100, with which a logit that is 100 larger than the others still has an effect; with -Infinity no logit has.
  *
  * Regions are the slices [0, -M), [-M, -s), [-s, end) of both axes after the roll (microsoft/Swin-Transformer swin_transformer.py:223).
  */

@@ -5,7 +5,7 @@ import { relativePositionBias } from './relative-position.ts';
 /**
  * softmax(QKᵀ/√d + bias)·V in every window: q, k, v [N, a, n, d] -> [N, a, n, d], N windows of n tokens, a heads.
  *
- * `bias` is [a, n, n], the same in all windows, or [g·a, n, n] where windows differ: it then repeats after g windows, those of one image.
+ * `bias` is [a, n, n] if it is the same in all windows. If windows differ it is [g·a, n, n] and repeats after g windows, which are those of one image.
  */
 export function attendInWindows(q: Tensor, k: Tensor, v: Tensor, bias: Tensor): Tensor {
   const { N, a, n } = dims<'N' | 'a' | 'n'>(q, 'N a n d', 'attendInWindows: q');
@@ -16,7 +16,7 @@ export function attendInWindows(q: Tensor, k: Tensor, v: Tensor, bias: Tensor): 
   return tf.reshape(attention(fold(q), fold(k), fold(v), { mask: bias }), [N, a, n, v.shape[3]!]);
 }
 
-/** The logit bias of every window and head: table bias [a, n, n] and, where windows are shifted, mask [g, n, n] -> [g·a, n, n]. */
+/** The logit bias of every window and head: table bias [a, n, n] and, if windows are shifted, mask [g, n, n] -> [g·a, n, n]. */
 export function maskedBias(bias: Tensor, mask?: Tensor): Tensor {
   if (mask === undefined) return bias;
   const { a, n } = dims<'a' | 'n'>(bias, 'a n n', 'maskedBias: bias');
@@ -24,7 +24,7 @@ export function maskedBias(bias: Tensor, mask?: Tensor): Tensor {
   return tf.reshape(tf.add(tf.expandDims(mask, 1), bias), [g * a, n, n]); // [g, 1, n, n] + [a, n, n] -> [g·a, n, n]
 }
 
-/** Swin's attention of a window: its names, with the table of relative positions. */
+/** Parameters of Swin's window attention under their names there, with the table of relative positions. */
 export type WindowAttentionParams = SelfAttentionParams & { relative_position_bias_table: Tensor; qkv: LinearParams };
 
 /**

@@ -3,13 +3,13 @@ import { checkNumber, dims, type Tensor, tf } from '@atelier/tensor';
 /** A token grid of h rows and w columns, tokens in row-major order. */
 export type Grid = { h: number; w: number };
 
-/** Rows and columns of a window, in tokens; one number where it is square. */
+/** Rows and columns of a window, in tokens; one number for a square window. */
 export type WindowSize = number | readonly [rows: number, columns: number];
 
 /**
- * Side of the windows of a grid: the wanted side M, or the grid's smaller side where that is no larger (as in Swin).
+ * Side of the windows of a grid: the wanted side M, or the smaller side of the grid if that is not larger than M (as in Swin).
  *
- * @throws Error that lists the sides that would fit, where the windows do not divide the grid
+ * @throws Error if the windows do not divide the grid; it lists the sides that would fit
  */
 export function windowSide({ h, w }: Grid, wanted: number, where = 'windowSide'): number {
   checkNumber(`${where}: window`, wanted, { integer: true, min: 1 });

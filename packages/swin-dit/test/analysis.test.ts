@@ -26,7 +26,7 @@ describe('attention by distance', () => {
     for (const shares of mass.flat()) expectClose(shares, uniform, { abs: 1e-6 });
   });
 
-  it('sums to 1 and is what the attention itself says', async () => {
+  it('sums to 1 and agrees with the attention matrix', async () => {
     const params = treeMap((leaf, path) => tf.mul(new Rng(path).normal(leaf.shape), 0.4), initDiT(new Rng('random'), dit)) as DiTParams;
     const { distances, mass, uniform } = await attentionProfile(params, image(), at(), dit, { metric: 'euclidean' });
     expect(distances.slice(0, 4)).toEqual([0, 1, Math.SQRT2, 2]);
@@ -40,7 +40,7 @@ describe('attention by distance', () => {
     expect(Math.max(...mass[0]![0]!.map((share, i) => Math.abs(share - uniform[i]!)))).toBeGreaterThan(1e-3);
   });
 
-  it('a head that sees its own token alone has distance 0', async () => {
+  it('a head that sees only its own token has distance 0', async () => {
     const params = initDiT(new Rng('self'), { ...dit, depth: 1, heads: 1 });
     // Positions are what tells tokens apart: with large logits q·k = 400·|u|² each token finds itself.
     const block = params.blocks[0]!;
@@ -50,7 +50,7 @@ describe('attention by distance', () => {
     expect(meanDistance(distances, mass[0]![0]!)).toBeLessThan(0.05);
   });
 
-  it('leaves no tensor behind and refuses what it does not know', async () => {
+  it('leaves no tensor behind and refuses unknown options', async () => {
     const params = initDiT(new Rng('leak'), dit);
     const [x, inputs] = [image(), at()];
     await expectNoLeak(() => attentionProfile(params, x, inputs, dit, { metric: 'chebyshev' }));

@@ -66,7 +66,7 @@ describe('invariant 11: parameters and multiply-accumulates', () => {
   });
 });
 
-describe('invariant 10: a ramp costs what the uniform allocation of its total costs', () => {
+describe('invariant 10: a ramp costs the same as the uniform allocation with the same total', () => {
   it('to the last multiply-accumulate', () => {
     for (const name of ['S/2', 'B/2', 'L/2', 'XL/2'] as const) {
       const macs = (rho0: number, rho1: number): number => swinDiTMacs(swinDiTSettings(name, { pcca: { rho0, rho1 } })).total;
@@ -102,7 +102,7 @@ describe('the cost model and the traced graph', () => {
     expect(run(settings, 2)).toBe(2 * swinDiTMacs(settings).total);
   });
 
-  it('agree where a batch goes through in pieces', () => {
+  it('agree if a batch is processed in pieces', () => {
     const settings: SwinDiTSettings = { ...tiny, dit: { ...tiny.dit, width: 64, mlpRatio: 4 }, grid: [16, 24], window: 8 };
     expect(run(settings, 16)).toBe(16 * swinDiTMacs(settings).total);
   });

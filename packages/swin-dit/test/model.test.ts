@@ -70,7 +70,7 @@ describe('applySwinDiT', () => {
     );
   });
 
-  it('invariant 3: windows alone do not see each other at any depth', () => {
+  it('invariant 3: with only window heads, windows do not see each other at any depth', () => {
     const settings = withAttention('window');
     const params = randomParams(new Rng('isolated'), settings);
     const x = image('isolated');
@@ -102,7 +102,7 @@ describe('applySwinDiT', () => {
     }
   });
 
-  it('invariant 5: three PSWA blocks connect a grid of 2 x 2 windows, three of windows alone do not', () => {
+  it('invariant 5: three PSWA blocks connect a grid of 2 x 2 windows, three blocks with only window heads do not', () => {
     const gradientAtFarEnd = (settings: SwinDiTSettings): number => {
       const params = randomParams(new Rng('connected'), settings);
       const x = new Rng('connected').normal([1, 8, 8, 3]);
@@ -124,7 +124,7 @@ describe('applySwinDiT', () => {
     const x = image('hybrid');
     const [before, after] = [x, perturbed(x, 0, 0)].map((input) => applySwinDiT(params, input, inputs, settings));
     for (const change of changes(before!, after!).flat()) expect(change).toBeGreaterThan(0);
-    // The ramp runs over the PSWA layers alone.
+    // The ramp runs only over the PSWA layers.
     const layers = swinDiTLayers(parseSwinDiT(withAttention(['pswa', 'global', 'pswa']), 'test'));
     expect(layers.map((layer) => (layer.kind === 'global' ? null : layer.windowHeads))).toEqual([1, null, 3]);
   });

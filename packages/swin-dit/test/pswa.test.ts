@@ -82,7 +82,7 @@ describe('window heads', () => {
           expect(attended[b]![t]![c]!).toBeLessThanOrEqual(Math.max(...column) + 1e-6);
         }
       }
-    // Values that are the bias alone are constant.
+    // Values that come only from the bias are constant.
     const weight = tf.concat([tf.slice(p.qkv.weight, [0, 0], [2 * windowChannels, D]), tf.zeros([D, D])], 0);
     const constant = pswaBranches({ ...p, qkv: { weight, bias: p.qkv.bias } }, layer)(u).window!;
     const bias = tf.slice(p.qkv.bias, [2 * windowChannels], [windowChannels]);
@@ -111,7 +111,7 @@ describe('bridging heads', () => {
   const grid = { h: 4, w: 5 };
   const kernel = (at: number[][], C: number): Tensor => tf.tile(tf.tensor4d([[at]]), [C, 1, 1, 1]);
 
-  it('invariant 6: a 1 at the centre gives back the values bit for bit, elsewhere it moves them and lets zeros in', () => {
+  it('invariant 6: a 1 at the centre of the kernel returns the values bit for bit; a 1 elsewhere shifts them and fills with zeros', () => {
     const x = tokens('delta', 2, grid);
     const zero = tf.zeros([D]);
     expectClose(bridge({ weight: kernel([[0, 0, 0], [0, 1, 0], [0, 0, 0]], D), bias: zero }, x, grid), x); // prettier-ignore

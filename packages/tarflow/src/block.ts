@@ -19,7 +19,7 @@ export type BlockParams = {
   proj_out: LinearParams;
 };
 
-/** Keys and values of each layer, [L] of [B, K, s, d]: what later tokens need to know of s earlier ones. */
+/** Keys and values of each layer, [L] of [B, K, s, d]: the cache of s tokens, which later tokens need. */
 export type KeyValues = { keys: Tensor[]; values: Tensor[] };
 
 export type Conditioner = KeyValues & {
@@ -34,8 +34,8 @@ export function permute(x: Tensor, k: number): Tensor {
 }
 
 /**
- * What block k adds to the embedding of each token, in the block's own order: position vectors, which stay with their place in the image, and
- * e(y): [1, T, W], or [B, T, W] with labels.
+ * The vectors that block k adds to the embedding of each token, in the block's own order: a position vector, which belongs to a place in the image, and
+ * e(y). [1, T, W], or [B, T, W] with labels.
  *
  * e(y) is the class's vector for a label y >= 0, and the mean over all classes ("null class") for y = -1 or no labels. A model without classes
  * has no class term. (In the official samplers a label of -1 takes the last class instead.)
@@ -52,8 +52,8 @@ export function tokenContext(p: BlockParams, k: number, y?: Tensor): Tensor {
 }
 
 /**
- * What mixes tokens in layer l: normalized rows u [R, W] of any number of tokens, with the layer's weights, to heads side by side [R, W], before
- * the output projection.
+ * The token mixer of layer l: it maps normalized rows u [R, W] of any number of tokens, with the weights of the layer, to the concatenated heads [R, W]
+ * before the output projection.
  */
 export type Mixer = (u: Tensor, p: LayerParams['attention'], l: number) => Tensor;
 
@@ -76,12 +76,12 @@ export function conditionRows(p: BlockParams, h: Tensor, config: TarFlowConfig, 
 /**
  * The conditioner of a block on s consecutive tokens: α° and μ° of each, from itself and the tokens before it.
  *
- * Every block of a model is the same function of its parameters and context, so one compiled graph serves all of them. With `past` given the
- * tokens stand behind those that it was made from: in front of the causal mask of the segment everything past is visible.
+ * Every block of a model is the same function of its parameters and context, so one compiled graph serves all of them. If `past` is given, the tokens
+ * follow those in `past`, and each of them sees all of `past`.
  * @param x tokens in the block's order [B, s, D]
- * @param context what `tokenContext` gives, cut to these tokens: [1 or B, s, W]
+ * @param context the result of `tokenContext`, cut to these tokens: [1 or B, s, W]
  * @param past keys and values of all tokens before, [L] of [B, K, c, d] each; absent at the start of the sequence
- * @param seen how many of the c tokens in `past` there are, the last ones, int32 scalar; all of them if absent. So one graph serves any place
+ * @param seen int32 scalar: only the last `seen` of the c tokens in `past` are used; all of them if absent. So one graph serves every position
  * @param temperature τ of the attention logits, q·k / (√d·τ)
  */
 export function conditioner(
@@ -110,12 +110,12 @@ export function conditioner(
   return { alpha: tf.reshape(out.alpha, [B, s, D]), mu: tf.reshape(out.mu, [B, s, D]), keys, values };
 }
 
-/** True for the last `seen` of c earlier tokens and for the s own: [c + s]. */
+/** True for the last `seen` of c earlier tokens and for the s new ones: [c + s]. */
 function pastMask(c: number, s: number, seen: Tensor): Tensor {
   return tf.greaterEqual(tf.range(0, c + s, 1, 'int32'), tf.sub(tf.scalar(c, 'int32'), seen));
 }
 
-/** The outputs moved by one token: the first gets zeros, the last one's own output is never used. [B, T, D] -> [B, T, D]. */
+/** The outputs shifted by one token: the first token gets zeros, and the output of the last token is not used. [B, T, D] -> [B, T, D]. */
 export function shiftByOne(x: Tensor): Tensor {
   const [B, T, D] = x.shape as [number, number, number];
   const first = tf.zeros([B, 1, D]);
@@ -138,7 +138,7 @@ export function blockForward(p: BlockParams, k: number, x: Tensor, config: TarFl
 /** One linear layer to the queries, keys and values of all heads: [R, W] -> three of [R, W]. */
 function queriesKeysValues(p: LinearParams, u: Tensor): Tensor[] {
   const [R, W] = u.shape as [number, number];
-  // Of many rows three products cost less than one that is cut, of few rows the weight is the larger one to cut.
+  // For many rows three products cost less than one product that is split. For few rows splitting the weight would cost more.
   if (R < W) return tf.split(linear(p, u), 3, 1);
   const biases = tf.split(p.bias, 3, 0);
   return tf.split(p.weight, 3, 0).map((weight, i) => linear({ weight, bias: biases[i]! }, u));

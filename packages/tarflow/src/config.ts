@@ -25,7 +25,7 @@ export const tarflowConfig = z
     numClasses: z.int().min(0).default(0),
     /** d, width of an attention head. */
     headSize: size.default(64),
-    /** Hidden width of the MLPs over W. */
+    /** Hidden width of the MLPs divided by W. */
     expansion: size.default(4),
     /** Whether the blocks only shift (alpha = 0): the ablation that the paper calls VP, official `nvp=False`. */
     volumePreserving: z.boolean().default(false),
@@ -45,9 +45,9 @@ export const tarflowConfig = z
     },
   });
 
-/** All settings, defaults filled in. */
+/** All settings, with the defaults filled in. */
 export type TarFlowConfig = z.output<typeof tarflowConfig>;
-/** Settings as written, defaults left out. */
+/** Settings as a caller writes them; those with a default may be left out. */
 export type TarFlowSettings = z.input<typeof tarflowConfig>;
 
 /** T, the tokens of an image, and D, the values of a token. */
@@ -58,8 +58,8 @@ export function tokenSizes(config: TarFlowConfig): { T: number; D: number } {
 }
 
 /**
- * Shape and official start of every trained parameter, by official name. `proj_out.weight` starts at zero and its bias does not, so a new
- * flow is not the identity: each block is the same affine map of every token but the first.
+ * Shape and official initial values of every trained parameter, by official name. `proj_out.weight` starts at zero and its bias does not, so a new flow is
+ * not the identity: each block applies the same affine map to every token except the first.
  */
 export function tarflowParameters(settings: TarFlowSettings): ParameterTable {
   const config = parseConfig(tarflowConfig, settings, 'tarflowParameters');
@@ -92,7 +92,7 @@ export function tarflowParameters(settings: TarFlowSettings): ParameterTable {
   return table;
 }
 
-/** Number of trained parameters, without allocating any (the prior buffer `var` is none). */
+/** Number of trained parameters, without allocating any (the prior's buffer `var` is not counted). */
 export function tarflowParameterCount(settings: TarFlowSettings): number {
   return parameterCount(tarflowParameters(settings));
 }
@@ -102,7 +102,7 @@ export type PublishedTarFlow = {
   readonly settings: TarFlowSettings;
   /** σ_n, or `uniform` for the likelihood model, which is dequantised uniformly and trained in float32. */
   readonly noise: number | 'uniform';
-  /** Images a step; null where no source tells. */
+  /** Images per step; null if no source gives the number. */
   readonly batch: number | null;
   readonly epochs: number;
 };

@@ -6,7 +6,7 @@ import { negativeLogLikelihood } from './objective.ts';
 export type DenoiseOptions = {
   /** σ_n of the noise that the model was trained with. */
   sigma: number;
-  /** λ; 1 is what theory says, 0.9 to 1.4 are the published values (official `self_denoising_lr`). */
+  /** λ; theory gives 1, the published values are 0.9 to 1.4 (official `self_denoising_lr`). */
   multiplier?: number;
   /** Labels [B] int32, those of sampling. */
   y?: Tensor;
@@ -15,8 +15,8 @@ export type DenoiseOptions = {
 /**
  * Takes the training noise out of samples x [B, H, W, C]: x̂ = x + λσ_n²·∇ log p(x) (Tweedie), not clipped.
  *
- * log p of an image is -C·H·W times its share of the loss, so the step is the gradient of the sum over the batch times λσ_n²·C·H·W: one image
- * does not change another's (apple/ml-tarflow evaluate_fid.py:84 multiplies the gradient of the mean by B).
+ * log p of an image is -C·H·W times its loss, so the step is λσ_n²·C·H·W times the gradient of the loss summed over the batch. Images do not influence
+ * each other (apple/ml-tarflow evaluate_fid.py:84 multiplies the gradient of the mean by B).
  */
 export function denoise(params: TarFlowParams, x: Tensor, settings: TarFlowSettings, { sigma, multiplier = 1, y }: DenoiseOptions): Tensor {
   const config = parseConfig(tarflowConfig, settings, 'denoise');

@@ -8,21 +8,21 @@ import type { TarFlowConfig } from './config.ts';
  * both read the guided tokens.
  */
 export const guidanceConfig = z.strictObject({
-  /** w; 0 is no guidance. */
+  /** w; 0 means no guidance. */
   weight: z.number().min(0),
-  /** Whether g grows along the tokens, g_i = w·(i + 1)/(T - 1) for what makes token i + 1; else g = w. */
+  /** Whether g grows along the tokens: g_i = w·(i + 1)/(T - 1) for the step that makes token i + 1. If not, g = w. */
   annealed: z.boolean().default(false),
   /** Which of log-scale α (`a`) and shift μ (`b`) is guided. (encoreus/GS-Jacobi_for_TarFlow calls the shift `c`.) */
   what: z.enum(['a', 'b', 'ab']).default('ab'),
-  /** τ of the attention in branch u, and in that alone (official `attn_temp`). */
+  /** τ of the attention, only in branch u (official `attn_temp`). */
   temperature: z.number().positive().default(1),
 });
 export type GuidanceConfig = z.output<typeof guidanceConfig>;
 export type GuidanceOptions = z.input<typeof guidanceConfig>;
 
-/** Guidance of one block, as tensors, so that other numbers make no other graph. */
+/** Guidance of one block, as tensors, so that other numbers do not need another graph. */
 export type Guidance = {
-  /** What `tokenContext` gives without labels [1, T, W]. */
+  /** The result of `tokenContext` without labels [1, T, W]. */
   context: Tensor;
   /** g for α and for μ at every position before the shift by one [T - 1, 2]. */
   weights: Tensor;
@@ -30,7 +30,7 @@ export type Guidance = {
   inverseTemperature: Tensor;
 };
 
-/** The settings with defaults, or null if they guide nothing (no settings, weight 0). */
+/** The settings with defaults, or null if they have no effect (no settings, or weight 0). */
 export function readGuidance(options: GuidanceOptions | undefined, where: string): GuidanceConfig | null {
   if (options === undefined) return null;
   const guidance = parseConfig(guidanceConfig, options, `${where}: guidance`);
@@ -58,7 +58,7 @@ export function blockGuidance(p: BlockParams, k: number, guidance: GuidanceConfi
   };
 }
 
-/** Sentences about settings that do nothing, for the caller to show. */
+/** Sentences about settings that have no effect. The caller shows them. */
 export function guidanceWarnings(guidance: GuidanceConfig | null, labelled: boolean, config: TarFlowConfig): string[] {
   if (guidance === null || labelled || guidance.temperature !== 1) return [];
   const reason = config.numClasses === 0 ? 'the model has no classes' : 'there are no labels';

@@ -10,7 +10,7 @@ export type TarFlowParams = { blocks: BlockParams[] };
 /** A model: its parameters, and the variance of its prior [T, D], a buffer that is ones unless the volume is preserved. */
 export type TarFlow = TarFlowParams & { var: Tensor };
 
-/** A new model with the official start. The caller owns it. */
+/** A new model, initialised as in the official code. The caller owns it. */
 export function initTarFlow(rng: Rng, settings: TarFlowSettings): TarFlow {
   const config = parseConfig(tarflowConfig, settings, 'initTarFlow');
   const { T, D } = tokenSizes(config);
@@ -22,15 +22,15 @@ export type Flow = {
   z: Tensor;
   /** log|det ∂z/∂x| / (T·D) of each image [B]. */
   logDet: Tensor;
-  /** Outputs of every block [B, T, D] and their own share of the log-determinant [B], from data to noise. */
+  /** Output of every block [B, T, D] and its part of the log-determinant [B], from data to noise. */
   blocks: { z: Tensor; logDet: Tensor }[];
 };
 
 /**
  * From data to noise: images x [B, H, W, C] in [-1, 1] -> z = f_{K-1} ∘ … ∘ f_0 (patchify(x)).
  *
- * @param y labels [B] int32 in -1 … N-1, -1 for none; absent for none at all. Their values are not read, so that this may be compiled:
- * `checkLabelRange` does, and the engine fails on labels from N on
+ * @param y labels [B] int32 in -1 … N-1, where -1 means no label; absent if no sample has a label. Their values are not read here, so that this can be
+ * compiled. `checkLabelRange` checks them; the engine fails on labels of N or more
  */
 export function tarflowForward(params: TarFlowParams, x: Tensor, settings: TarFlowSettings, y?: Tensor): Flow {
   const config = parseConfig(tarflowConfig, settings, 'tarflowForward');
@@ -61,7 +61,7 @@ export function checkModel(model: TarFlow, config: TarFlowConfig, where: string)
   dims(model.var, 'T D', `${where}: var`, tokenSizes(config));
 }
 
-/** Labels fit the model: int32 [B], and none for a model without classes. Their values are looked at by `checkLabelRange`. */
+/** Throws unless labels fit the model: int32 [B], and no labels for a model without classes. `checkLabelRange` checks their values. */
 export function checkLabels(y: Tensor | undefined, B: number, config: TarFlowConfig, where: string): void {
   if (y === undefined) return;
   if (config.numClasses === 0) throw new Error(`${where}: y: wanted no labels for a model without classes, got some`);
@@ -69,7 +69,7 @@ export function checkLabels(y: Tensor | undefined, B: number, config: TarFlowCon
   if (y.dtype !== 'int32') throw new Error(`${where}: y: wanted int32 labels, got ${y.dtype}`);
 }
 
-/** Reads the labels, so it must stand outside of compiled functions. */
+/** Reads the values of the labels, so it cannot be called in compiled functions. */
 export function checkLabelRange(y: Tensor | undefined, { numClasses }: TarFlowConfig, where: string): void {
   const wrong = y?.dataSync().find((label) => label < -1 || label >= numClasses);
   if (wrong !== undefined) throw new Error(`${where}: y: wanted labels from -1 (none) to ${numClasses - 1}, got ${wrong}`);

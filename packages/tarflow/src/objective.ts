@@ -27,7 +27,7 @@ export function dequantize(pixels: Tensor, uniform: Tensor): Tensor {
 
 /**
  * Bits per dimension of 8-bit images x [B, H, W, C], dequantized as by `dequantize`, without labels: (½mean(z²) + ½log 2π + log 128 - ℓ) / log 2
- * of each image [B] (apple/ml-tarflow evaluate_bpd.py). `priorLogProb` [B] is the first part in nats and of all dimensions together, as it is logged
+ * of each image [B] (apple/ml-tarflow evaluate_bpd.py). `priorLogProb` [B] is the part of the prior in nats, summed over all dimensions, as it is logged
  * there: log N(z; 0, I) - T·D·log 128.
  */
 export function bitsPerDimension(params: TarFlowParams, x: Tensor, settings: TarFlowSettings): { bits: Tensor; priorLogProb: Tensor } {

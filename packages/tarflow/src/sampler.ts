@@ -8,7 +8,7 @@ import { unpatchify } from './patch.ts';
 import { reverseBlock } from './sequential.ts';
 
 export type SampleOptions = {
-  /** Labels [B] int32 in -1 … N-1, -1 for none; none at all if absent. */
+  /** Labels [B] int32 in -1 … N-1, where -1 means no label; absent if no sample has a label. */
   y?: Tensor;
   guidance?: GuidanceOptions;
 };
@@ -16,11 +16,11 @@ export type SampleOptions = {
 export type Sample = {
   /** Images [B, H, W, C]; near [-1, 1], not clipped. */
   images: Tensor;
-  /** What the options asked for and could not have, in words. */
+  /** Sentences about options that had no effect. */
   warnings: string[];
 };
 
-/** Output of an inverted block as images [B, H, W, C]; the noise, scaled as the prior's, counts as that of block K. */
+/** Output of an inverted block as images [B, H, W, C]; the scaled noise counts as the output of block K. */
 export type SequentialStep = { block: number; images: Tensor };
 
 /** One graph for each batch size, with and without guidance, serves all blocks. */
@@ -42,7 +42,7 @@ export function sequentialSampler(settings: TarFlowSettings): SequentialSampler 
       reverseBlock(p, z, config, { context, ...(guidance[0] && { guidance: guidance[0] }) }),
     { name: 'tarflow-sequential' },
   );
-  /** Every block's output z [B, T, D], of blocks K (the scaled noise) down to 0, lent until the next one is asked for. */
+  /** The output z [B, T, D] of every block from K (the scaled noise) down to 0. Each is disposed when the next one is asked for. */
   function* walk(model: TarFlow, noise: Tensor, { y, guidance: wanted }: SampleOptions): Generator<{ block: number; z: Tensor }> {
     checkModel(model, config, where);
     const { B } = dims<'B'>(noise, 'B T D', `${where}: noise`, { T, D });

@@ -5,8 +5,8 @@ import type { TarFlowConfig } from './config.ts';
 import type { Guidance } from './guidance.ts';
 
 /**
- * Tokens that one loop makes. The keys and values that it makes lie in a window of that size, copied at every token; those of earlier loops
- * lie still. A short window is copied fast, few loops make a small graph.
+ * Number of tokens that one loop makes. Its keys and values are in a window of that size, which is copied at every token; those of earlier loops are not
+ * copied. A short window is copied fast; few loops make a small graph.
  */
 const WINDOW = 64;
 
@@ -15,8 +15,8 @@ const WINDOW = 64;
  *
  * x_0 = z_0, and then token by token x_{i+1} = z_{i+1} ⊙ exp(α°_i) + μ°_i, where α°_i and μ°_i come from x_0 … x_i (apple/ml-tarflow
  * transformer_flow.py:239). Only token i is computed at step i: the keys and values of those before it are kept. On an engine with a graph
- * the tokens run inside a few loops of it. With guidance both branches go side by side, as twice as many rows.
- * @param context what `tokenContext` gives for the labels [1 or B, T, W]
+ * the tokens run inside a few loops of the graph. With guidance both branches run together, as twice as many rows.
+ * @param context the result of `tokenContext` for the labels [1 or B, T, W]
  */
 export function reverseBlock(
   p: BlockParams,
@@ -77,7 +77,7 @@ function branchContexts(context: Tensor, B: number, guidance: Guidance | undefin
   return tf.concat([tf.broadcastTo(context, [B, T, W]), tf.broadcastTo(guidance.context, [B, T, W])], 0); // -> [2B, T, W]
 }
 
-/** What the queries of branch c (1) and of branch u (1/τ) are multiplied by: [2B, 1, 1, 1, 1]. */
+/** Factors of the queries: 1 for branch c and 1/τ for branch u. [2B, 1, 1, 1, 1]. */
 function branchScales(inverseTemperature: Tensor, B: number): Tensor {
   const scales = tf.concat([tf.ones([B]), tf.fill([B], 1).mul(inverseTemperature)], 0);
   return tf.reshape(scales, [2 * B, 1, 1, 1, 1]);

@@ -4,7 +4,7 @@ import { tarflowConfig, type TarFlowSettings } from './config.ts';
 import type { TarFlow, TarFlowParams } from './model.ts';
 import { dequantize, tarflowLoss } from './objective.ts';
 
-/** What is added to training images: Gaussian noise of this deviation σ_n, or the uniform dequantization of likelihood models. */
+/** The noise added to training images: Gaussian with this standard deviation σ_n, or the uniform dequantization of likelihood models. */
 export type NoiseLevel = number | 'uniform';
 
 /** How far the prior's variance moves towards that of a batch at each step. */
@@ -23,7 +23,7 @@ export type TrainingState = {
 /** Images x [B, H, W, C] with their draws of `drawNoise`, and labels y [B] int32 if the model has classes, -1 for none. */
 export type TrainingBatch = { x: Tensor; noise: Tensor; y?: Tensor };
 
-/** The state before the first step. It takes the model's tensors over, and so does a step that is given it donated. */
+/** The state before the first step. It owns the tensors of the model from then on; a compiled step to which it is donated consumes them. */
 export function initTraining({ var: variance, ...params }: TarFlow): TrainingState {
   return { params, var: variance, adam: tarflowOptimizer.init(params) };
 }

@@ -76,7 +76,7 @@ describe('the flow', () => {
     expectClose(patchify(sampled(flow, z), 2), z, { abs: 1e-6 }); // nothing stands before the first token
   });
 
-  it('is causal: a token moves the log-scale and shift of those after it alone, in the order of its block', () => {
+  it('is causal: a token changes only the log-scale and shift of later tokens, in the order of its block', () => {
     const { model, config } = tiny();
     const { T, D } = tokenSizes(config);
     const rng = new Rng('causal');
@@ -127,7 +127,7 @@ describe('the flow', () => {
     expectClose(patchify(sampled(flow, z), 2), tf.concat([tf.slice(z, [0, 0, 0], [2, 1, D]), rest], 1), { abs: 1e-5 });
   });
 
-  it('has the gradient of its loss that differences give', () => {
+  it('the gradient of its loss agrees with central differences', () => {
     const flow = tiny({ imageSize: [2, 4], inChannels: 1, blocks: 2, layers: 1 });
     const x = flow.images(2);
     const y = labels(1, -1);
@@ -137,7 +137,7 @@ describe('the flow', () => {
 });
 
 describe('labels', () => {
-  it('of -1 are no labels, and a mixed batch is what its images are alone', () => {
+  it('of -1 mean no label, and each image of a mixed batch has the same result as by itself', () => {
     const flow = tiny();
     const [x, z] = [flow.images(3), flow.noise(3)];
     const run = (y?: Tensor, b?: number): Tensor[] => {
@@ -155,7 +155,7 @@ describe('labels', () => {
     expect(tf.max(tf.abs(tf.sub(mixed[2]!, none[2]!))).dataSync()[0]).toBeGreaterThan(1e-2);
   });
 
-  it('are told apart by the likelihood: losses of each class, the least of them chosen', () => {
+  it('are recognised by the likelihood: the class with the smallest loss is chosen', () => {
     const flow = tiny();
     const x = flow.images(4);
     const { labels: chosen, losses } = classify(flow.model, x, flow.config);
@@ -170,7 +170,7 @@ describe('labels', () => {
 });
 
 describe('guidance', () => {
-  it('of weight 0 is none, bit by bit; without labels and at temperature 1 it does nothing and says so', () => {
+  it('of weight 0 changes no bit; without labels and at temperature 1 it has no effect and a warning says so', () => {
     const flow = tiny();
     const z = flow.noise(2);
     const y = labels(0, 2);
@@ -184,7 +184,7 @@ describe('guidance', () => {
       expectClose(sampled(flow, z, options), sampled(flow, z, plain), { abs }, JSON.stringify(options.guidance));
   });
 
-  it('moves what it is asked to move', () => {
+  it('every setting gives different images, and the first token of the last block is not changed', () => {
     const flow = tiny();
     const z = flow.noise(2);
     const y = labels(0, 2);

@@ -63,7 +63,7 @@ describe('published models', () => {
     expect(tarflowParameterCount(config)).toBe(count);
   });
 
-  it('start as the official ones: last weights zero, each block one affine map of all tokens but the first', () => {
+  it('have the official initial values: the last weights are zero, and each block is one affine map of all tokens except the first', () => {
     const { config } = tiny();
     const model = initTarFlow(new Rng('start'), config);
     const bias = model.blocks[1]!.proj_out.bias;
@@ -109,7 +109,7 @@ describe('training', () => {
     for (const [name, gradient] of Object.entries(named)) expect(tf.max(tf.abs(gradient)).dataSync()[0], name).toBeGreaterThan(1e-7);
   });
 
-  it('follows the variance in models that preserve the volume alone', () => {
+  it('follows the variance only in models that preserve the volume', () => {
     for (const volumePreserving of [true, false]) {
       const flow = tiny({ volumePreserving, numClasses: 0 });
       const before = flow.model.var.clone();
@@ -129,7 +129,7 @@ describe('training', () => {
 });
 
 describe('the sampler', () => {
-  it('makes one graph for all blocks, whatever numbers guide it, and leaves no tensor behind', async () => {
+  it('makes one graph for all blocks and all guidance numbers, and leaves no tensor behind', async () => {
     const flow = tiny();
     const sampler = sequentialSampler(flow.config);
     const [z, y] = [flow.noise(2), labels(0, 1)];

@@ -15,7 +15,7 @@ describe('the conditioner on a segment', () => {
   const model = () => initTarFlow(rng.child('model'), settings);
   const cut = (x: Tensor, from: number, to: number): Tensor => tf.slice(x, [0, from, 0], [x.shape[0]!, to - from, -1]);
 
-  it('behind what is kept of earlier tokens gives what the whole gives there, wherever it starts and however much room is in front', () => {
+  it('with a cache of earlier tokens gives the same as the whole sequence, for any start and any padding in front', () => {
     const p = { ...model().blocks[0]!, proj_out: { weight: rng.child('out').normal([24, 8]), bias: tf.zeros([24]) } };
     const [B, T, D] = [2, 12, 12];
     const x = rng.child('x').normal([B, T, D]);

@@ -44,7 +44,7 @@ describe('expectClose', () => {
     );
   });
 
-  it('takes NaN for NaN and an infinity for the same; they do not widen the bound of others', () => {
+  it('accepts NaN for NaN and an infinity for the same infinity; they do not widen the bound of other elements', () => {
     expectClose([NaN, Infinity, -Infinity, 1], [NaN, Infinity, -Infinity, 1]);
     expect(() => expectClose([Infinity, 2], [Infinity, 1], { max: 0.5, rel: 0.25 })).toThrow(
       'got 2, wanted 1 (difference 1, allowed 0.75)',

@@ -42,7 +42,7 @@ describe('expectNoLeak', () => {
     );
   });
 
-  it('finds a function that disposes what it was not given', async () => {
+  it('finds a function that disposes tensors it does not own', async () => {
     const inputs = Array.from({ length: 4 }, () => tf.scalar(1));
     await expect(expectNoLeak(() => inputs.pop()!.dispose())).rejects.toThrow('(-1.00 a step)');
   });
