@@ -1,5 +1,5 @@
 import { parseConfig } from '@atelier/tensor';
-import { parametersFrom, type StateDict } from '@atelier/nn';
+import { loadParameters, type StateDict } from '@atelier/nn';
 import { mvarConfig, mvarParameters, type MvarSettings } from './config.ts';
 import type { MvarParams } from './model.ts';
 
@@ -12,10 +12,9 @@ const BUFFERS = /^(lvl_1L|attn_bias_for_masking|blocks\.\d+\.attn\.zero_k_bias)$
  * The mask among the buffers is not read. The official code does read it, so that an MVAR fine-tuned from VAR trains its packed scales with VAR's mask and
  * samples without (models/mvar.py:180, train.py:149).
  *
- * @throws Error naming what does not fit
+ * @throws Error naming every tensor that does not fit
  */
 export function mvarFromStateDict(tensors: StateDict, settings: MvarSettings): MvarParams {
   const config = parseConfig(mvarConfig, settings, 'mvarFromStateDict');
-  const own = Object.fromEntries(Object.entries(tensors).filter(([name]) => !BUFFERS.test(name)));
-  return parametersFrom(own, mvarParameters(config), 'mvarFromStateDict') as unknown as MvarParams;
+  return loadParameters(mvarParameters(config), tensors, { ignore: BUFFERS }, 'mvarFromStateDict') as unknown as MvarParams;
 }

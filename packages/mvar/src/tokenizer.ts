@@ -2,8 +2,8 @@ import {
   convolution,
   convolutionParameters,
   initParameters,
+  loadParameters,
   parameterCount,
-  parametersFrom,
   type ConvolutionParams,
   type ParameterTable,
   type StateDict,
@@ -69,11 +69,11 @@ export function initTokenizer(rng: Rng, settings: TokenizerSettings): TokenizerP
 /**
  * Parameters from VAR's state dict. The counters of used codes (`ema_vocab_hit_SV`) are left out. The caller owns the parameters.
  *
- * @throws Error naming what does not fit
+ * @throws Error naming every tensor that does not fit
  */
 export function tokenizerFromStateDict(tensors: StateDict, settings: TokenizerSettings): TokenizerParams {
-  const own = Object.fromEntries(Object.entries(tensors).filter(([name]) => !name.endsWith('ema_vocab_hit_SV')));
-  return parametersFrom(own, tokenizerParameters(settings), 'tokenizerFromStateDict') as TokenizerParams;
+  const ignore = /^quantize\.ema_vocab_hit_SV$/;
+  return loadParameters(tokenizerParameters(settings), tensors, { ignore }, 'tokenizerFromStateDict') as TokenizerParams;
 }
 
 /** Latents of images [B, H, W, C] in [-1, 1], before they are quantized: [B, h, h, c]. @throws Error unless their side is that of the ladder's last scale */

@@ -1,22 +1,22 @@
-import { tf, useEngine } from '@atelier/tensor';
-import { golden, type Golden, type GoldenFile } from '@atelier/testkit';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { golden } from '@atelier/testkit';
+import { paritySuite } from '@atelier/testkit/vitest';
 import { adaptiveUnits, attentionUnits, masks, neighborhoods } from './parity/attention.ts';
 import { filters, greedy } from './parity/sampling.ts';
 import { decoder, encoder, phis, quantizerTraining, quantizing, resampling } from './parity/tokenizer.ts';
 import { schedules, trainingSteps } from './parity/training.ts';
 import { mvarForwards, mvarGroupGradients, varForward, weights } from './parity/transformer.ts';
 
-/** Compares one file with the package and says how many cases it held. */
-type Check = (file: GoldenFile, all: Golden) => number;
+/** Files that are too large for the repository: compared where the whole set is. */
+const large = { vae_encoder: encoder, vae_decoder: decoder };
+const names = golden('mvar').files();
+const present = Object.fromEntries(Object.entries(large).filter(([prefix]) => names.some((name) => name.startsWith(prefix))));
 
-const checks: Record<string, Check> = {
+paritySuite('mvar', {
   resample: resampling,
   phi: phis,
   quantizer_train: quantizerTraining,
   quantizer: quantizing,
-  vae_encoder: encoder,
-  vae_decoder: decoder,
+  ...present,
   masks,
   na2d: neighborhoods,
   attention_unit: attentionUnits,
@@ -29,38 +29,4 @@ const checks: Record<string, Check> = {
   filters,
   schedules,
   train_steps: trainingSteps,
-};
-
-/** Files too large for the repository: checked where the whole set is. */
-const optional = ['vae_encoder', 'vae_decoder'];
-
-const all = golden('mvar');
-/** The longest beginning wins: `quantizer_train` is no `quantizer`. */
-const checkOf = (name: string): string | undefined =>
-  Object.keys(checks)
-    .filter((prefix) => name.startsWith(prefix))
-    .sort((a, b) => b.length - a.length)[0];
-
-beforeAll(async () => {
-  await useEngine();
-});
-
-describe('parity with the official implementation', () => {
-  for (const name of all.files().filter((file) => checkOf(file) !== undefined))
-    it(name, () => {
-      const scope = tf.engine();
-      scope.startScope();
-      try {
-        expect(checks[checkOf(name)!]!(all.load(name), all)).toBeGreaterThan(0);
-      } finally {
-        scope.endScope();
-      }
-    });
-
-  it('has a file for every check, and a check for every file', () => {
-    const names = all.files();
-    const without = Object.keys(checks).filter((prefix) => !optional.includes(prefix) && !names.some((name) => checkOf(name) === prefix));
-    expect(without).toEqual([]);
-    expect(names.filter((name) => checkOf(name) === undefined)).toEqual([]);
-  });
 });
