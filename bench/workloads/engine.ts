@@ -19,7 +19,7 @@ const LEARNING_RATE = 1e-3;
 type Inputs = Record<string, Tensor>;
 
 /** A training step on a batch that stays: loss, gradients and AdamW compiled; reads the loss. */
-function trainingWork<P extends Tree>(
+export function trainingWork<P extends Tree>(
   start: P,
   inputs: Inputs,
   loss: (params: P, inputs: Inputs) => Tensor,

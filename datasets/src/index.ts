@@ -4,6 +4,7 @@ export { checkerboard, gaussian, ring, twoMoons, type Density } from './density.
 export { gaussianField, type GaussianField } from './gaussian-field.ts';
 export { drawShape, SHAPE_CLASSES, shapes, type Shape } from './shapes.ts';
 export { DISC_AND_BOX_CLASSES, discsAndBoxes } from './discs-and-boxes.ts';
+export { FIGURE_CLASSES, figures } from './figures.ts';
 export { glyphOptions, glyphs, type GlyphOptions } from './glyphs.ts';
 export { GLYPH_FACES, type GlyphFace } from './glyph-raster.ts';
 export { parseIdx, parseIdxPair, type IdxArray } from './idx.ts';

@@ -1,0 +1,129 @@
+/**
+ * `pnpm bench mvar`: VAR's training step and sampling against PyTorch; MVAR's last step of sampling against VAR's on the same engine; how the time of the attention
+ * alone grows with the tokens; and the memory of fresh processes that sample or train, MVAR beside VAR.
+ */
+import { execFile } from 'node:child_process';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { useEngine } from '@atelier/tensor';
+import { benchArguments, runBench } from './harness/arguments.ts';
+import { contest, inProcess, median, type Contestant } from './harness/contest.ts';
+import { machineDescription } from './harness/machine.ts';
+import { ms, report, speedRow, type ReportRow } from './harness/report.ts';
+import { startTorch } from './harness/torch.ts';
+import { preparePeer, type Work } from './harness/work.ts';
+import { attentionStep, sampleWork, settings, stepTimes, trainWork } from './workloads/mvar.ts';
+
+/** Against PyTorch: the work and its bound. */
+const PEERS: Record<string, { work: () => Work; bound: number }> = {
+  'train-64': { work: () => trainWork(settings.figures('var'), 32), bound: 1 },
+  'train-256': { work: () => trainWork(settings.pixels('var', 256), 8), bound: 1 },
+  'sample-var': { work: () => sampleWork(settings.figures('var'), 16), bound: 1.5 },
+  'sample-mvar': { work: () => sampleWork(settings.figures('mvar'), 16), bound: 1.5 },
+};
+/** MVAR against VAR: pixels of the ladder, samples at once, bound. */
+const STEPS = { 'last-step-256': [256, 8, 1.5], 'last-step-512': [512, 2, 2.5] } as const;
+/** Work, size, and the share of VAR's memory that MVAR may take. */
+const MEMORY = {
+  'memory-sample': ['sample', 'pixels', 0.33],
+  'memory-train-256': ['train', 'pixels', 0.5],
+  'memory-train-64': ['train', 'figures', 0.7],
+} as const;
+const ATTENTION = 'attention';
+
+/** Time of the attention alone against the number of tokens: the exponents of both. */
+function fitAttention(): void {
+  const sides = [16, 24, 32, 48, 64];
+  for (const windowed of [true, false]) {
+    const times = sides.map((side) => {
+      const step = attentionStep(side, windowed);
+      for (let i = 0; i < 3; i++) step();
+      const taken: number[] = [];
+      for (let i = 0; i < 9; i++) {
+        const began = performance.now();
+        step();
+        taken.push(performance.now() - began);
+      }
+      return median(taken);
+    });
+    const [x, y] = [sides.map((side) => Math.log(side * side)), times.map(Math.log)];
+    const centre = (values: number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+    const [mx, my] = [centre(x), centre(y)];
+    const slope = x.reduce((sum, v, i) => sum + (v - mx) * (y[i]! - my), 0) / x.reduce((sum, v) => sum + (v - mx) ** 2, 0);
+    const line = sides.map((side, i) => `${side * side}: ${ms(times[i]!)}`).join(', ');
+    console.log(`  ${windowed ? 'windows of 7 x 7' : 'all tokens'}: ${line}; time ~ tokens^${slope.toFixed(2)}`);
+  }
+}
+
+/** Highest resident memory above the start of a fresh process, in MiB. */
+async function memoryOf(work: string, kind: string, size: string): Promise<number> {
+  const file = join(dirname(fileURLToPath(import.meta.url)), 'peers', 'mvar-memory.ts');
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    '--import',
+    'tsx',
+    '--conditions=@atelier/source',
+    file,
+    work,
+    kind,
+    size,
+  ]);
+  return (JSON.parse(stdout.trim().split('\n').at(-1)!) as { mebibytes: number }).mebibytes;
+}
+
+async function lastStep(name: keyof typeof STEPS, options: Parameters<typeof contest>[1]): Promise<ReportRow> {
+  const [pixels, B, bound] = STEPS[name];
+  const contestants: Contestant[] = [];
+  for (const kind of ['mvar', 'var'] as const) {
+    const times = await stepTimes(settings.pixels(kind, pixels), B);
+    contestants.push({ name: kind === 'mvar' ? 'MVAR' : 'VAR', measure: (steps) => Promise.resolve(times(steps)) });
+  }
+  const [own, theirs] = await contest(contestants, options);
+  return speedRow(name, { ours: own!, theirs: theirs! }, bound, `${B} guided images at once, one engine`);
+}
+
+await runBench(async () => {
+  const names = [...Object.keys(PEERS), ...Object.keys(STEPS), ATTENTION, ...Object.keys(MEMORY)];
+  const args = benchArguments(process.argv.slice(2), names, 'mvar');
+  const wanted = (name: string): boolean => args.only === undefined || args.only === name;
+  console.log(machineDescription());
+  const rows: ReportRow[] = [];
+  // Memory first, while no other process of ours runs.
+  for (const [name, [work, size, share]] of Object.entries(MEMORY)) {
+    if (!wanted(name)) continue;
+    const [markov, causal] = [await memoryOf(work, 'mvar', size), await memoryOf(work, 'var', size)];
+    const text = (value: number): string => `${value.toFixed(0)} MiB`;
+    rows.push({
+      name,
+      peer: 'VAR',
+      ratio: causal / markov,
+      bound: 1 / share,
+      ours: text(markov),
+      theirs: text(causal),
+      note: 'above the start of a fresh process',
+    });
+  }
+  await useEngine('ort');
+  if (wanted(ATTENTION)) fitAttention();
+  for (const name of Object.keys(STEPS) as (keyof typeof STEPS)[]) if (wanted(name)) rows.push(await lastStep(name, args.contest));
+  if (Object.keys(PEERS).some(wanted)) {
+    const torch = await startTorch('mvar.py');
+    try {
+      for (const [name, { work: make, bound }] of Object.entries(PEERS)) {
+        if (!wanted(name)) continue;
+        console.log(`\n${name}`);
+        const work = make();
+        const prepared = torch && (await preparePeer(torch, name, work, args.prepare));
+        const [own, theirs] = await contest(
+          [inProcess(name, work.step), ...(torch ? [torch.peer.contestant(torch.name)] : [])],
+          args.contest,
+        );
+        if (theirs === undefined) console.log(`  ${ms(own!.median)}`);
+        else rows.push(speedRow(name, { ours: own!, theirs }, bound, prepared!.chosen));
+      }
+    } finally {
+      await torch?.peer.stop();
+    }
+  }
+  report(rows, args.json);
+});

@@ -1,0 +1,147 @@
+import {
+  batchLoss,
+  forwardMacs,
+  initMvar,
+  ladders,
+  mvarConfig,
+  mvarSampler,
+  neighborhoodAttention,
+  quantizerConfig,
+  tokenCount,
+  trainingGroups,
+  varSettings,
+  type MvarBatch,
+  type MvarConfig,
+  type MvarParams,
+  type QuantizerConfig,
+  type QuantizerParams,
+} from '@atelier/mvar';
+import { attention } from '@atelier/nn';
+import { compile, Rng, tf, toHostTree, treeMap, type Tensor, type Tree } from '@atelier/tensor';
+import type { Work } from '../harness/work.ts';
+import { trainingWork, type EngineWork } from './engine.ts';
+
+/** A network and the codes that it speaks. */
+export type Setting = { config: MvarConfig; coding: QuantizerConfig };
+
+const figures = { ladder: [1, 2, 3, 4, 6, 8], width: 64, depth: 3, heads: 4, latentChannels: 8, codes: 128, numClasses: 4 };
+const wide = (pixels: 256 | 512, depth: number) => ({
+  ladder: [...ladders[pixels]],
+  width: 256,
+  depth,
+  heads: 4,
+  latentChannels: 32,
+  codes: 1024,
+  numClasses: 10,
+});
+
+const setting = (network: typeof figures, markov: { refineStep: number; kernelSize: number } | null): Setting => ({
+  config: mvarConfig.parse(markov === null ? varSettings(network) : { ...network, ...markov }),
+  coding: quantizerConfig.parse({ ladder: network.ladder, codes: network.codes, channels: network.latentChannels, ratio: 0 }),
+});
+
+/** The networks of the experiment's figures, and those of width 256 on the ladders of 256 and 512 pixels. */
+export const settings = {
+  figures: (kind: 'var' | 'mvar') => setting(figures, kind === 'var' ? null : { refineStep: 4, kernelSize: 5 }),
+  pixels: (kind: 'var' | 'mvar', pixels: 256 | 512, depth = 4) =>
+    setting(wide(pixels, depth), kind === 'var' ? null : { refineStep: ladders[pixels].indexOf(13 as never), kernelSize: 7 }),
+};
+
+/** Weights of some size everywhere: at the official start the gates are next to 0 and all codes alike likely. */
+export function drawnParams({ config, coding }: Setting): { params: MvarParams; codes: QuantizerParams } {
+  const rng = new Rng('bench mvar');
+  const start = initMvar(rng.child('init'), config) as unknown as Tree;
+  const params = treeMap(
+    (leaf, path) => tf.tidy(() => tf.add(leaf, tf.mul(rng.child(path).normal(leaf.shape), path === 'head.weight' ? 0.2 : 0.02))),
+    start,
+  ) as unknown as MvarParams;
+  return { params, codes: { embedding: { weight: rng.child('codes').normal([coding.codes, coding.channels]) } } };
+}
+
+/** Tokens, inputs and classes that a step is trained on. */
+export function drawnBatch({ config }: Setting, B: number): MvarBatch {
+  const rng = new Rng('bench mvar batch');
+  const N = tokenCount(config.ladder);
+  return {
+    tokens: tf.tensor2d(rng.child('tokens').integers(B * N, 0, config.codes), [B, N], 'int32'),
+    inputs: rng.child('inputs').normal([B, N - 1, config.latentChannels]),
+    y: tf.tensor1d(rng.child('y').integers(B, 0, config.numClasses), 'int32'),
+  };
+}
+
+/** A training step of VAR: all scales, gradients, AdamW. */
+export function trainWork(one: Setting, B: number): EngineWork {
+  const { config } = one;
+  const inputs = drawnBatch(one, B) as unknown as Record<string, Tensor>;
+  const loss = (params: MvarParams, batch: Record<string, Tensor>): Tensor =>
+    batchLoss(params, batch as unknown as MvarBatch, trainingGroups(config), config);
+  const peer = { kind: 'train', heads: config.heads, ladder: config.ladder };
+  const start = drawnParams(one).params as MvarParams & Tree;
+  return trainingWork(start, inputs, loss as never, peer, 2 * B * forwardMacs(config));
+}
+
+const GUIDANCE = 1.5;
+
+/** A greedy, guided sample of B images, tokens and latents; the figures are sums over both. */
+export function sampleWork(one: Setting, B: number): Work {
+  const { config, coding } = one;
+  const { params, codes } = drawnParams(one);
+  const y = tf.tensor1d(
+    Int32Array.from({ length: B }, (_, i) => i % config.numClasses),
+    'int32',
+  );
+  const sampler = mvarSampler(config, coding);
+  const draw = async (): Promise<number[]> => {
+    const { tokens, latents } = sampler(params, codes, { y, rng: new Rng('greedy'), guidance: GUIDANCE, topK: 1 });
+    const data = (await latents.data()) as Float32Array;
+    const sum = tokens.reduce((all, map) => all + (map.dataSync() as Int32Array).reduce((a, b) => a + b, 0), 0);
+    tf.dispose([latents, ...tokens]);
+    return [data.reduce((a, b) => a + b * b, 0), sum];
+  };
+  return {
+    step: async () => void (await draw()),
+    check: draw,
+    tensors: () => toHostTree({ params: params as unknown as Tree, codes: codes as unknown as Tree, inputs: { y } }),
+    peerConfig: {
+      kind: 'sample',
+      heads: config.heads,
+      ladder: config.ladder,
+      guidance: GUIDANCE,
+      history: config.historyScales,
+      refine_step: config.refineStep,
+      kernel: config.kernelSize,
+    },
+  };
+}
+
+/** The attention of the last scale alone, forward, of `side` × `side` tokens: in windows of 7 × 7, or with all of them. */
+export function attentionStep(side: number, windowed: boolean): () => void {
+  const rng = new Rng('bench mvar attention');
+  const [q, k, v] = ['q', 'k', 'v'].map((name) => rng.child(name).normal([1, 4, side * side, 64])) as [Tensor, Tensor, Tensor];
+  const run = compile((a: Tensor, b: Tensor, c: Tensor) =>
+    windowed ? neighborhoodAttention(a, b, c, { H: side, W: side, kernel: 7 }, { scale: 0.125 }) : attention(a, b, c),
+  );
+  return () => run(q, k, v).dispose();
+}
+
+/** Times of the steps of a sampler, scale by scale, in ms; the tokens are read at the end of each. */
+export async function stepTimes(one: Setting, B: number): Promise<(samples: number) => number[]> {
+  const { config, coding } = one;
+  const { params, codes } = drawnParams(one);
+  const y = tf.tensor1d(new Int32Array(B), 'int32');
+  const sampler = mvarSampler(config, coding);
+  return (samples) => {
+    const last: number[] = [];
+    for (let i = 0; i < samples; i++) {
+      let began = performance.now();
+      sampler.onStep = (l) => {
+        const now = performance.now();
+        if (l === config.ladder.length - 1) last.push(now - began);
+        began = now;
+      };
+      const { tokens, latents } = sampler(params, codes, { y, rng: new Rng(i), guidance: GUIDANCE, topK: 1 });
+      tf.dispose([latents, ...tokens]);
+    }
+    return last;
+  };
+}

@@ -1,0 +1,107 @@
+import { z } from 'zod';
+
+const count = z.int().min(1);
+
+/** How a network is trained: VAR on all scales at once; MVAR with the losses of its groups added (`concat`) or with one group an iteration (`mixed`). */
+export const kindNames = ['var', 'concat', 'mixed'] as const;
+export type Kind = (typeof kindNames)[number];
+
+const networkKeys = (defaults: { width: number; depth: number; heads: number; refineStep: number; kernelSize: number }) => ({
+  width: count.default(defaults.width),
+  depth: count.default(defaults.depth),
+  heads: count.default(defaults.heads),
+  refineStep: count.default(defaults.refineStep),
+  kernelSize: count.default(defaults.kernelSize),
+});
+
+const trainingKeys = (defaults: { iterations: number; mixedIterations: number }) => ({
+  kinds: z
+    .array(z.enum(kindNames))
+    .min(1)
+    .default([...kindNames]),
+  /** Steps of VAR and of MVAR with all groups at once: equal iterations are equal token updates. */
+  iterations: count.default(defaults.iterations),
+  /** Steps of MVAR with one group an iteration; 3.8 times as many are about as many token updates. */
+  mixedIterations: count.default(defaults.mixedIterations),
+  batch: count.default(32),
+  learningRate: z.number().positive().default(2e-3),
+  warmUp: z.int().min(0).default(20),
+  labelDrop: z.number().min(0).max(1).default(0.1),
+  /** ρ of mixed training, 8 for 8:1:1. */
+  ratio: count.default(8),
+});
+
+const samplingKeys = (samples: number) => ({
+  /** Samples that are measured. */
+  samples: count.default(samples),
+  guidance: z.number().min(0).default(1.5),
+  topK: z.int().min(0).default(0),
+  topP: z.number().min(0).max(1).default(0.96),
+});
+
+const figuresSchema = z
+  .strictObject({
+    ...networkKeys({ width: 64, depth: 3, heads: 4, refineStep: 4, kernelSize: 5 }),
+    ...trainingKeys({ iterations: 150, mixedIterations: 550 }),
+    ...samplingKeys(1000),
+    ladder: z.array(z.number()).default([1, 2, 3, 4, 6, 8]),
+    codes: count.default(128),
+    /** Images to train on, and others to validate on. */
+    images: count.default(4096),
+    validation: count.default(512),
+    /** Repetitions with other weights and batches; the data and tokens are the same. */
+    repeats: count.default(3),
+    /** Window sides, and widths of the history, that are compared besides, each trained as MVAR with all groups at once. */
+    windows: z.array(count).default([3, 6]),
+    histories: z.array(count).default([1, 2]),
+  })
+  .prefault({});
+export type Figures = z.output<typeof figuresSchema>;
+
+const imagesSchema = z
+  .strictObject({
+    ...networkKeys({ width: 128, depth: 4, heads: 4, refineStep: 4, kernelSize: 5 }),
+    ...trainingKeys({ iterations: 3000, mixedIterations: 11_400 }),
+    ...samplingKeys(1024),
+    kinds: z.array(z.enum(kindNames)).min(1).default(['var', 'concat']),
+    data: z.enum(['mnist', 'cifar10']).default('mnist'),
+    ladder: z.array(z.number()).default([1, 2, 3, 4, 6, 8]),
+    codes: count.default(256),
+    repeats: count.default(1),
+    /** Images whose tokens are kept to train on, and others to validate on. */
+    images: count.default(10_000),
+    validation: count.default(512),
+    tokenizer: z
+      .strictObject({
+        latentChannels: count.default(8),
+        width: count.default(16),
+        multipliers: z.array(count).default([1, 2, 2]),
+        blocks: count.default(1),
+        groups: count.default(8),
+        /** Steps without quantizing, and then with it. */
+        plainSteps: count.default(400),
+        steps: count.default(800),
+        batch: count.default(16),
+        learningRate: z.number().positive().default(1e-3),
+      })
+      .prefault({}),
+    classifier: z
+      .strictObject({ steps: count.default(800), batch: count.default(128), learningRate: z.number().positive().default(2e-3) })
+      .prefault({}),
+  })
+  .prefault({});
+export type Images = z.output<typeof imagesSchema>;
+
+export const partNames = ['figures', 'images'] as const;
+
+export const configSchema = z.strictObject({
+  seed: z.int().min(0).default(0),
+  parts: z.array(z.enum(partNames)).min(1).default(['figures']),
+  /** Drawn figures of 32 × 32 pixels and a tokenizer without training. */
+  figures: figuresSchema,
+  /** Digits or photographs, and a tokenizer that is trained. */
+  images: imagesSchema,
+  /** Seconds between two checkpoints of a network in training. */
+  checkpointSeconds: z.number().min(0).default(30),
+});
+export type Config = z.output<typeof configSchema>;

@@ -1,0 +1,219 @@
+import { figures, gather, type ImageSet } from '@atelier/datasets';
+import { frechetDistanceOfGaussians, gaussianMoments } from '@atelier/metrics';
+import {
+  attentionMacs,
+  attentionMass,
+  cacheBytes,
+  dctImages,
+  dctLatents,
+  fitCodebook,
+  quantizerConfig,
+  tokenCount,
+  trainingGroups,
+  visiblePairCount,
+  type AttentionMass,
+  type DctSettings,
+  type MvarParams,
+} from '@atelier/mvar';
+import { disposeTree, tf, type Rng, type Tensor, type Tree } from '@atelier/tensor';
+import type { RunContext } from '../src/runner/experiment.ts';
+import type { Config, Figures } from './config.ts';
+import { costPicture, massPictures, neighborhoodPicture, samplePicture, scalePicture } from './pictures.ts';
+import { drawLatents } from './sampling.ts';
+import { batchOf, tokenSet, type TokenSet } from './token-set.ts';
+import { model, tokensPerIteration, trainModel, validate, type Model } from './training.ts';
+
+const SIDE = 32;
+const BLOCK = { block: 4, coefficients: 8 };
+/** Images that the codebook is made from. */
+const FITTED = 256;
+/** Random directions that latents are compared along. */
+const DIRECTIONS = 64;
+
+/** What was measured of each model: validation cross-entropies of the repetitions, and of the first one its samples. */
+export interface FigureFindings {
+  readonly models: readonly Model[];
+  readonly ce: Readonly<Record<string, number[]>>;
+  readonly samples: Readonly<Record<string, { distance: number; share: number }>>;
+  readonly floor: number;
+  /** Shares of a trained VAR's attention: of the last scale in itself, and of that in windows of 5 × 5. */
+  readonly mass?: { own: number; near: number };
+  readonly tokenizer: { error: number; used: number };
+}
+
+/** Trains VAR and MVAR on the same tokens of drawn figures, from the same weights and batches, and compares them. */
+export async function runFigures(context: RunContext<Config>): Promise<FigureFindings> {
+  const { figures: config } = context.config;
+  const rng = context.rng.child('figures');
+  const [train, held] = [
+    figures(rng.child('train'), config.images, SIDE),
+    figures(rng.child('held'), config.validation + config.samples, SIDE),
+  ];
+  const { dct, codes, set, validation, reference } = await tokens(rng, config, train, held);
+  const tokenizer = await context.stage('tokenizer', () => tokenizerQuality(validation, held, dct));
+  context.note(`tokenizer: relative error ${tokenizer.error.toFixed(3)} of the latents, ${tokenizer.used} of ${config.codes} codes used`);
+  const models = modelsOf(config, set, train.classes);
+  for (const one of models) context.note(`${one.label}: ${costText(one, config)}`);
+
+  const measure = latentMeasure(rng.child('directions'), reference, set);
+  const { floor } = await context.stage('floor', () => ({ floor: measure.distance(set.latents.subarray(0, reference.latents.length)) }));
+  const ce: Record<string, number[]> = {};
+  const samples: Record<string, { distance: number; share: number }> = {};
+  let mass: FigureFindings['mass'];
+  const shown: { label: string; images: Float32Array }[] = [];
+  for (let repeat = 0; repeat < config.repeats; repeat++)
+    for (const one of models) {
+      const name = `figures-${one.name}-${repeat + 1}`;
+      const params = await trainModel(context, one, set, config, { name, rng: rng.child('networks').child(repeat) });
+      const found = await context.stage(`validate-${name}`, () => ({ ce: validate(params, one, validation) }));
+      (ce[one.name] ??= []).push(found.ce);
+      context.note(`${one.label}, repetition ${repeat + 1}: ${found.ce.toFixed(4)} nats per token on images it has not seen`);
+      if (repeat === 0 && one.name === one.kind) {
+        const draw = (y: Int32Array, stream: Rng): Promise<Float32Array> => drawLatents(one, params, codes, set.coding, y, stream, config);
+        samples[one.name] = await context.stage(`sample-${name}`, async () =>
+          measure.score(await draw(reference.y, rng.child('samples')), reference.y),
+        );
+        shown.push({ label: one.label, images: toImages(await draw(gridClasses(train.classes), rng.child('grid')), set, dct) });
+        if (one.kind === 'var') mass = await context.stage('attention-mass', async () => showMass(context, params, one, validation));
+      }
+      disposeTree(params as unknown as Tree);
+    }
+  await samplePicture(context, 'samples', shown, train, 'figures');
+  await scalePicture(context, codes, set, (latents) => toImages(latents, set, dct));
+  await neighborhoodPicture(context, models.find(({ kind }) => kind !== 'var')?.config);
+  await costPicture(context);
+  disposeTree(codes as unknown as Tree);
+  return { models, ce, samples, floor, tokenizer, ...(mass && { mass }) };
+}
+
+/** All models: those that are named, and besides other windows and histories, each trained with all groups at once. */
+function modelsOf(config: Figures, set: TokenSet, classes: number): Model[] {
+  const data = { coding: set.coding, classes };
+  const K = config.ladder.length;
+  return [
+    ...config.kinds.map((kind) => model(kind, config, data)),
+    ...config.windows.map((kernelSize) =>
+      model('concat', config, data, { name: `window-${kernelSize}`, label: `windows of ${kernelSize}`, settings: { kernelSize } }),
+    ),
+    ...config.histories.map((historyScales) =>
+      model('concat', config, data, {
+        name: `history-${historyScales}`,
+        label: `history of ${historyScales}, no windows`,
+        settings: { historyScales, refineStep: K, kernelSize: 1 },
+      }),
+    ),
+  ];
+}
+
+function costText(one: Model, { batch, ratio }: Figures): string {
+  const { config } = one;
+  const longest = Math.max(...trainingGroups(config).map(({ first, end }) => tokenCount(config.ladder.slice(first, end))));
+  return `${visiblePairCount(config)} pairs, ${(attentionMacs(config) / 1e6).toFixed(2)} M multiply-accumulates in attention, passes of up to ${longest} tokens, ${cacheBytes(config, batch, false)} bytes kept, ${tokensPerIteration(one, ratio).toFixed(1)} tokens an iteration and image`;
+}
+
+/** A codebook from some images, and the tokens of all; the held images split into those to validate on and those to compare samples with. */
+async function tokens(rng: Rng, config: Figures, train: ImageSet, held: ImageSet) {
+  const latentsOf = (set: ImageSet, from: number, to: number, dct: DctSettings): Tensor => {
+    const { x } = gather(
+      set,
+      Int32Array.from({ length: to - from }, (_, i) => from + i),
+    );
+    return tf.tidy(() => dctLatents(tf.tensor4d(x, [to - from, SIDE, SIDE, 1]), dct));
+  };
+  const raw = latentsOf(train, 0, FITTED, { ...BLOCK, deviation: 1 });
+  const deviation = Math.sqrt(tf.tidy(() => tf.moments(raw).variance.dataSync()[0]!));
+  raw.dispose();
+  const dct: DctSettings = { ...BLOCK, deviation };
+  const coding = quantizerConfig.parse({ ladder: config.ladder, codes: config.codes, channels: BLOCK.coefficients, ratio: 0 });
+  const some = latentsOf(train, 0, FITTED, dct);
+  const codes = fitCodebook(some, coding, rng.child('codebook'));
+  some.dispose();
+  const make = (set: ImageSet, first: number, count: number): Promise<TokenSet> =>
+    tokenSet(count, set.labels.slice(first, first + count), (from, to) => latentsOf(set, first + from, first + to, dct), codes, coding);
+  return {
+    dct,
+    codes,
+    set: await make(train, 0, config.images),
+    validation: await make(held, 0, config.validation),
+    reference: await make(held, config.validation, config.samples),
+  };
+}
+
+/** How much of the latents is lost, and how many codes say something. */
+function tokenizerQuality(set: TokenSet, images: ImageSet, dct: DctSettings): { error: number; used: number } {
+  const { x } = gather(
+    images,
+    Int32Array.from({ length: set.count }, (_, i) => i),
+  );
+  const exact = tf.tidy(() => dctLatents(tf.tensor4d(x, [set.count, SIDE, SIDE, 1]), dct).dataSync() as Float32Array);
+  let [lost, whole] = [0, 0];
+  exact.forEach((value, i) => {
+    lost += (value - set.latents[i]!) ** 2;
+    whole += value ** 2;
+  });
+  return { error: Math.sqrt(lost / whole), used: new Set(set.tokens).size };
+}
+
+/** Distances of latents from those of true images: Fréchet along random directions, and the share that is nearest to the mean of its class. */
+function latentMeasure(rng: Rng, reference: TokenSet, train: TokenSet) {
+  const size = reference.latents.length / reference.count;
+  const directions = rng.normals(size * DIRECTIONS).map((value) => value / Math.sqrt(size));
+  const moments = (latents: Float32Array) => {
+    const projected = tf.tidy(() => tf.matMul(tf.tensor2d(latents, [latents.length / size, size]), tf.tensor2d(directions, [size, DIRECTIONS])).dataSync() as Float32Array); // prettier-ignore
+    return gaussianMoments(projected, DIRECTIONS);
+  };
+  const wanted = moments(reference.latents);
+  const distance = (latents: Float32Array): number => frechetDistanceOfGaussians(moments(latents), wanted);
+  const classes = Math.max(...train.y) + 1;
+  const means = Array.from({ length: classes }, () => new Float64Array(size));
+  const counts = new Float64Array(classes);
+  train.y.forEach((y, i) => {
+    counts[y]!++;
+    for (let k = 0; k < size; k++) means[y]![k]! += train.latents[i * size + k]!;
+  });
+  const nearest = (latents: Float32Array, i: number): number => {
+    const distances = means.map((mean, y) => mean.reduce((sum, value, k) => sum + (value / counts[y]! - latents[i * size + k]!) ** 2, 0));
+    return distances.indexOf(Math.min(...distances));
+  };
+  return {
+    distance,
+    score: (latents: Float32Array, y: Int32Array) => ({
+      distance: distance(latents),
+      share: y.reduce((sum, label, i) => sum + (nearest(latents, i) === label ? 1 : 0), 0) / y.length,
+    }),
+  };
+}
+
+/** Eight of each class. */
+const gridClasses = (classes: number): Int32Array => Int32Array.from({ length: 8 * classes }, (_, i) => Math.floor(i / 8));
+
+const toImages = (latents: Float32Array, { coding }: TokenSet, dct: DctSettings): Float32Array => {
+  const side = coding.ladder.at(-1)!;
+  return tf.tidy(() => dctImages(tf.tensor4d(latents, [latents.length / (side * side * coding.channels), side, side, coding.channels]), dct).dataSync() as Float32Array); // prettier-ignore
+};
+
+/** Where a trained VAR's attention goes, drawn and remembered. */
+async function showMass(
+  context: RunContext<Config>,
+  params: MvarParams,
+  one: Model,
+  set: TokenSet,
+): Promise<{ own: number; near: number }> {
+  const {
+    inputs: x,
+    y,
+    tokens: targets,
+  } = batchOf(
+    set,
+    Int32Array.from({ length: Math.min(32, set.count) }, (_, i) => i),
+  );
+  const mass: AttentionMass = attentionMass(params, { x, y }, one.config);
+  tf.dispose([x, y, targets]);
+  await massPictures(context, mass, one.config.ladder);
+  const own = mass.byScale.at(-1)!.at(-1)!;
+  const near = mass.byWindow.find(({ side }) => side === 5)?.share ?? 1;
+  context.note(
+    `VAR: ${(100 * own).toFixed(1)} % of the attention of the last scale stays in it, ${(100 * near).toFixed(1)} % of that within 5 x 5 tokens`,
+  );
+  return { own, near };
+}

@@ -1,0 +1,36 @@
+import { mvarSampler, type MvarParams, type QuantizerParams } from '@atelier/mvar';
+import { tf, type Rng, type Tensor } from '@atelier/tensor';
+import type { Figures, Images } from './config.ts';
+import type { TokenSet } from './token-set.ts';
+import type { Model } from './training.ts';
+
+const BATCH = 64;
+
+/**
+ * Latents [n, H, H, c] flattened for the classes y [n]. Networks that get the same stream get the same random numbers, token by token.
+ */
+export async function drawLatents(
+  one: Model,
+  params: MvarParams,
+  codes: QuantizerParams,
+  coding: TokenSet['coding'],
+  y: Int32Array,
+  rng: Rng,
+  { guidance, topK, topP }: Pick<Figures | Images, 'guidance' | 'topK' | 'topP'>,
+): Promise<Float32Array> {
+  const sampler = mvarSampler(one.config, coding);
+  const side = coding.ladder.at(-1)!;
+  const size = side * side * coding.channels;
+  const out = new Float32Array(y.length * size);
+  for (let from = 0; from < y.length; from += BATCH) {
+    // The last batch is filled up, so that one set of graphs serves all.
+    const labels = new Int32Array(Math.min(BATCH, y.length)).map((_, i) => y[Math.min(from + i, y.length - 1)]!);
+    const label: Tensor = tf.tensor1d(labels, 'int32');
+    const { tokens, latents } = sampler(params, codes, { y: label, rng: rng.child(from), guidance, topK, topP });
+    const data = (await latents.data()) as Float32Array;
+    out.set(data.subarray(0, (Math.min(y.length, from + BATCH) - from) * size), from * size);
+    tf.dispose([label, latents, ...tokens]);
+  }
+  sampler.dispose();
+  return out;
+}

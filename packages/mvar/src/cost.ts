@@ -1,0 +1,66 @@
+import { checkNumber, parseConfig } from '@atelier/tensor';
+import { hasWindow, mvarConfig, type MvarConfig, type MvarSettings } from './config.ts';
+import { scalesOf, tokenCount, type ScaleRange } from './ladder.ts';
+import { rangeOf } from './model.ts';
+import { tiledPairs } from './neighborhood.ts';
+import { pastTokens } from './step.ts';
+
+/** P: pairs of a query and a key that see each other, over all scales. */
+export function visiblePairCount(settings: MvarSettings): number {
+  const config = parseConfig(mvarConfig, settings, 'visiblePairCount');
+  return scalesOf(config.ladder).reduce((sum, { index }) => sum + scalePairs(index, config), 0);
+}
+
+function scalePairs(l: number, config: MvarConfig): number {
+  const scales = scalesOf(config.ladder);
+  const { tokens } = scales[l]!;
+  if (hasWindow(config, l)) return tokens * config.kernelSize ** 2;
+  return tokens * scales.slice(Math.max(0, l + 1 - config.historyScales), l + 1).reduce((sum, other) => sum + other.tokens, 0);
+}
+
+/**
+ * What the paper's tables call GFLOPs: multiply-accumulates of the projections to q, k, v, of QKᵀ and of AV for one image without guidance,
+ * D·(3C²N + 2C·P). The output projection and the MLPs are not counted.
+ */
+export function attentionMacs(settings: MvarSettings): number {
+  const { depth, width: C, ladder } = parseConfig(mvarConfig, settings, 'attentionMacs');
+  return depth * (3 * C * C * tokenCount(ladder) + 2 * C * visiblePairCount(settings));
+}
+
+/**
+ * Bytes of keys and values in float32 that the official sampler holds after the last step, for B images: 2·D·M·C·4 each, twice with guidance. M are the tokens
+ * of the last w - 1 scales; of all K with VAR, which keeps the last scale too; none with MVAR.
+ */
+export function cacheBytes(settings: MvarSettings, B: number, guided: boolean): number {
+  const { depth, width: C, ladder, historyScales: w } = parseConfig(mvarConfig, settings, 'cacheBytes');
+  checkNumber('cacheBytes: B', B, { integer: true, min: 1 });
+  const kept = w === ladder.length ? ladder : ladder.slice(ladder.length - (w - 1));
+  return 2 * depth * kept.reduce((sum, side) => sum + side * side, 0) * C * B * (guided ? 2 : 1) * 4;
+}
+
+/** Bytes that our sampler keeps between step l and the next one; nothing after the last. */
+export function keptBytes(settings: MvarSettings, l: number, B: number, guided: boolean): number {
+  const config = parseConfig(mvarConfig, settings, 'keptBytes');
+  checkNumber('keptBytes: l', l, { integer: true, min: 0, max: config.ladder.length - 1 });
+  if (l === config.ladder.length - 1 || config.historyScales === 1) return 0;
+  return 2 * config.depth * pastTokens(l + 1, config) * config.width * B * (guided ? 2 : 1) * 4;
+}
+
+/**
+ * Multiply-accumulates of `mvarForward` for one sample, over the whole range of scales: all projections, MLPs, modulations and the head; 2C for each pair of
+ * query and key that is worked on. Windows work in tiles (`tiledPairs`) on more pairs than see each other.
+ */
+export function forwardMacs(settings: MvarSettings, range?: ScaleRange): number {
+  const config = parseConfig(mvarConfig, settings, 'forwardMacs');
+  const { width: C, depth, latentChannels: c, codes: V, mlpRatio } = config;
+  const scales = rangeOf(range ?? { first: 0, end: config.ladder.length }, config, 'forwardMacs');
+  const n = scales.reduce((sum, { tokens }) => sum + tokens, 0);
+  const read = n - (scales[0]!.index === 0 ? scales[0]!.tokens : 0);
+  const pairs = scales.reduce((sum, { index, side }) => {
+    const worked = hasWindow(config, index) ? tiledPairs({ H: side, W: side, kernel: config.kernelSize }) : scalePairs(index, config);
+    return sum + worked;
+  }, 0);
+  const block = 4 * n * C * C + 2 * n * C * Math.round(C * mlpRatio) + 2 * C * pairs;
+  const modulation = 6 * C * C * (config.sharedAdaLN ? 1 : depth) + 2 * C * C;
+  return depth * block + modulation + read * c * C + n * C * V;
+}
