@@ -1,7 +1,11 @@
 import { tf, useEngine } from '@atelier/tensor';
 import { golden, type Golden, type GoldenFile } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { adaptiveUnits, attentionUnits, masks, neighborhoods } from './parity/attention.ts';
+import { filters, greedy } from './parity/sampling.ts';
 import { decoder, encoder, phis, quantizerTraining, quantizing, resampling } from './parity/tokenizer.ts';
+import { schedules, trainingSteps } from './parity/training.ts';
+import { mvarForwards, mvarGroupGradients, varForward, weights } from './parity/transformer.ts';
 
 /** Compares one file with the package and says how many cases it held. */
 type Check = (file: GoldenFile, all: Golden) => number;
@@ -13,6 +17,18 @@ const checks: Record<string, Check> = {
   quantizer: quantizing,
   vae_encoder: encoder,
   vae_decoder: decoder,
+  masks,
+  na2d: neighborhoods,
+  attention_unit: attentionUnits,
+  adaln_unit: adaptiveUnits,
+  model_weights: weights,
+  var_forward: varForward,
+  mvar_forward: mvarForwards,
+  mvar_grads: mvarGroupGradients,
+  sample_greedy: greedy,
+  filters,
+  schedules,
+  train_steps: trainingSteps,
 };
 
 /** Files too large for the repository: checked where the whole set is. */
