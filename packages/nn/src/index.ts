@@ -55,3 +55,7 @@ export { inPieces, pieceCount } from './pieces.ts';
 export { sinCosPositions } from './position.ts';
 export { constant, cosine, emaEvery, emaWarmUp, linearDecay, warmUp, type Schedule } from './schedule.ts';
 export { parametersFrom, type StateDict } from './state-dict.ts';
+export { convolution, convolutionParameters, type ConvolutionOptions, type ConvolutionParams, type Padding } from './layers/convolution.ts';
+export { groupNorm, type GroupNormOptions } from './layers/group-norm.ts';
+export { downsampleConvolution, downsampleMean, upsampleConvolution, upsampleNearest } from './layers/resize.ts';
+export { spatialAttention, spatialAttentionParameters, type SpatialAttentionParams } from './attention/spatial.ts';

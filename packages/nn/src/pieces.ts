@@ -19,13 +19,22 @@ export function pieceCount(B: number, bytes: number): number {
 export const pieceSizes = (total: number, count: number): number[] =>
   Array.from({ length: count }, (_, i) => Math.floor(((i + 1) * total) / count) - Math.floor((i * total) / count));
 
-/** `f` on each piece of an axis of all `xs`, the results side by side again along that axis. */
-export function inPieces(xs: readonly Tensor[], count: number, axis: number, f: (...pieces: Tensor[]) => Tensor): Tensor {
+/** `f` on each piece of an axis of all `xs`, the results, one or a list, side by side again along that axis. */
+export function inPieces<R extends Tensor | Tensor[]>(
+  xs: readonly Tensor[],
+  count: number,
+  axis: number,
+  f: (...pieces: Tensor[]) => R,
+): R {
   if (count === 1) return f(...xs);
   const sizes = pieceSizes(xs[0]!.shape[axis]!, count);
   const split = xs.map((x) => tf.split(x, sizes, axis));
-  return tf.concat(
-    sizes.map((_, i) => f(...split.map((parts) => parts[i]!))),
-    axis,
-  );
+  const results = sizes.map((_, i) => f(...split.map((parts) => parts[i]!)));
+  if (!Array.isArray(results[0])) return tf.concat(results as Tensor[], axis) as R;
+  return results[0].map((_, part) =>
+    tf.concat(
+      results.map((result) => (result as Tensor[])[part]!),
+      axis,
+    ),
+  ) as R;
 }

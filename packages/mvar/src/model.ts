@@ -1,0 +1,135 @@
+import { embedClass, initParameters, inPieces, linear, parseConfig, pieceCount, silu, type LinearParams } from '@atelier/nn';
+import { dims, tf, treeMap, type Rng, type Tensor } from '@atelier/tensor';
+import { mvarAttention } from './attention.ts';
+import { headNorm, modulation, mvarBlock, type Modulation, type MvarBlockParams } from './block.ts';
+import { gateFactor, mvarConfig, mvarParameters, SCALE_INIT, type MvarConfig, type MvarSettings } from './config.ts';
+import { checkRange, scalesOf, type Scale, type ScaleRange } from './ladder.ts';
+
+/** Parameters under their official names, the same for VAR and MVAR. */
+export type MvarParams = {
+  pos_start: Tensor;
+  pos_1LC: Tensor;
+  word_embed: LinearParams;
+  class_emb: { weight: Tensor };
+  lvl_embed: { weight: Tensor };
+  shared_ada_lin?: { 1: LinearParams };
+  blocks: MvarBlockParams[];
+  head_nm: { ada_lin: { 1: LinearParams } };
+  head: LinearParams;
+};
+
+/** New parameters with the official start: factors of 4, gates near 0, a head so small that the loss begins at ln V. The caller owns them. */
+export function initMvar(rng: Rng, settings: MvarSettings): MvarParams {
+  const config = parseConfig(mvarConfig, settings, 'initMvar');
+  const drawn = initParameters(rng, mvarParameters(settings)) as unknown as MvarParams;
+  const gates = gateFactor(config);
+  return treeMap((leaf, path) => {
+    let made: Tensor | null = null;
+    if (path.endsWith('scale_mul_1H11')) made = tf.fill(leaf.shape, SCALE_INIT);
+    else if (/^blocks\.\d+\.(ada_lin\.1\.weight|ada_gss)$/.test(path)) made = tf.tidy(() => scaleGates(leaf, gates, config.width));
+    if (made === null) return leaf;
+    leaf.dispose();
+    return made;
+  }, drawn as never) as unknown as MvarParams;
+}
+
+/** Multiplies the first two sixths, the gates. */
+function scaleGates(x: Tensor, factor: number, C: number): Tensor {
+  const rows = tf.reshape(x, [6, C, -1]);
+  return tf.reshape(tf.mul(rows, tf.tensor3d([factor, factor, 1, 1, 1, 1], [6, 1, 1])), x.shape);
+}
+
+/** What a pass over a range of scales reads. */
+export type MvarInputs = {
+  /** Classes [B] int32 in 0 … Y, Y for none. */
+  y: Tensor;
+  /** Inputs of the tokens of the range [B, n, c], `teacherInputs` cut to it; the tokens of scale 0 have none. Absent for scale 0 alone. */
+  x?: Tensor;
+  /** What stochastic depth multiplies branches by, [2·D, B]: rows block by block, attention before MLP (`drawDropPath`). */
+  keep?: Tensor;
+};
+
+/**
+ * Logits of the tokens of a range of scales: [B, n, V]. The range sees nothing before it; with a history of more than one scale it must therefore begin at
+ * scale 0.
+ *
+ * @throws Error if parameters, inputs or range do not fit the settings
+ */
+export function mvarForward(params: MvarParams, inputs: MvarInputs, range: ScaleRange, settings: MvarSettings): Tensor {
+  const where = 'mvarForward';
+  const config = parseConfig(mvarConfig, settings, where);
+  const scales = rangeOf(range, config, where);
+  if (config.historyScales > 1 && range.first > 0)
+    throw new Error(`${where}: range: wanted one from scale 0 on, for tokens see ${config.historyScales} scales, got ${range.first}`);
+  checkModel(params, config, where);
+  const { B } = dims<'B'>(inputs.y, 'B', `${where}: y`);
+  const cond = embedClass(params.class_emb, inputs.y); // -> [B, C]
+  const tokens = embedTokens(params, cond, inputs.x, scales);
+  if (inputs.keep) dims(inputs.keep, 'rows B', `${where}: keep`, { rows: 2 * config.depth, B });
+  const vectors = modulations(params, cond, config, inputs.keep);
+  const out = inPieces([tokens, ...vectors.flat()], pieces(B, scales, config), 0, (piece, ...parts) =>
+    params.blocks.reduce((x, block, i) => {
+      const six = parts.slice(6 * i, 6 * i + 6) as Modulation;
+      return mvarBlock(block, x, six, (u) => mvarAttention(block.attn, u, { range }, config).out);
+    }, piece!),
+  );
+  return linear(params.head, headNorm(params.head_nm, out, cond));
+}
+
+/** In how many pieces a batch goes through the blocks. */
+export function pieces(B: number, scales: readonly Scale[], config: MvarConfig): number {
+  const n = scales.reduce((sum, { tokens }) => sum + tokens, 0);
+  return pieceCount(B, 4 * n * config.width * config.mlpRatio);
+}
+
+/** The six vectors of every block. */
+export function modulations(params: MvarParams, cond: Tensor, config: MvarConfig, keep?: Tensor): Modulation[] {
+  const [B, C] = cond.shape as [number, number];
+  const shared = params.shared_ada_lin && tf.reshape(linear(params.shared_ada_lin[1], silu(cond)), [B, 1, 6, C]);
+  const rows = keep && (config.depth === 1 ? [keep] : tf.split(keep, config.depth, 0));
+  return params.blocks.map((block, i) => modulation(block, shared ?? cond, rows?.[i]));
+}
+
+/**
+ * Embedded tokens of some scales [B, n, C]: scale 0 the class and `pos_start`, others a linear layer of their inputs x [B, n, c]; all with the embedding of
+ * their level and position.
+ */
+export function embedTokens(params: MvarParams, cond: Tensor, x: Tensor | undefined, scales: readonly Scale[]): Tensor {
+  const where = 'mvar embedding';
+  const { B, C } = dims<'B' | 'C'>(cond, 'B C', `${where}: cond`);
+  const n = scales.reduce((sum, { tokens }) => sum + tokens, 0);
+  const starts = scales[0]!.index === 0;
+  const read = n - (starts ? scales[0]!.tokens : 0);
+  if ((x !== undefined) !== read > 0)
+    throw new Error(`${where}: x: wanted ${read > 0 ? `inputs [B, ${read}, c]` : 'none for scale 0'}, got ${x ? 'some' : 'none'}`);
+  const parts: Tensor[] = [];
+  if (starts) parts.push(tf.add(tf.reshape(cond, [B, 1, C]), params.pos_start)); // [B, 1, C] + [1, n_0, C]
+  if (x !== undefined) {
+    dims(x, 'B n c', `${where}: x`, { B, n: read });
+    parts.push(linear(params.word_embed, x));
+  }
+  const positions = tf.slice(params.pos_1LC, [0, scales[0]!.offset, 0], [1, n, C]);
+  const levels = tf.concat(
+    scales.map(({ index, tokens }) => tf.broadcastTo(tf.slice(params.lvl_embed.weight, [index, 0], [1, C]), [tokens, C])),
+    0,
+  );
+  return tf.add(parts.length === 1 ? parts[0]! : tf.concat(parts, 1), tf.add(positions, levels));
+}
+
+/** The scales of a range. @throws Error unless it lies within the ladder */
+export function rangeOf(range: ScaleRange, { ladder }: MvarConfig, where: string): Scale[] {
+  const scales = scalesOf(ladder, where);
+  checkRange(range, scales.length, `${where}: range`);
+  return scales.slice(range.first, range.end);
+}
+
+/** Parameters have the blocks, positions, classes and codes of the settings. */
+export function checkModel(params: MvarParams, config: MvarConfig, where: string): void {
+  if (params.blocks.length !== config.depth)
+    throw new Error(`${where}: params: wanted ${config.depth} blocks, got ${params.blocks.length}`);
+  const tokens = config.ladder.reduce((sum, side) => sum + side * side, 0);
+  dims(params.pos_1LC, '1 N C', `${where}: pos_1LC`, { N: tokens, C: config.width });
+  dims(params.class_emb.weight, 'rows C', `${where}: class_emb.weight`, { rows: config.numClasses + 1, C: config.width });
+  dims(params.word_embed.weight, 'C c', `${where}: word_embed.weight`, { C: config.width, c: config.latentChannels });
+  dims(params.head.weight, 'V C', `${where}: head.weight`, { V: config.codes, C: config.width });
+}
