@@ -10,8 +10,8 @@ import {
   type TimeDraws,
   type TimeSamplerConfig,
   timesFromDraws,
-  type WeightConfig,
 } from '@atelier/meanflow';
+import { type WeightConfig } from '@atelier/diffusion';
 import { adamW, ditConfig, emaUpdate, type AdamState, type DiTParams } from '@atelier/nn';
 import { compile, disposeTree, parseConfig, Rng, type Tensor, tf, toHostTree, type Tree, treeMap, valueAndGrad } from '@atelier/tensor';
 import type { Work } from '../harness/work.ts';

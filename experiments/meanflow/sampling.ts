@@ -1,4 +1,5 @@
-import { integrateVelocity, sampleMeanFlow, uniformGrid, type AverageVelocity } from '@atelier/meanflow';
+import { integrateVelocity, uniformGrid } from '@atelier/diffusion';
+import { instantaneousVelocity, sampleMeanFlow, type AverageVelocity } from '@atelier/meanflow';
 import { compile, type HostTensor, type Tensor, type Tree } from '@atelier/tensor';
 import { inBatches } from '../src/evaluation/in-batches.ts';
 
@@ -20,11 +21,13 @@ export async function drawSamples<P extends Tree>(
   { steps, method, batch, signal }: { steps: number; method: Method; batch: number; signal?: AbortSignal },
 ): Promise<Float32Array> {
   const grid = uniformGrid(steps);
-  const sample = method === 'jumps' ? sampleMeanFlow : integrateVelocity;
-  const draw = compile((weights: P, { e, y }: { e: Tensor; y?: Tensor }) => sample(apply(weights), e, { grid, ...(y && { y }) }), {
-    donate: [1],
-    name: `${method} ${steps}`,
-  });
+  const draw = compile(
+    (weights: P, { e, y }: { e: Tensor; y?: Tensor }) => {
+      const [network, options] = [apply(weights), { grid, ...(y && { y }) }];
+      return method === 'jumps' ? sampleMeanFlow(network, e, options) : integrateVelocity(instantaneousVelocity(network), e, options);
+    },
+    { donate: [1], name: `${method} ${steps}` },
+  );
   try {
     const { x } = await inBatches(noise, { batch, signal }, (inputs) => ({ x: draw(params, inputs) }));
     return x.data as Float32Array;

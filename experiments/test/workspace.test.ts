@@ -39,7 +39,7 @@ function sources(folder: string): string[] {
 
 describe('the layers of the workspace', () => {
   it.each([
-    ['packages/nn/src/dit.ts', "import { tf } from '@atelier/tensor';"],
+    ['packages/nn/src/dit/model.ts', "import { tf } from '@atelier/tensor';"],
     ['packages/tensor/src/engine.ts', "import { registerOrt } from '@atelier/backend-ort';"],
     ['packages/tensor/src/tf.ts', "import * as tf from '@tensorflow/tfjs';"],
     ['packages/meanflow/src/model.ts', "import { applyDiT } from '@atelier/nn';"],
@@ -55,11 +55,15 @@ describe('the layers of the workspace', () => {
   it.each([
     ['packages/backend-ort/src/graph.ts', "import { tf } from '@atelier/tensor';", 'backend-ort must not import tensor'],
     ['packages/tensor/src/tree.ts', "export * from '@atelier/nn';", 'tensor must not import nn'],
-    ['packages/nn/src/dit.ts', "type X = import('@atelier/meanflow').X;", 'nn must not import meanflow'],
+    ['packages/nn/src/dit/model.ts', "type X = import('@atelier/meanflow').X;", 'nn must not import meanflow'],
     ['packages/meanflow/src/model.ts', "const m = await import('@atelier/tarflow');", 'meanflow must not import tarflow'],
     ['packages/meanflow/src/model.ts', "import { golden } from '@atelier/testkit';", 'meanflow must not import testkit'],
     ['packages/meanflow/src/model.ts', "import { x } from '../../nn/src/dit.ts';", 'leaves the package'],
-    ['packages/nn/src/dit.ts', "import * as tf from '@tensorflow/tfjs';", "'@tensorflow/tfjs' is imported by tensor and backend-ort alone"],
+    [
+      'packages/nn/src/dit/model.ts',
+      "import * as tf from '@tensorflow/tfjs';",
+      "'@tensorflow/tfjs' is imported by tensor and backend-ort alone",
+    ],
     ['packages/tensor/src/engine.ts', "import ort from 'onnxruntime-node';", "'onnxruntime-node' is imported by backend-ort alone"],
     ['packages/nn/src/utils.ts', 'export {};', "'utils' says nothing"],
     ['packages/nn/src/someThing.ts', 'export {};', 'wanted a name in lower case with dashes'],

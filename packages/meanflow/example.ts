@@ -1,17 +1,17 @@
 import { adamW, linearDecay } from '@atelier/nn';
 import { compile, disposeTree, Rng, tf, useEngine, valueAndGrad, type Tensor } from '@atelier/tensor';
 import {
+  instantaneousVelocity,
   drawTimes,
   initPointNetwork,
-  integrateVelocity,
   meanFlowLoss,
   pointNetwork,
   sampleMeanFlow,
   timesFromDraws,
-  uniformGrid,
   type PointNetworkParams,
   type TimeSamplerConfig,
 } from './src/index.ts';
+import { integrateVelocity, uniformGrid } from '@atelier/diffusion';
 
 // Eight Gaussians of deviation 0.1 on a ring of radius 1.5, learnt by flow matching (no row with r < t) and by MeanFlow (half of the rows).
 await useEngine();
@@ -66,7 +66,7 @@ const start = performance.now();
 const e = new Rng('sample').normal([4096, 2]);
 const [flow, meanFlow] = [pointNetwork(train(0)), pointNetwork(train(0.5))];
 console.log(`data                     ${distanceToRing(ring(new Rng('truth'), 4096))}`);
-console.log(`flow matching,  1 step   ${distanceToRing(integrateVelocity(flow, e, { grid: uniformGrid(1) }))}`);
-console.log(`flow matching, 64 steps  ${distanceToRing(integrateVelocity(flow, e, { grid: uniformGrid(64) }))}`);
+console.log(`flow matching,  1 step   ${distanceToRing(integrateVelocity(instantaneousVelocity(flow), e, { grid: uniformGrid(1) }))}`);
+console.log(`flow matching, 64 steps  ${distanceToRing(integrateVelocity(instantaneousVelocity(flow), e, { grid: uniformGrid(64) }))}`);
 console.log(`MeanFlow,       1 step   ${distanceToRing(sampleMeanFlow(meanFlow, e))}`);
 console.log(`${((performance.now() - start) / 1000).toFixed(0)} s`);

@@ -1,1 +1,2 @@
 export * from './ddpm/index.ts';
+export * from './flow/index.ts';

@@ -1,11 +1,5 @@
+import { timeDistribution, type WeightConfig } from '@atelier/diffusion';
 import { z } from 'zod';
-
-/** Law of one time: sigmoid(std·n + mean) of a standard normal n, or uniform on [0, 1). */
-export const timeDistribution = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('logit-normal'), mean: z.number(), std: z.number().positive() }),
-  z.strictObject({ kind: z.literal('uniform') }),
-]);
-export type TimeDistribution = z.infer<typeof timeDistribution>;
 
 const share = z.number().min(0).max(1);
 const pair = { t: timeDistribution, r: timeDistribution };
@@ -29,10 +23,6 @@ export const timeSamplers = {
   cifar: { rule: 'bernoulli', t: logitNormal(-2, 2), r: logitNormal(-2, 2), movingShare: 0.75 },
   cifarImproved: { rule: 'separate', t: logitNormal(-0.6, 1.6), r: logitNormal(-4, 1.6), movingShare: 0.75 },
 } as const satisfies Record<string, TimeSamplerConfig>;
-
-/** Adaptive weight w = 1/(S + c)^p of a sample with summed squared error S. p = 0 is the plain squared error; below about 50 dimensions use it. */
-export const weightConfig = z.strictObject({ p: z.number().min(0), c: z.number().min(0) });
-export type WeightConfig = z.infer<typeof weightConfig>;
 
 /** Weights of the official codes. */
 export const weights = {

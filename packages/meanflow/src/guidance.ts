@@ -1,7 +1,14 @@
+import { conditionalVelocity, interpolate } from '@atelier/diffusion';
 import { checkLike, checkPair, dims, parseConfig, perSample, stopGradient, type Tensor, tf } from '@atelier/tensor';
 import { classDropConfig, guidanceConfig, type ClassDropConfig, type GuidanceOptions } from './config.ts';
-import { meanFlowLoss, type AverageVelocity, type MeanFlowBatch, type MeanFlowLoss, type MeanFlowOptions } from './objective.ts';
-import { conditionalVelocity, interpolate } from './path.ts';
+import {
+  instantaneousVelocity,
+  meanFlowLossAt,
+  type AverageVelocity,
+  type MeanFlowBatch,
+  type MeanFlowLoss,
+  type MeanFlowOptions,
+} from './objective.ts';
 
 /** Effective guidance scale ω' = ω/(1 - κ) (arXiv 2505.13447); ω = 1 with κ = 0.5 is a scale of 2, not "no guidance". */
 export function effectiveScale(options: { omega: number; kappa: number }): number {
@@ -32,9 +39,9 @@ export function guidedVelocity(
   checkNullLabel(nullLabel, where);
   if (omega === 1 && kappa === 0) return { velocity: tf.clone(at.velocity) };
   return tf.tidy(() => {
-    const h = tf.zerosLike(at.t);
+    const velocityAt = instantaneousVelocity(network);
     const predict = (y: Tensor): Tensor => {
-      const v = network(at.z, at.t, h, y);
+      const v = velocityAt(at.z, at.t, y);
       checkLike(v, at.z, `${where}: output of the network`);
       return stopGradient(v);
     };
@@ -97,17 +104,13 @@ export function guidedMeanFlowLoss(
   const { guidance, classDrop, nullLabel, ...rest } = options;
   return tf.tidy(() => {
     const { x, e, t, r, dropUniform } = batch;
-    const straight = conditionalVelocity(x, e);
-    const guided = guidedVelocity(
-      network,
-      { z: interpolate(x, e, t), t, y: batch.y, velocity: straight },
-      { ...guidance, nullLabel },
-    ).velocity;
+    const [z, straight] = [interpolate(x, e, t), conditionalVelocity(x, e)];
+    const guided = guidedVelocity(network, { z, t, y: batch.y, velocity: straight }, { ...guidance, nullLabel }).velocity;
     const { y, velocity } = dropClasses(
       { y: batch.y, guided, conditionalVelocity: straight, uniform: dropUniform },
       { ...classDrop, nullLabel },
     );
-    return { ...meanFlowLoss(network, { x, e, t, r, y, velocity }, rest), y };
+    return { ...meanFlowLossAt(network, { z, velocity, t, r, y }, rest), y };
   });
 }
 

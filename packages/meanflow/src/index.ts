@@ -1,9 +1,7 @@
 export * from './config.ts';
-export { conditionalVelocity, interpolate, squaredNorm } from './path.ts';
 export * from './time-sampler.ts';
 export * from './objective.ts';
 export * from './guidance.ts';
-export * from './flow-matching.ts';
 export * from './sampler.ts';
 export * from './model.ts';
 export * from './point-network.ts';

@@ -1,6 +1,5 @@
-import { checkLike, checkPair, dims, jvp, parseConfig, perSample, stopGradient, type Tensor, tf } from '@atelier/tensor';
-import { weightConfig, type WeightConfig } from './config.ts';
-import { conditionalVelocity, interpolate, squaredNorm } from './path.ts';
+import { checkLike, checkPair, dims, jvp, perSample, stopGradient, tf, type Tensor } from '@atelier/tensor';
+import { conditionalVelocity, interpolate, weightedError, type LossParts, type Velocity, type WeightConfig } from '@atelier/diffusion';
 
 /**
  * The network N_θ(z; t, h; y): average velocity of the flow between the times t - h and t, through the point z at time t.
@@ -9,6 +8,16 @@ import { conditionalVelocity, interpolate, squaredNorm } from './path.ts';
  * It must treat samples independently (group and layer norms do, batch norm does not) and use the same dropout mask in every call.
  */
 export type AverageVelocity = (z: Tensor, t: Tensor, h: Tensor, y?: Tensor) => Tensor;
+
+/** The instantaneous velocity v(z, t) = N(z; t, 0) of a network of the average velocity. */
+export function instantaneousVelocity(network: AverageVelocity): Velocity {
+  return (z, t, y) => network(z, t, tf.zerosLike(t), y);
+}
+
+/** Makes a network of the instantaneous velocity v(z, t) an `AverageVelocity` that ignores h, so that losses and samplers of MeanFlow take it too. */
+export function fromVelocity(network: Velocity): AverageVelocity {
+  return (z, t, _h, y) => network(z, t, y);
+}
 
 /** Makes a network of the pair (t, r) one of (t, h), h = t - r. The JVP goes through it, so the tangents (1, 0) of (t, r) come out right. */
 export function fromTimePair(network: (z: Tensor, t: Tensor, r: Tensor, y?: Tensor) => Tensor): AverageVelocity {
@@ -44,45 +53,7 @@ export type MeanFlowOptions = WeightConfig & {
   direction?: TangentDirection;
 };
 
-/** What the loss is made of. Only `loss`, `lossPerSample`, `squaredError` and `u` carry a gradient. [B] or [B, …] each, `loss` a scalar. */
-export type LossParts = {
-  loss: Tensor;
-  lossPerSample: Tensor;
-  /** S_i = Σ (u - target)², the figure to log: with p = 1 the loss itself is near 1 whatever the network does. */
-  squaredError: Tensor;
-  weight: Tensor;
-  z: Tensor;
-  velocity: Tensor;
-  u: Tensor;
-  target: Tensor;
-};
 export type MeanFlowLoss = LossParts & { dudt: Tensor };
-
-/** Adaptive weight w = 1/(S + c)^p of summed squared errors S [B], without gradient (arXiv 2505.13447; meanflow.py:239 of Gsunshine/meanflow). */
-export function adaptiveWeight(squaredError: Tensor, options: WeightConfig): Tensor {
-  dims(squaredError, 'B', 'adaptiveWeight: squaredError');
-  const { p, c } = parseConfig(weightConfig, { p: options.p, c: options.c }, 'adaptiveWeight');
-  if (p === 0) return tf.onesLike(squaredError);
-  return tf.tidy(() => {
-    const base = tf.add(stopGradient(squaredError), c);
-    return stopGradient(p === 1 ? tf.reciprocal(base) : tf.pow(base, -p));
-  });
-}
-
-/** Adaptively weighted squared error of `u` against `target`, both [B, …]: (1/B)·Σ_i w_i·S_i. Nothing flows through `target` or the weight. */
-export function weightedError(
-  u: Tensor,
-  target: Tensor,
-  options: WeightConfig,
-): Pick<LossParts, 'loss' | 'lossPerSample' | 'squaredError' | 'weight'> {
-  checkPair(u, target, 'weightedError', ['u', 'target']);
-  return tf.tidy(() => {
-    const squaredError = squaredNorm(tf.sub(u, stopGradient(target))); // [B, …] -> [B]
-    const weight = adaptiveWeight(squaredError, options);
-    const lossPerSample = tf.mul(weight, squaredError);
-    return { loss: tf.mean(lossPerSample), lossPerSample, squaredError, weight };
-  });
-}
 
 /**
  * Total derivative D = (d/dt) u of a network along a direction, without gradient: its JVP at (z, t, h) along (ż, ṫ, ḣ) = (z·tangent, t, t - r)
@@ -108,14 +79,10 @@ export function totalDerivative(
     const point = [at.z, at.t, tf.sub(at.t, at.r)].map((x) => stopGradient(rows(x, start, end)));
     const along = (value: number): Tensor | null => (value === 0 ? null : tf.fill([end - start], value));
     const velocity = direction.z === 0 ? null : stopGradient(tf.mul(rows(at.tangent, start, end), direction.z));
-    const f = (...[z, t, h]: Tensor[]): Tensor => {
-      const u = network(z!, t!, h!, start, end);
-      // TensorFlow.js refuses to differentiate along an input without influence, and a network is free to ignore t or h.
-      return tf.add(u, tf.mul(perSample(tf.add(t!, h!), u), 0));
-    };
+    const f = (...[z, t, h]: Tensor[]): Tensor => network(z!, t!, h!, start, end);
     const { tangent } = jvp(f, point, [velocity, along(direction.t), along(direction.t - direction.r)]);
     const still = (count: number): Tensor[] => (count > 0 ? [tf.zeros([count, ...at.z.shape.slice(1)])] : []);
-    return joined([...still(start), stopGradient(tangent), ...still(batch - end)]);
+    return concatRows([...still(start), stopGradient(tangent), ...still(batch - end)]);
   });
 }
 
@@ -149,7 +116,7 @@ export function averageVelocityAndDerivative(
       [end, batch],
     ] as const;
     return {
-      u: joined(pieces.filter(([from, to]) => from < to).map(([from, to]) => forward(from, to))),
+      u: concatRows(pieces.filter(([from, to]) => from < to).map(([from, to]) => forward(from, to))),
       dudt: totalDerivative((z, t, hi, from, to) => network(z, t, hi, labels(from, to)), at, options),
     };
   });
@@ -165,10 +132,22 @@ export function averageVelocityAndDerivative(
 export function meanFlowLoss(network: AverageVelocity, batch: MeanFlowBatch, options: MeanFlowOptions): MeanFlowLoss {
   checkBatch(batch, 'meanFlowLoss');
   return tf.tidy(() => {
-    const { t, r, y } = batch;
-    const z = interpolate(batch.x, batch.e, t);
-    const velocity = stopGradient(batch.velocity ?? conditionalVelocity(batch.x, batch.e));
-    const { u, dudt } = averageVelocityAndDerivative(network, { z, t, r, ...(y && { y }), tangent: batch.tangent ?? velocity }, options);
+    const { x, e, t, r, y, tangent } = batch;
+    const [z, velocity] = [interpolate(x, e, t), batch.velocity ?? conditionalVelocity(x, e)];
+    return meanFlowLossAt(network, { z, velocity, t, r, ...(y && { y }), ...(tangent && { tangent }) }, options);
+  });
+}
+
+/** The same at points z [B, …] of the path, with the regressed `velocity` [B, …] there; `tangent` [B, …] is the ż of the JVP (`velocity` if absent). */
+export function meanFlowLossAt(
+  network: AverageVelocity,
+  at: { z: Tensor; velocity: Tensor; t: Tensor; r: Tensor; y?: Tensor; tangent?: Tensor },
+  options: MeanFlowOptions,
+): MeanFlowLoss {
+  return tf.tidy(() => {
+    const { z, t, r, y } = at;
+    const velocity = stopGradient(at.velocity);
+    const { u, dudt } = averageVelocityAndDerivative(network, { z, t, r, ...(y && { y }), tangent: at.tangent ?? velocity }, options);
     const target = stopGradient(tf.sub(velocity, tf.mul(perSample(tf.sub(t, r), z), dudt)));
     return { ...weightedError(u, target, options), z, velocity, u, dudt, target };
   });
@@ -214,4 +193,4 @@ function rows(x: Tensor, from: number, to: number): Tensor {
   return tf.slice(x, [from, ...x.shape.slice(1).map(() => 0)], [to - from, ...x.shape.slice(1)]);
 }
 
-const joined = (pieces: Tensor[]): Tensor => (pieces.length === 1 ? pieces[0]! : tf.concat(pieces, 0));
+const concatRows = (pieces: Tensor[]): Tensor => (pieces.length === 1 ? pieces[0]! : tf.concat(pieces, 0));

@@ -1,5 +1,6 @@
 import { dims, parseConfig, type Rng, type Tensor, tf } from '@atelier/tensor';
-import { timeSamplerConfig, type TimeDistribution, type TimeSamplerConfig } from './config.ts';
+import { timeFromDraw, type TimeDistribution } from '@atelier/diffusion';
+import { timeSamplerConfig, type TimeSamplerConfig } from './config.ts';
 
 /** Two times a row, 0 <= r <= t <= 1, both [B] float32. Time runs from data at 0 to noise at 1. Rows with r = t are exactly equal. */
 export type Times = { t: Tensor; r: Tensor };
@@ -9,13 +10,6 @@ export type Times = { t: Tensor; r: Tensor };
  * in [0, 1) for a uniform one; `equal` are the uniforms in [0, 1) that decide which rows get r = t (absent for the prefix rule).
  */
 export type TimeDraws = { t: Tensor; r: Tensor; equal?: Tensor };
-
-/** Logit-normal: n -> sigmoid(std·n + mean) of standard normals n [B]. Uniform: the draws themselves, uniforms in [0, 1). */
-export function timeFromDraw(draw: Tensor, distribution: TimeDistribution): Tensor {
-  dims(draw, 'B', 'timeFromDraw: draw');
-  if (distribution.kind === 'uniform') return tf.clone(draw);
-  return tf.tidy(() => tf.sigmoid(tf.add(tf.mul(draw, distribution.std), distribution.mean)));
-}
 
 /** How many rows of a batch the prefix rule gives r = t: floor(batch · equalShare). */
 export function equalPrefix(batch: number, equalShare: number): number {

@@ -1,13 +1,12 @@
 import { Rng, tf, useEngine, type Tensor } from '@atelier/tensor';
 import { expectClose } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { conditionalVelocity, interpolate } from '@atelier/diffusion';
 import {
-  conditionalVelocity,
   dropClasses,
   effectiveScale,
   guidedMeanFlowLoss,
   guidedVelocity,
-  interpolate,
   meanFlowLoss,
   type AverageVelocity,
   type GuidanceOptions,

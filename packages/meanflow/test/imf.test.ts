@@ -1,8 +1,8 @@
 import { Rng, tf, useEngine, valueAndGrad, type Tensor } from '@atelier/tensor';
 import { expectClose } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { conditionalVelocity, interpolate, uniformGrid } from '@atelier/diffusion';
 import {
-  conditionalVelocity,
   guidanceInterval,
   guidanceScale,
   imfGuidedVelocity,
@@ -12,17 +12,15 @@ import {
   imfSizes,
   improvedMeanFlowLoss,
   initImf,
-  interpolate,
   intervalEnds,
   meanFlowLoss,
   sampleMeanFlow,
   underGuidance,
-  uniformGrid,
   type ImfCondition,
   type ImfSettings,
   type TwoHeadedVelocity,
 } from '../src/index.ts';
-import { rotate } from '../src/imf/rotary.ts';
+import { rotate } from '@atelier/nn';
 import { testBatch, testNetwork, testParams, type TestParams } from './networks.ts';
 
 const nullLabel = 4;

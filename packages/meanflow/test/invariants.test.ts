@@ -2,18 +2,17 @@ import { perSample, Rng, type Tensor, tf, useEngine, valueAndGrad } from '@ateli
 import { expectClose } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
+  instantaneousVelocity,
   averageVelocityAndDerivative,
   correctTangent,
-  flowMatchingLoss,
   flowStep,
-  integrateVelocity,
   meanFlowLoss,
   sampleMeanFlow,
-  weightedError,
   wrongTangents,
   type AverageVelocity,
   type MeanFlowOptions,
 } from '../src/index.ts';
+import { flowMatchingLoss, integrateVelocity, weightedError } from '@atelier/diffusion';
 import { gaussianWorld } from './gaussian-world.ts';
 import { testBatch, testNetwork, testParams, type TestParams } from './networks.ts';
 
@@ -101,12 +100,22 @@ describe('the identity and the flow of a Gaussian', () => {
   it('13: the exact flow-matching field takes all noise to the data mean in one Euler step, many steps reproduce the data', () => {
     const e = new Rng('invariant 13').normal([64, 2]);
     const field: AverageVelocity = (z, t) => world.velocity(z, t);
-    expectClose(integrateVelocity(field, e, { grid: [1, 0] }), tf.tile(tf.tensor2d([[0.7, -0.4]]), [64, 1]), { abs: 5e-6 });
+    expectClose(integrateVelocity(instantaneousVelocity(field), e, { grid: [1, 0] }), tf.tile(tf.tensor2d([[0.7, -0.4]]), [64, 1]), {
+      abs: 5e-6,
+    });
     const exact = tf.add(tf.tensor([0.7, -0.4]), tf.mul(e, 0.5));
     const error = (method: 'euler' | 'heun', steps: number): number =>
       tf
         .max(
-          tf.abs(tf.sub(integrateVelocity(field, e, { grid: Array.from({ length: steps + 1 }, (_, k) => 1 - k / steps), method }), exact)),
+          tf.abs(
+            tf.sub(
+              integrateVelocity(instantaneousVelocity(field), e, {
+                grid: Array.from({ length: steps + 1 }, (_, k) => 1 - k / steps),
+                method,
+              }),
+              exact,
+            ),
+          ),
         )
         .dataSync()[0]!;
     // Halving the step divides the error by 2 (first order) and by 4 (second order); float32 rounding leaves some slack.
@@ -122,7 +131,10 @@ describe('the loss', () => {
     for (const p of [0, 0.75, 1]) {
       const batch = testBatch(rng, [8, 3, 2], 8);
       const flow = tf.tidy(() =>
-        valueAndGrad((q: TestParams) => ({ loss: flowMatchingLoss(testNetwork(q), batch, { p, c: 0.01 }).loss, aux: {} }), params),
+        valueAndGrad(
+          (q: TestParams) => ({ loss: flowMatchingLoss(instantaneousVelocity(testNetwork(q)), batch, { p, c: 0.01 }).loss, aux: {} }),
+          params,
+        ),
       );
       for (const movingRows of [undefined, [8, 8]] as const) {
         const mean = trained(params, batch, { p, c: 0.01, ...(movingRows && { movingRows }) });

@@ -17,11 +17,11 @@ import {
   meanFlowDiTConfig,
   meanFlowLoss,
   pointNetwork,
-  squaredNorm,
   underGuidance,
   type AverageVelocity,
   type ImfSettings,
 } from '../src/index.ts';
+import { squaredNorm } from '@atelier/diffusion';
 import { testBatch, testNetwork, testParams } from './networks.ts';
 
 const tiny = {

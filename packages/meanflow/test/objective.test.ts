@@ -3,19 +3,22 @@ import { expectClose, expectNoLeak } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   adaptiveWeight,
-  averageVelocityAndDerivative,
   conditionalVelocity,
   flowMatchingLoss,
-  flowStep,
-  fromTimePair,
   integrateVelocity,
   interpolate,
+  uniformGrid,
+  weightedError,
+} from '@atelier/diffusion';
+import {
+  instantaneousVelocity,
+  averageVelocityAndDerivative,
+  flowStep,
+  fromTimePair,
   meanFlowLoss,
   sampleMeanFlow,
   splitByTimes,
   totalDerivative,
-  uniformGrid,
-  weightedError,
 } from '../src/index.ts';
 import { testBatch, testNetwork, testParams, type TestParams } from './networks.ts';
 
@@ -77,9 +80,11 @@ describe('the loss', () => {
     const params = testParams(rng, 6);
     const batch = testBatch(rng, [4, 3, 2], 1);
     await expectNoLeak(() => meanFlowLoss(testNetwork(params), batch, { ...options, movingRows: [1, 4] }));
-    await expectNoLeak(() => flowMatchingLoss(testNetwork(params), batch, options));
+    await expectNoLeak(() => flowMatchingLoss(instantaneousVelocity(testNetwork(params)), batch, options));
     await expectNoLeak(() => sampleMeanFlow(testNetwork(params), batch.e, { grid: uniformGrid(3) }));
-    await expectNoLeak(() => integrateVelocity(testNetwork(params), batch.e, { grid: uniformGrid(2), method: 'heun' }));
+    await expectNoLeak(() =>
+      integrateVelocity(instantaneousVelocity(testNetwork(params)), batch.e, { grid: uniformGrid(2), method: 'heun' }),
+    );
   });
 });
 
@@ -142,7 +147,7 @@ describe('bad input', () => {
       /tangent: wanted shape \[4, 3, 2\], got \[4, 3\]/,
     ],
     ['a negative p', () => meanFlowLoss(network, batch(), { p: -1, c: 0.1 }), /adaptiveWeight: p: /],
-    ['a c that is no number', () => flowMatchingLoss(network, batch(), { p: 1, c: NaN }), /adaptiveWeight: c: /],
+    ['a c that is no number', () => flowMatchingLoss(instantaneousVelocity(network), batch(), { p: 1, c: NaN }), /adaptiveWeight: c: /],
     [
       'rows outside the batch',
       () => meanFlowLoss(network, batch(), { ...options, movingRows: [2, 5] }),
@@ -196,13 +201,13 @@ describe('bad input', () => {
     ],
     [
       'a grid beyond the noise',
-      () => integrateVelocity(network, tf.zeros([2, 6]), { grid: [1.5, 0] }),
+      () => integrateVelocity(instantaneousVelocity(network), tf.zeros([2, 6]), { grid: [1.5, 0] }),
       /integrateVelocity: grid: .*got \[1.5, 0\]/,
     ],
     ['a grid with NaN', () => sampleMeanFlow(network, tf.zeros([2, 6]), { grid: [1, NaN, 0] }), /got \[1, NaN, 0\]/],
     [
       'an unknown method',
-      () => integrateVelocity(network, tf.zeros([2, 6]), { grid: [1, 0], method: 'rk4' as never }),
+      () => integrateVelocity(instantaneousVelocity(network), tf.zeros([2, 6]), { grid: [1, 0], method: 'rk4' as never }),
       /method: wanted 'euler' or 'heun', got 'rk4'/,
     ],
     [

@@ -9,12 +9,11 @@ import {
   prefixTimes,
   sampleTimes,
   separateTimes,
-  timeFromDraw,
   timesFromDraws,
   timeSamplers,
-  type TimeDistribution,
   type TimeSamplerConfig,
 } from '../src/index.ts';
+import { timeFromDraw, type TimeDistribution } from '@atelier/diffusion';
 
 const values = (times: { t: Tensor; r: Tensor }): { t: number[]; r: number[] } => ({
   t: Array.from(times.t.dataSync()),

@@ -3,18 +3,18 @@ import { compile, Rng, tf, useEngine, valueAndGrad, type Tensor } from '@atelier
 import { expectClose, expectNoLeak } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
+  instantaneousVelocity,
   drawTimes,
   initPointNetwork,
-  integrateVelocity,
   meanFlowLoss,
   pointNetwork,
   sampleMeanFlow,
   timesFromDraws,
-  uniformGrid,
   type PointNetworkParams,
   type TimeDraws,
   type TimeSamplerConfig,
 } from '../src/index.ts';
+import { integrateVelocity, uniformGrid } from '@atelier/diffusion';
 
 const [mean, std, batch] = [[0.7, -0.4], 0.5, 256];
 const sampler = (movingShare: number): TimeSamplerConfig => {
@@ -78,8 +78,8 @@ describe('training on a Gaussian', () => {
     const flow = pointNetwork(train(0));
     const meanFlow = pointNetwork(train(0.5));
     const [one, many, ours] = [
-      integrateVelocity(flow, e, { grid: [1, 0] }),
-      integrateVelocity(flow, e, { grid: uniformGrid(32) }),
+      integrateVelocity(instantaneousVelocity(flow), e, { grid: [1, 0] }),
+      integrateVelocity(instantaneousVelocity(flow), e, { grid: uniformGrid(32) }),
       sampleMeanFlow(meanFlow, e),
     ].map(statistics);
     for (const { mean: m } of [one!, many!, ours!]) m.forEach((mi, i) => expect(Math.abs(mi - mean[i]!)).toBeLessThan(0.1));

@@ -1,4 +1,4 @@
-export { gelu, silu, softmax, type GeluKind } from './activation.ts';
+export { gelu, silu, softmax, type GeluKind } from './layers/activation.ts';
 export {
   attention,
   mergeHeads,
@@ -7,8 +7,9 @@ export {
   splitHeads,
   type AttentionOptions,
   type SelfAttentionParams,
-} from './attention.ts';
-export { ditFromStateDict } from './dit-checkpoint.ts';
+} from './attention/attention.ts';
+export { rotate } from './attention/rotary.ts';
+export { ditFromStateDict } from './dit/checkpoint.ts';
 export {
   ditConfig,
   ditDimensions,
@@ -21,8 +22,8 @@ export {
   type DiTConfig,
   type DiTName,
   type DiTSettings,
-} from './dit-config.ts';
-export { ditMacs, type DiTMacs } from './dit-cost.ts';
+} from './dit/config.ts';
+export { ditMacs, type DiTMacs } from './dit/cost.ts';
 export {
   applyDiT,
   ditBlock,
@@ -35,7 +36,7 @@ export {
   type DiTInputs,
   type DiTParams,
   type TokenMixer,
-} from './dit.ts';
+} from './dit/model.ts';
 export {
   drawDroppedLabels,
   dropLabels,
@@ -44,17 +45,26 @@ export {
   timestepEmbedding,
   type TimestepEmbedderParams,
   type TimestepEmbeddingOptions,
-} from './embedding.ts';
-export { initParameters, initTensor, parameterCount, type Init, type ParameterTable } from './init.ts';
-export { initLinear, linear, type LinearParams } from './linear.ts';
-export { mlp, type MlpParams } from './mlp.ts';
-export { layerNorm, modulate, rmsNorm, type NormOptions } from './norm.ts';
-export { adamW, clipByGlobalNorm, emaUpdate, sgd, type AdamState, type AdamWOptions, type Optimizer, type SgdState } from './optimizer.ts';
-export { embedPatches, patchify, unpatchify } from './patch.ts';
-export { inPieces, pieceCount } from './pieces.ts';
-export { sinCosPositions } from './position.ts';
-export { constant, cosine, emaEvery, emaWarmUp, linearDecay, warmUp, type Schedule } from './schedule.ts';
-export { parametersFrom, type StateDict } from './state-dict.ts';
+} from './layers/embedding.ts';
+export { initParameters, initTensor, parameterCount, type Init, type ParameterTable } from './parameters/init.ts';
+export { initLinear, linear, type LinearParams } from './layers/linear.ts';
+export { mlp, type MlpParams } from './layers/mlp.ts';
+export { layerNorm, modulate, rmsNorm, type NormOptions } from './layers/norm.ts';
+export {
+  adamW,
+  clipByGlobalNorm,
+  emaUpdate,
+  sgd,
+  type AdamState,
+  type AdamWOptions,
+  type Optimizer,
+  type SgdState,
+} from './train/optimizer.ts';
+export { embedPatches, patchify, unpatchify } from './layers/patch.ts';
+export { inPieces, pieceCount } from './layers/pieces.ts';
+export { sinCosPositions } from './layers/position.ts';
+export { constant, cosine, emaEvery, emaWarmUp, linearDecay, warmUp, type Schedule } from './train/schedule.ts';
+export { parametersFrom, type StateDict } from './parameters/load.ts';
 export { convolution, convolutionParameters, type ConvolutionOptions, type ConvolutionParams, type Padding } from './layers/convolution.ts';
 export { groupNorm, type GroupNormOptions } from './layers/group-norm.ts';
 export { downsampleConvolution, downsampleMean, upsampleConvolution, upsampleNearest } from './layers/resize.ts';

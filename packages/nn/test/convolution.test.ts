@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { jvp, Rng, tf, useEngine, type Tensor } from '@atelier/tensor';
-import { centralDifference, expectClose, expectNoLeak } from '@atelier/testkit';
+import { centralDifference, checkLayer, expectClose, expectNoLeak } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   convolution,
@@ -15,7 +15,6 @@ import {
   type ConvolutionParams,
   type SpatialAttentionParams,
 } from '../src/index.ts';
-import { checkLayer } from './check-layer.ts';
 import { hostSoftmax } from './host.ts';
 
 beforeAll(async () => {

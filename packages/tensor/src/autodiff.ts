@@ -1,3 +1,4 @@
+import { customGradient } from './custom-gradient.ts';
 import { tf, type Tensor } from './tf.ts';
 import { flattenTree, treeMap, type Tree } from './tree.ts';
 
@@ -25,18 +26,34 @@ export function jvp(f: (...xs: Tensor[]) => Tensor, xs: Tensor[], tangents: (Ten
   const inputs = xs.map(stopGradient);
   const movingInputs = moving.map((i) => inputs[i]!);
   let value: Tensor | undefined;
-  const pairing = (w: Tensor): Tensor => {
-    const { value: y, grads } = tf.engine().gradients(() => f(...inputs), movingInputs, w, true);
-    value = hold(y);
+  let w: Tensor | undefined;
+  // TensorFlow.js reads this list after the function has run: w is of the shape of f's output, which is not known before.
+  const watched = [inputs[0]!];
+  const pairing = (): Tensor => {
+    const { grads } = tf.engine().gradients(
+      () => {
+        const y = f(...inputs);
+        value = hold(y);
+        // The pairing is linear in w, so any w gives the same gradient.
+        const cotangent = tf.keep(tf.zeros(y.shape));
+        w = watched[0] = cotangent;
+        return customGradient<[Tensor], []>([y], () => ({ value: tf.scalar(0), kept: [], pullback: () => [cotangent] }));
+      },
+      movingInputs,
+      null as unknown as undefined,
+      true,
+    );
     // The last term keeps w in the result when f depends on no moving input.
     return grads
       .flatMap((grad, k) => (grad === null || grad === undefined ? [] : [tf.sum(tf.mul(grad, tangents[moving[k]!]!))]))
-      .reduce((a, b) => tf.add(a, b), tf.mul(tf.sum(w), 0));
+      .reduce((a, b) => tf.add(a, b), tf.mul(tf.sum(w!), 0));
   };
-  // The pairing is linear in w, so any w gives the same gradient; the shape of f's output is not known before it has run.
-  const probe = tf.tidy(() => f(...inputs).shape);
-  const tangent = tf.grad(pairing)(tf.zeros(probe));
-  return { value: release(value!), tangent };
+  try {
+    const [tangent] = tf.engine().gradients(pairing, watched, null as unknown as undefined, true).grads;
+    return { value: release(value!), tangent: tangent! };
+  } finally {
+    w?.dispose();
+  }
 }
 
 /** The same values, cut from the gradient tape: nothing flows back through the result. It shares its data with `x`. */

@@ -1,6 +1,6 @@
 import { checkNumber, checkPair, dims, perSample, stopGradient, type Tensor, tf } from '@atelier/tensor';
 import type { AverageVelocity } from '../objective.ts';
-import type { ImfCondition, TwoHeadedVelocity } from './objective.ts';
+import type { ImfCondition, TwoHeadedVelocity } from './heads.ts';
 
 /**
  * Guidance scales ω in [1, max] with density ∝ ω^-β from uniforms q [B]: max^q for β = 1, else [1 + q·(max^(1-β) - 1)]^(1/(1-β)).

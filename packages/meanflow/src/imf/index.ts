@@ -1,4 +1,5 @@
 export * from './config.ts';
+export * from './heads.ts';
 export * from './objective.ts';
 export * from './guidance.ts';
 export * from './model.ts';

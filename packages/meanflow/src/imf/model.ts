@@ -7,6 +7,7 @@ import {
   linear,
   mergeHeads,
   rmsNorm,
+  rotate,
   silu,
   splitHeads,
   unpatchify,
@@ -16,9 +17,8 @@ import {
 import { dims, parseConfig, type Rng, type Tensor, tf } from '@atelier/tensor';
 import { fromFlax, toFlax } from '../flax.ts';
 import { imfConfig, imfPrefix, type ImfConfig, type ImfSettings } from './config.ts';
-import type { ImfCondition, TwoHeadedVelocity } from './objective.ts';
+import type { ImfCondition, TwoHeadedVelocity } from './heads.ts';
 import { imfFlaxNames, imfParameters } from './parameters.ts';
-import { rotate } from './rotary.ts';
 
 type Weight = { weight: Tensor };
 export type ImfBlockParams = {

@@ -1,23 +1,18 @@
+import { conditionalVelocity, interpolate, weightedError } from '@atelier/diffusion';
 import { checkPair, dims, perSample, stopGradient, type Tensor, tf } from '@atelier/tensor';
 import type { ClassDropConfig } from '../config.ts';
 import { dropClasses } from '../guidance.ts';
 import {
   averageVelocityAndDerivative,
+  instantaneousVelocity,
   totalDerivative,
-  weightedError,
   type AverageVelocity,
   type MeanFlowBatch,
   type MeanFlowLoss,
   type MeanFlowOptions,
 } from '../objective.ts';
-import { conditionalVelocity, interpolate } from '../path.ts';
 import { imfGuidedVelocity } from './guidance.ts';
-
-/** What a sample is conditioned on, all [B]: guidance scale ω >= 1, the ends of the guidance interval in t, and the label (int32). */
-export type ImfCondition = { omega: Tensor; tMin: Tensor; tMax: Tensor; y: Tensor };
-export type ConditionedVelocity = (z: Tensor, t: Tensor, h: Tensor, condition: ImfCondition) => Tensor;
-/** Two heads of one network: the average velocity over [t - h, t] and the instantaneous velocity. z [B, …] -> [B, …]. */
-export type TwoHeadedVelocity = { u: ConditionedVelocity; v: ConditionedVelocity };
+import type { ImfCondition, TwoHeadedVelocity } from './heads.ts';
 
 /**
  * The objective of improved MeanFlow for a network with one head: V = u + (t - r)·stopgrad(D) is regressed on the velocity, D along the
@@ -32,7 +27,7 @@ export function improvedMeanFlowLoss(network: AverageVelocity, batch: MeanFlowBa
     const { t, r, y } = batch;
     const z = interpolate(batch.x, batch.e, t);
     const velocity = stopGradient(batch.velocity ?? conditionalVelocity(batch.x, batch.e));
-    const tangent = batch.tangent ?? stopGradient(network(z, t, tf.zerosLike(t), y));
+    const tangent = batch.tangent ?? stopGradient(instantaneousVelocity(network)(z, t, y));
     const { u, dudt } = averageVelocityAndDerivative(network, { z, t, r, ...(y && { y }), tangent }, options);
     const compound = tf.add(u, tf.mul(perSample(tf.sub(t, r), z), dudt));
     return { ...weightedError(compound, velocity, options), z, velocity, u, dudt, target: velocity };

@@ -1,6 +1,7 @@
 import { tf, valueAndGrad, type Tensor } from '@atelier/tensor';
 import { expectClose, type GoldenFile } from '@atelier/testkit';
-import { meanFlowLoss, timesFromDraws, weightedError, type AverageVelocity, type MeanFlowLoss } from '../../src/index.ts';
+import { meanFlowLoss, timesFromDraws, type AverageVelocity, type MeanFlowLoss } from '../../src/index.ts';
+import { weightedError } from '@atelier/diffusion';
 import { casesWith, number, tensorsOf } from './cases.ts';
 import { checkTimes, samplerOfPyTorch } from './time-samplers.ts';
 

@@ -1,5 +1,6 @@
 import { expectClose, type GoldenFile } from '@atelier/testkit';
-import { timesFromDraws, type TimeDistribution, type TimeSamplerConfig } from '../../src/index.ts';
+import { timesFromDraws, type TimeSamplerConfig } from '../../src/index.ts';
+import { type TimeDistribution } from '@atelier/diffusion';
 import { casesWith, number, text, type Settings } from './cases.ts';
 
 /** Sampler of the official PyTorch code from its settings; there `ratio` is the probability of r != t. */

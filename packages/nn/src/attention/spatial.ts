@@ -1,8 +1,8 @@
 import { dims, tf, type Tensor } from '@atelier/tensor';
-import { attention } from '../attention.ts';
+import { attention } from './attention.ts';
 import { convolution, convolutionParameters, type ConvolutionParams } from '../layers/convolution.ts';
 import { groupNorm, type GroupNormOptions } from '../layers/group-norm.ts';
-import type { ParameterTable } from '../init.ts';
+import type { ParameterTable } from '../parameters/init.ts';
 
 /** Group norm, and 1 × 1 convolutions to q, k, v [3C, C, 1, 1] and back [C, C, 1, 1]. */
 export type SpatialAttentionParams = { norm: { weight: Tensor; bias: Tensor }; qkv: ConvolutionParams; proj_out: ConvolutionParams };

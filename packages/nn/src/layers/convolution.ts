@@ -1,7 +1,6 @@
-import { dims, tf, type Tensor } from '@atelier/tensor';
-import { checkNumber } from '../check.ts';
-import type { ParameterTable } from '../init.ts';
-import { linear } from '../linear.ts';
+import { checkNumber, dims, tf, type Tensor } from '@atelier/tensor';
+import type { ParameterTable } from '../parameters/init.ts';
+import { linear } from './linear.ts';
 
 /** Weight [O, I, K, L] and bias [O] of a convolution, in PyTorch's layout. */
 export type ConvolutionParams = { weight: Tensor; bias: Tensor };

@@ -1,6 +1,4 @@
-import { dims, tf, type Tensor } from '@atelier/tensor';
-import { checkNumber } from '../check.ts';
-import { closedForm } from '../derivative.ts';
+import { checkNumber, closedForm, dims, tf, type Tensor } from '@atelier/tensor';
 
 export type GroupNormOptions = {
   /** Number of groups that the channels are cut into, side by side; it divides them. */

@@ -1,5 +1,4 @@
-import { dims, tf, type Tensor } from '@atelier/tensor';
-import { checkNumber } from '../check.ts';
+import { checkNumber, dims, tf, type Tensor } from '@atelier/tensor';
 import { convolution, type ConvolutionParams } from './convolution.ts';
 
 /** Every pixel `factor` times in both directions: [B, H, W, C] -> [B, factor·H, factor·W, C]. */

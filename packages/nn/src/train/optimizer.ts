@@ -1,5 +1,5 @@
 import { checkNumber, type Tensor, tf, type Tree, treeLeaves, treeMap } from '@atelier/tensor';
-import { leafwise } from './joined.ts';
+import { mapElementWise } from './element-wise.ts';
 
 /**
  * A gradient rule as a pair of pure functions. `update` gives new trees and disposes nothing; call it in `tf.tidy` or a compiled step.
@@ -60,7 +60,7 @@ export function adamW({ b1 = 0.9, b2 = 0.999, eps = 1e-8, weightDecay = 0, mask 
       const floor = tf.mul(root, eps);
       const kept = tf.sub(1, tf.mul(learningRate, weightDecay));
       const decays = (path: string): boolean => weightDecay > 0 && (mask === undefined || mask(path));
-      const [updated, sum1, sum2] = leafwise(
+      const [updated, sum1, sum2] = mapElementWise(
         [params, grads, state.sum1, state.sum2],
         ([theta, g, old1, old2], path) => {
           const s1 = tf.add(tf.mul(old1!, b1), g!);
@@ -108,7 +108,7 @@ export function clipByGlobalNorm<G extends Tree>(grads: G, max: number): { grads
 export function emaUpdate<P extends Tree>(average: P, params: P, decay: Tensor): P {
   checkScalar('emaUpdate: decay', decay);
   const rate = tf.sub(1, decay);
-  const [next] = leafwise([average, params], ([a, theta]) => [tf.add(a!, tf.mul(tf.sub(theta!, a!), rate))]);
+  const [next] = mapElementWise([average, params], ([a, theta]) => [tf.add(a!, tf.mul(tf.sub(theta!, a!), rate))]);
   return next as P;
 }
 

@@ -1,5 +1,5 @@
 import { checkNumber, dims, type Rng, type Tensor, tf } from '@atelier/tensor';
-import { initTensor, type Init } from './init.ts';
+import { initTensor, type Init } from '../parameters/init.ts';
 
 /** Weight [out, in] and bias [out] of a linear layer. */
 export type LinearParams = { weight: Tensor; bias: Tensor };

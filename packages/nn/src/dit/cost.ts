@@ -1,5 +1,5 @@
 import { checkNumber, parseConfig } from '@atelier/tensor';
-import { ditConfig, ditOutChannels, type DiTSettings } from './dit-config.ts';
+import { ditConfig, ditOutChannels, type DiTSettings } from './config.ts';
 
 /** Multiply-accumulates for one image: of each block, of everything outside the blocks, and of the whole network. */
 export type DiTMacs = { block: number; outside: number; total: number };

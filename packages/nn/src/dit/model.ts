@@ -1,15 +1,15 @@
 import { dims, parseConfig, type Rng, type Tensor, tf } from '@atelier/tensor';
-import { silu } from './activation.ts';
-import { multiHeadSelfAttention, type SelfAttentionParams } from './attention.ts';
-import { ditConfig, ditParameters, type DiTConfig, type DiTSettings } from './dit-config.ts';
-import { embedClass, embedTimestep, type TimestepEmbedderParams } from './embedding.ts';
-import { initParameters } from './init.ts';
-import { linear, type LinearParams } from './linear.ts';
-import { mlp, type MlpParams } from './mlp.ts';
-import { layerNorm, modulate } from './norm.ts';
-import { embedPatches, unpatchify } from './patch.ts';
-import { inPieces, pieceCount } from './pieces.ts';
-import { sinCosPositions } from './position.ts';
+import { silu } from '../layers/activation.ts';
+import { multiHeadSelfAttention, type SelfAttentionParams } from '../attention/attention.ts';
+import { ditConfig, ditParameters, type DiTConfig, type DiTSettings } from './config.ts';
+import { embedClass, embedTimestep, type TimestepEmbedderParams } from '../layers/embedding.ts';
+import { initParameters } from '../parameters/init.ts';
+import { linear, type LinearParams } from '../layers/linear.ts';
+import { mlp, type MlpParams } from '../layers/mlp.ts';
+import { layerNorm, modulate } from '../layers/norm.ts';
+import { embedPatches, unpatchify } from '../layers/patch.ts';
+import { inPieces, pieceCount } from '../layers/pieces.ts';
+import { sinCosPositions } from '../layers/position.ts';
 
 export type DiTBlockParams = { attn: SelfAttentionParams; mlp: MlpParams; adaLN_modulation: { 1: LinearParams } };
 export type DiTFinalParams = { linear: LinearParams; adaLN_modulation: { 1: LinearParams } };

@@ -5,19 +5,19 @@ const SMALL = 4096;
 
 /**
  * An element-wise rule on trees of one structure, leaf by leaf: `rule([a, b, …], path)` gives new tensors of the same shape, and the result is a tree of
- * each. Small leaves of the same `kind` are joined into one vector, so that hundreds of biases cost one operation each and not hundreds; `path`
+ * each. Small leaves of the same `kind` are concatenated into one vector, so that hundreds of biases cost one operation each and not hundreds; `path`
  * is then that of any of them.
  */
-export function leafwise(
+export function mapElementWise(
   trees: readonly Tree[],
   rule: (leaves: Tensor[], path: string) => Tensor[],
   kind: (path: string) => string = () => '',
 ): Tree[] {
-  // Refuses trees of another structure, or with a leaf of another shape, before anything is joined.
+  // Refuses trees of another structure, or with a leaf of another shape, before anything is concatenated.
   treeMap(
     (leaf, path, ...others) => {
       const odd = others.find((other) => other.shape.join() !== leaf.shape.join());
-      if (odd !== undefined) throw new Error(`leafwise: at '${path}' wanted shape [${leaf.shape}] in every tree, got [${odd.shape}]`);
+      if (odd !== undefined) throw new Error(`mapElementWise: at '${path}' wanted shape [${leaf.shape}] in every tree, got [${odd.shape}]`);
       return leaf;
     },
     trees[0]!,
@@ -39,8 +39,8 @@ export function leafwise(
       put(members[0]!, rule(flat.map((leaves) => leaves[members[0]!]!), members[0]!)); // prettier-ignore
       continue;
     }
-    const joined = flat.map((leaves) => tf.concat(members.map((path) => tf.reshape(leaves[path]!, [-1])), 0)); // prettier-ignore
-    const parts = rule(joined, members[0]!).map((vector) => tf.split(vector, sizes, 0));
+    const concatenated = flat.map((leaves) => tf.concat(members.map((path) => tf.reshape(leaves[path]!, [-1])), 0)); // prettier-ignore
+    const parts = rule(concatenated, members[0]!).map((vector) => tf.split(vector, sizes, 0));
     members.forEach((path, m) => put(path, parts.map((pieces) => tf.reshape(pieces[m]!, flat[0]![path]!.shape)))); // prettier-ignore
   }
   return results.map((leaves) => treeMap((_, path) => leaves[path]!, trees[0]!));

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { parseConfig } from '@atelier/tensor';
-import { parameterCount, type Init, type ParameterTable } from './init.ts';
+import { parameterCount, type Init, type ParameterTable } from '../parameters/init.ts';
 
 const size = z.int().min(1);
 

@@ -1,8 +1,8 @@
 import { type HostTensor, parseConfig } from '@atelier/tensor';
-import { ditConfig, ditParameters, type DiTSettings } from './dit-config.ts';
-import type { DiTParams } from './dit.ts';
-import { sinCosTable } from './position.ts';
-import { parametersFrom, type StateDict } from './state-dict.ts';
+import { ditConfig, ditParameters, type DiTSettings } from './config.ts';
+import type { DiTParams } from './model.ts';
+import { sinCosTable } from '../layers/position.ts';
+import { parametersFrom, type StateDict } from '../parameters/load.ts';
 
 /**
  * Parameters of a DiT from a state dict, under either of the two name schemes: that of facebookresearch/DiT (which is ours; of a training checkpoint, flattened

@@ -1,7 +1,7 @@
 import { checkNumber, customGradient, dims, engineName, stopGradient, sumLast, type Tensor, tf } from '@atelier/tensor';
-import { softmax } from './activation.ts';
-import { linear, type LinearParams } from './linear.ts';
-import { inPieces, pieceSizes } from './pieces.ts';
+import { softmax } from '../layers/activation.ts';
+import { linear, type LinearParams } from '../layers/linear.ts';
+import { inPieces, pieceSizes } from '../layers/pieces.ts';
 
 /** Bytes of logits that are worked on at a time, so that no T × T tensor lies in memory; of 2 to 512 MiB the fastest, forward and backward. */
 const LOGIT_BYTES = 32 * 2 ** 20;
