@@ -68,8 +68,9 @@ async function test() {
     const threads = process.env.ATELIER_THREADS ?? String(Math.max(1, Math.floor(cores / concurrency)));
     const turbo = ['--yes', packageManager, 'exec', 'turbo', 'run', 'test', '--continue', `--concurrency=${concurrency}`, ...words];
     const code = await run('npx', turbo, { ATELIER_TEST_RESULTS: results, ATELIER_THREADS: threads, TURBO_TELEMETRY_DISABLED: '1' });
-    const { passed, failed, skipped, problems } = countTests(results);
+    const { passed, failed, skipped, skips, problems } = countTests(results);
     for (const problem of problems) console.log(problem);
+    for (const skip of skips) console.log(skip);
     if (skipped > 0) console.log(`${skipped} skipped`);
     // A package that dies before it can count still is a failure.
     const failures = failed === 0 && code !== 0 ? 1 : failed;

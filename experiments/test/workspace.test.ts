@@ -11,7 +11,7 @@ const script = async (name: string): Promise<Record<string, unknown>> =>
   (await import(join(workspace, 'scripts', name))) as Record<string, unknown>;
 const { plugin } = (await script('eslint-rules.mjs')) as { plugin: ESLint.Plugin };
 const { countTests } = (await script('count-tests.mjs')) as {
-  countTests: (folder: string) => { passed: number; failed: number; skipped: number; problems: string[] };
+  countTests: (folder: string) => { passed: number; failed: number; skipped: number; skips: string[]; problems: string[] };
 };
 
 const linter = new Linter({ configType: 'flat', cwd: workspace });
@@ -109,6 +109,7 @@ describe('the count of the tests', () => {
       passed: 3,
       failed: 3,
       skipped: 1,
+      skips: ['skipped: nn: test 3'],
       problems: ['failed: nn: test 2', 'failed: b.test.ts could not be run', 'zero.json: the report of the tests is damaged'],
     });
   });

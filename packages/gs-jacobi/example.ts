@@ -6,7 +6,7 @@ import { everywhere, gsJacobiSampler, parseStrategy, type Strategy } from './src
 
 // A TarFlow with 64 tokens and 4 blocks, trained on discs and boxes, samples 3 images: token by token, and in parallel.
 await useEngine();
-const file = fileURLToPath(new URL('golden/weights_trained.safetensors', import.meta.url));
+const file = fileURLToPath(new URL('../tarflow/golden/gs-jacobi/weights_trained.safetensors', import.meta.url));
 const { tensors } = await readSafetensors(file);
 const settings = { imageSize: 16, patchSize: 2, width: 32, headSize: 16, blocks: 4, layers: 2, numClasses: 2 };
 const { T, D } = tokenSizes(tarflowConfig.parse(settings));
