@@ -55,12 +55,7 @@ export function meanFlowUNet(
 ): AverageVelocity {
   checkTimes(config, 'meanFlowUNet');
   return (z, t, h, y) =>
-    applySongUNet(
-      params,
-      z,
-      { times: [t, h], ...(y && { labels: y }), ...(augment && { augment }), ...(dropout && { dropout }) },
-      config,
-    );
+    applySongUNet(params, z, { times: [t, h], ...(y && { labels: y }), ...(augment && { augment }), ...(dropout && { dropout }) }, config);
 }
 
 function checkTimes(config: SongUNetConfig, where: string): SongUNetConfig {

@@ -32,7 +32,11 @@ const first = (x: Tensor): Tensor => (x.rank === 4 ? tf.transpose(x, [0, 3, 1, 2
 /** Settings and parameters of the network of a file, from its own `config` and the file that its `weights` names. */
 function loadUNet(file: GoldenFile, all: Golden): { params: SongUNetParams; config: SongUNetConfig } {
   const settings = file.settings('config');
-  for (const [key, wanted] of [['encoder_type', 'standard'], ['decoder_type', 'standard']] as const) // prettier-ignore
+  for (const [key, wanted] of [
+    ['encoder_type', 'standard'],
+    ['decoder_type', 'standard'],
+  ] as const)
+    // prettier-ignore
     if ((settings[key] ?? wanted) !== wanted) throw new Error(`${file.name}: ${key}: wanted '${wanted}', got ${String(settings[key])}`);
   const config = meanFlowUNetConfig({
     resolution: number(settings, 'img_resolution'),
@@ -125,6 +129,7 @@ export function unetOps(file: GoldenFile): number {
 export function unetLoss(file: GoldenFile, all: Golden): number {
   const { params, config } = loadUNet(file, all);
   const cases = casesWith(file, 'u_tgt');
+  let differentiated = 0;
   for (const name of cases) {
     const settings = file.settings(name);
     const draws = { t: file.tensor('normal_t'), r: file.tensor('normal_r'), equal: file.tensor('uniform') };
@@ -141,11 +146,14 @@ export function unetLoss(file: GoldenFile, all: Golden): number {
     );
     const parts = Object.fromEntries(Object.entries(aux).map(([key, value]) => [key, first(value)])) as MeanFlowLoss;
     checkParts(file, name, parts, { abs: 2e-5, rel: 2e-5, max: 2e-6 });
+    if (!file.hasAny(`${name}.grad.`)) continue;
     const ours = flattenTree(grads);
+    differentiated++;
     for (const key of file.keys(`${name}.grad.`))
       expectClose(ours[key.slice(`${name}.grad.`.length)]!, file.host(key), { max: 1e-4, abs: 1e-8 }, key);
   }
-  return cases.length;
+  // A case may come without its gradients, which are half of the file; not all of them.
+  return differentiated === 0 ? 0 : cases.length;
 }
 
 /** Samples along every grid of the file, the official network without augmentation labels. */

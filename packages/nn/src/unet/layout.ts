@@ -43,8 +43,7 @@ export function songUNetLayout(config: SongUNetConfig): UNetLayout {
     skips.push(width);
   };
   channelMult.forEach((mult, level) => {
-    if (level > 0)
-      encode({ name: `enc.${side(level)}_down`, inputs: width, outputs: width, resample: 'down', attention: false, level });
+    if (level > 0) encode({ name: `enc.${side(level)}_down`, inputs: width, outputs: width, resample: 'down', attention: false, level });
     for (let i = 0; i < blocks; i++)
       encode({ name: `enc.${side(level)}_block${i}`, inputs: width, outputs: channels * mult, attention: attends(level), level });
   });

@@ -103,8 +103,7 @@ export function decodeSongUNet(params: SongUNetParams, features: UNetFeatures, i
 /** Times, class and augmentation labels as one vector [B, E]. */
 function embed(params: SongUNetParams, inputs: SongUNetInputs, config: SongUNetConfig, B: number): Tensor {
   const where = 'songUNet';
-  if (inputs.times.length !== config.times)
-    throw new Error(`${where}: times: wanted ${config.times} of them, got ${inputs.times.length}`);
+  if (inputs.times.length !== config.times) throw new Error(`${where}: times: wanted ${config.times} of them, got ${inputs.times.length}`);
   const features = inputs.times.map((time, i) => {
     dims(time, 'B', `${where}: times: ${i}`, { B });
     return timestepEmbedding(time, config.channels * config.noiseMult, { first: 'sin', endpoint: true });
@@ -173,6 +172,7 @@ const normOptions = (C: number): { groups: number; eps: number } => ({ groups: g
 function moduleOf<P>(params: SongUNetParams, name: string): P {
   const [side, rest] = [name.slice(0, 3) as 'enc' | 'dec', name.slice(4)];
   const found = params[side][rest];
-  if (found === undefined) throw new Error(`songUNet: params: wanted '${name}', got only ${Object.keys(flattenTree(params[side])).length} others`);
+  if (found === undefined)
+    throw new Error(`songUNet: params: wanted '${name}', got only ${Object.keys(flattenTree(params[side])).length} others`);
   return found as P;
 }
