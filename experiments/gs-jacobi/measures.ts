@@ -11,6 +11,7 @@ import {
 } from '@atelier/gs-jacobi';
 import { disposeTree, tf, type Rng } from '@atelier/tensor';
 import type { ImageStream } from '../src/data/image-stream.ts';
+import { median } from 'd3-array';
 import type { RunContext } from '../src/runner/experiment.ts';
 import type { Config } from './config.ts';
 import {
@@ -228,7 +229,7 @@ export async function measureTimes(context: Context, subject: Subject, planned: 
             run();
             return performance.now() - start;
           });
-          return { name, batch, depth, work, ms: times.sort((a, b) => a - b)[2]! };
+          return { name, batch, depth, work, ms: median(times)! };
         });
         disposeTree([noise, y]);
         return found;

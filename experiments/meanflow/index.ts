@@ -1,3 +1,4 @@
+import { mean } from 'd3-array';
 import { defineExperiment, type RunContext } from '../src/runner/experiment.ts';
 import { claims, tangentClaim } from './claims.ts';
 import { configSchema, type Config } from './config.ts';
@@ -31,7 +32,7 @@ async function claimGaussian(context: RunContext<Config>, { meanFlow, flowMatchi
 
 async function claimPoints(context: RunContext<Config>, found: readonly PointFindings[]): Promise<void> {
   const { manySteps, training, tangents } = context.config.points;
-  const energy = (of: (one: PointFindings) => number): number => mean(found.map(of));
+  const energy = (of: (one: PointFindings) => number): number => mean(found, of)!;
   const mf1 = energy(({ meanFlow }) => meanFlow[1]!.energy);
   const mf4 = energy(({ meanFlow }) => meanFlow[4]!.energy);
   const fm1 = energy(({ flowMatching }) => flowMatching[1]!.energy);
@@ -84,9 +85,7 @@ async function claimCost(
   movingShare: number,
   found: readonly Pick<PointFindings, 'msPerStep'>[],
 ): Promise<void> {
-  const mf = mean(found.map(({ msPerStep }) => msPerStep.meanFlow));
-  const fm = mean(found.map(({ msPerStep }) => msPerStep.flowMatching));
+  const mf = mean(found, ({ msPerStep }) => msPerStep.meanFlow)!;
+  const fm = mean(found, ({ msPerStep }) => msPerStep.flowMatching)!;
   await context.claim(id, mf / fm, `${mf.toFixed(1)} ms against ${fm.toFixed(1)} ms; 1 + share of moving rows is ${1 + movingShare}`);
 }
-
-const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;

@@ -2,6 +2,7 @@ import type { ImageSet } from '@atelier/datasets';
 import type { DiTParams } from '@atelier/nn';
 import { attentionProfile, meanDistance, shareWithin, type AttentionProfile, type SwinDiTParams } from '@atelier/swin-dit';
 import { tf } from '@atelier/tensor';
+import { mean } from 'd3-array';
 import type { RunContext } from '../src/runner/experiment.ts';
 import { imagesOf } from '../src/data/images.ts';
 import { lineChart, type ChartSeries } from '../src/pictures/line-chart.ts';
@@ -46,9 +47,9 @@ export async function analyseAttention(
   const { distances, mass, uniform } = profile;
   const layers = mass.map((heads) => heads.map((shares) => meanDistance(distances, shares)));
   const findings: AttentionFindings = {
-    within: mass.map((heads) => average(heads.map((shares) => shareWithin(distances, shares, NEAR)))),
+    within: mass.map((heads) => mean(heads, (shares) => shareWithin(distances, shares, NEAR))!),
     uniformWithin: shareWithin(distances, uniform, NEAR),
-    mean: layers.map(average),
+    mean: layers.map((heads) => mean(heads)!),
     nearest: layers.map((heads) => Math.min(...heads)),
     farthest: layers.map((heads) => Math.max(...heads)),
     uniformMean: meanDistance(distances, uniform),
@@ -81,7 +82,7 @@ async function drawAttention(
     distances.map((distance) => [distance, shareWithin(distances, shares, distance)]);
   const series = mass.map((heads, l): ChartSeries => ({
     name: `layer ${l + 1}`,
-    points: upTo(distances.map((_, i) => average(heads.map((shares) => shares[i]!)))),
+    points: upTo(distances.map((_, i) => mean(heads, (shares) => shares[i]!)!)),
   }));
   await context.figure(
     'attention-within',
@@ -92,5 +93,3 @@ async function drawAttention(
     `Within ${NEAR} tokens: ${found.within.map((share) => `${(100 * share).toFixed(1)} %`).join(', ')} by layer, ${(100 * found.uniformWithin).toFixed(1)} % if all tokens were alike.`,
   );
 }
-
-const average = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;

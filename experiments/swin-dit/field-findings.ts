@@ -1,3 +1,4 @@
+import { mean } from 'd3-array';
 import type { ModelName } from './config.ts';
 import type { Model } from './models.ts';
 
@@ -25,5 +26,5 @@ export function excess(found: FieldFindings, name: ModelName): number {
 
 /** The mean of a score over the repetitions. @throws Error for a model that was not trained */
 export function meanOver({ repeats }: FieldFindings, name: ModelName, of: (scores: FieldScores) => number): number {
-  return repeats.reduce((sum, scores) => sum + of(scores[name]!), 0) / repeats.length;
+  return mean(repeats, (scores) => of(scores[name]!))!;
 }

@@ -1,5 +1,6 @@
 import type { GaussianField } from '@atelier/datasets';
 import type { SwinDiTParams } from '@atelier/swin-dit';
+import { mean } from 'd3-array';
 import { join } from 'node:path';
 import type { RunContext } from '../src/runner/experiment.ts';
 import { readMetrics } from '../src/runner/metrics-file.ts';
@@ -56,14 +57,13 @@ function lossChart({ folder, config }: RunContext<Config>, { models, whole, wind
   const lines = readMetrics(join(folder, 'metrics.jsonl'));
   const { steps } = config.fields.training;
   const ending = config.fields.repeats > 1 ? '-1' : '';
-  const mean = (part: typeof lines, key: 'step' | 'loss'): number => part.reduce((sum, line) => sum + Number(line[key]), 0) / part.length;
   const curves = models.map(({ name, label }): ChartSeries => {
     const own = lines.filter(({ series }) => series === `field-${name}${ending}`);
     // The fall at the beginning, the same for all, would leave no room for what tells them apart.
     const later = own.slice(Math.floor(own.length / 10));
     const size = Math.ceil(later.length / POINTS);
     const parts = Array.from({ length: Math.ceil(later.length / size) }, (_, i) => later.slice(i * size, (i + 1) * size));
-    return { name: label, points: parts.map((part) => [mean(part, 'step'), mean(part, 'loss')]) };
+    return { name: label, points: parts.map((part) => [mean(part, ({ step }) => step)!, mean(part, ({ loss }) => Number(loss))!]) };
   });
   const level = (name: string, value: number, color: number): ChartSeries => ({
     name,

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { editDistance, nearest } from '../src/runner/nearest.ts';
+import { editDistance, nearest } from '@atelier/tensor';
 import { makeProgress, timeText } from '../src/runner/progress.ts';
 
 it('writes plain lines where there is no terminal: one at the start and one at the end, whole', () => {

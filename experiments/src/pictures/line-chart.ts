@@ -1,4 +1,5 @@
 import * as Plot from '@observablehq/plot';
+import { mean } from 'd3-array';
 import { parseHTML } from 'linkedom';
 import type { Picture } from '../runner/experiment.ts';
 import { drawSvg, round, style, svgDocument, text, textWidth } from './style.ts';
@@ -141,7 +142,7 @@ function thin(points: ChartSeries['points']): [number, number][] {
   const out: [number, number][] = [];
   for (let i = 0; i < points.length; i += share) {
     const part = points.slice(i, i + share);
-    out.push([part.reduce((sum, [x]) => sum + x, 0) / part.length, part.reduce((sum, [, y]) => sum + y, 0) / part.length]);
+    out.push([mean(part, ([x]) => x)!, mean(part, ([, y]) => y)!]);
   }
   return out;
 }

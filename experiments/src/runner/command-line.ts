@@ -7,7 +7,7 @@ import { Interrupted, sentence, StopError } from './errors.ts';
 import type { Experiment } from './experiment.ts';
 import { committed, mergeRuns, reportRuns } from './ledger-files.ts';
 import { workspace } from './machine.ts';
-import { unknown } from './nearest.ts';
+import { unknown } from '@atelier/tensor';
 import { makeProgress, type Screen } from './progress.ts';
 import { writeReport } from './report-html.ts';
 import { readClaims, type Audience } from './run-context.ts';

@@ -3,7 +3,7 @@ import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { StopError } from './errors.ts';
 import type { BaseConfig, Experiment } from './experiment.ts';
-import { unknown } from './nearest.ts';
+import { unknown } from '@atelier/tensor';
 
 type Plain = { [key: string]: unknown };
 type JsonSchema = {

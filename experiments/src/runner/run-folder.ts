@@ -3,7 +3,7 @@ import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { configHash, parseConfig } from './config.ts';
 import { onDisk, StopError } from './errors.ts';
-import { unknown } from './nearest.ts';
+import { unknown } from '@atelier/tensor';
 import { writeFile } from './write-file.ts';
 
 /** `run.json`: what a run is, how far it came, and all that is needed to repeat it. */

@@ -5,7 +5,7 @@ import { configHash, parseConfig, resolveConfig } from './config.ts';
 import { Interrupted, sentence, StopError } from './errors.ts';
 import type { Experiment } from './experiment.ts';
 import { commitName, machineName, versions } from './machine.ts';
-import { unknown } from './nearest.ts';
+import { unknown } from '@atelier/tensor';
 import { writeReport } from './report-html.ts';
 import { FolderContext, readClaims, type Audience } from './run-context.ts';
 import { RunFolder, type RunRecord } from './run-folder.ts';

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { compile, disposeTree, Rng, type RngState, type Tensor, type Tree } from '@atelier/tensor';
+import { median } from 'd3-array';
 import { Interrupted, StopError } from '../runner/errors.ts';
 import type { BaseConfig, Json, Resumable, RunContext } from '../runner/experiment.ts';
 
@@ -86,7 +87,7 @@ export async function trainLoop<State extends Tree, Batch extends Tree>(loop: Tr
     lastGood = saved.step;
   }
   await context.rewind(name, saved.step);
-  if (saved.step === steps) return { state, msPerStep: median(saved.lineMs) };
+  if (saved.step === steps) return { state, msPerStep: median(saved.lineMs)! };
 
   const stream = Rng.restore(saved.rng);
   const compiled = compile(loop.step, { donate: [0, 1], name });
@@ -141,7 +142,7 @@ export async function trainLoop<State extends Tree, Batch extends Tree>(loop: Tr
     progress.stop();
     compiled.dispose();
   }
-  return { state, msPerStep: median(saved.lineMs) };
+  return { state, msPerStep: median(saved.lineMs)! };
 }
 
 async function readScalars(name: string, metrics: Readonly<Record<string, Tensor>>): Promise<Record<string, number>> {
@@ -164,9 +165,3 @@ function checkCounts({ name, steps, every = {} }: Pick<TrainLoop<Tree, Tree>, 'n
 
 const advice = (name: string, step: number | undefined): string =>
   step === undefined ? 'there is no good checkpoint yet' : `the last good checkpoint is checkpoints/${name}.safetensors at step ${step}`;
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
-}

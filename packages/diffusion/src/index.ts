@@ -1,2 +1,3 @@
 export * from './ddpm/index.ts';
 export * from './flow/index.ts';
+export * from './edm/index.ts';

@@ -7,5 +7,5 @@ export * from './model.ts';
 export * from './unet.ts';
 export * from './point-network.ts';
 export { augmentImages, cifarAugmentGates, drawAugmentation, type AugmentDraws, type AugmentGates } from './augment.ts';
-export { fromFlax, toFlax, type FlaxLayout, type FlaxName } from './flax.ts';
+export { flaxNames, toFlax, type FlaxName } from './flax.ts';
 export * from './imf/index.ts';

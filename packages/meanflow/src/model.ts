@@ -1,6 +1,6 @@
-import { applyDiT, ditConfig, ditDimensions, ditParameters, initDiT, type DiTConfig, type DiTParams } from '@atelier/nn';
+import { applyDiT, ditConfig, ditDimensions, ditParameters, initDiT, loadParameters, type DiTConfig, type DiTParams } from '@atelier/nn';
 import { parseConfig, type Rng, type Tensor } from '@atelier/tensor';
-import { fromFlax, toFlax, type FlaxName } from './flax.ts';
+import { flaxNames, toFlax, type FlaxName } from './flax.ts';
 import type { AverageVelocity } from './objective.ts';
 
 /** The networks of the paper, and S/2, which its code names too: size, patch. */
@@ -59,13 +59,13 @@ export function ditFlaxNames(config: DiTConfig): FlaxName[] {
     const flax = `net/${MODULES[module as keyof typeof MODULES].replace('{l}', block)}`;
     if (kind === 'bias') return { flax: `${flax}/bias`, path, layout: 'same' };
     if (module === 'y_embedder.embedding_table') return { flax: `${flax}/embedding`, path, layout: 'same' };
-    return { flax: `${flax}/kernel`, path, layout: module === 'x_embedder.proj' ? 'convolution' : 'linear' };
+    return { flax: `${flax}/kernel`, path, layout: module === 'x_embedder.proj' ? 'flax-convolution' : 'flax-linear' };
   });
 }
 
-/** Parameters from the tensors of an official checkpoint (`params` or `ema_params`, names `net/…`). @throws Error if names do not match. */
+/** Parameters from the tensors of an official checkpoint (`params` or `ema_params`, names `net/…`). @throws Error naming every tensor that does not fit. */
 export function ditFromFlax(tensors: Readonly<Record<string, Tensor>>, config: DiTConfig): DiTParams {
-  return fromFlax(ditFlaxNames(config), tensors, 'ditFromFlax') as DiTParams;
+  return loadParameters(ditParameters(config), tensors, flaxNames(ditFlaxNames(config)), 'ditFromFlax') as DiTParams;
 }
 
 /** Parameters, or gradients or averages shaped like them, under the names and in the layout of the official checkpoint. */

@@ -64,7 +64,7 @@ export { embedPatches, patchify, unpatchify } from './layers/patch.ts';
 export { inPieces, pieceCount } from './layers/pieces.ts';
 export { sinCosPositions } from './layers/position.ts';
 export { constant, cosine, emaEvery, emaWarmUp, linearDecay, warmUp, type Schedule } from './train/schedule.ts';
-export { parametersFrom, type StateDict } from './parameters/load.ts';
+export { LAYOUT_AXES, loadParameters, type Layout, type LoadOptions, type StateDict } from './parameters/load.ts';
 export { convolution, convolutionParameters, type ConvolutionOptions, type ConvolutionParams, type Padding } from './layers/convolution.ts';
 export { groupNorm, type GroupNormOptions } from './layers/group-norm.ts';
 export { downsampleConvolution, downsampleMean, upsampleConvolution, upsampleNearest } from './layers/resize.ts';

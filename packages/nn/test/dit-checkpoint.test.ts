@@ -106,33 +106,33 @@ describe('ditFromStateDict', () => {
         ditFromStateDict(dict, of);
     const theirs = diffusersDict(weights);
     expect(read(without(weights, 'blocks.1.attn.qkv.bias'))).toThrow(
-      "ditFromStateDict: wanted parameter 'blocks.1.attn.qkv.bias', got none of that name",
+      'ditFromStateDict: wanted the tensors of the model, got a state dict with missing blocks.1.attn.qkv.bias',
     );
     expect(read(without(theirs, 'transformer_blocks.1.attn1.to_k.weight'))).toThrow(
-      "ditFromStateDict: wanted parameter 'blocks.1.attn.qkv.weight', got none of that name",
+      'ditFromStateDict: wanted the tensors of the model, got a state dict with missing transformer_blocks.1.attn1.to_k.weight',
     );
     expect(read({ ...weights, extra: weights['x_embedder.proj.bias']! })).toThrow(
-      "ditFromStateDict: wanted only parameters of this network, got 'extra'",
+      'ditFromStateDict: wanted the tensors of the model, got a state dict with not of this model extra',
     );
-    expect(read({ ...theirs, extra: weights['x_embedder.proj.bias']! })).toThrow("got 'extra'");
-    expect(read(weights, { ...settings, depth: 1 })).toThrow("wanted only parameters of this network, got 'blocks.1.");
-    expect(read(theirs, { ...settings, depth: 1 })).toThrow("wanted only parameters of this network, got 'transformer_blocks.1.");
+    expect(read({ ...theirs, extra: weights['x_embedder.proj.bias']! })).toThrow('not of this model extra');
+    expect(read(weights, { ...settings, depth: 1 })).toThrow('not of this model blocks.1.');
+    expect(read(theirs, { ...settings, depth: 1 })).toThrow('not of this model transformer_blocks.1.');
     expect(read(weights, { ...settings, width: 16 })).toThrow(
-      'ditFromStateDict: x_embedder.proj.weight: wanted float32 [16, 3, 2, 2], got float32 [8, 3, 2, 2]',
+      'ditFromStateDict: wanted the tensors of the model, got a state dict with misshapen x_embedder.proj.weight (wanted float32 [16, 3, 2, 2], got float32 [8, 3, 2, 2]), x_embedder.proj.bias (wanted',
     );
     expect(read(weights, { ...settings, learnSigma: false })).toThrow(
-      'ditFromStateDict: final_layer.linear.weight: wanted float32 [12, 8], got float32 [24, 8]',
+      'misshapen final_layer.linear.weight (wanted float32 [12, 8], got float32 [24, 8]), final_layer.linear.bias (wanted float32 [12], got float32 [24])',
     );
     const bias = weights['final_layer.linear.bias']!;
     expect(read({ ...weights, 'final_layer.linear.bias': { ...bias, dtype: 'int32', data: Int32Array.from(bias.data) } })).toThrow(
-      'ditFromStateDict: final_layer.linear.bias: wanted float32 [24], got int32 [24]',
+      'misshapen final_layer.linear.bias (wanted float32 [24], got int32 [24])',
     );
     const other = 'transformer_blocks.1.norm1.emb.timestep_embedder.linear_2.weight';
     expect(read({ ...theirs, [other]: { ...theirs[other]!, data: theirs[other]!.data.map((v) => v + 1) } })).toThrow(
       `ditFromStateDict: ${other}: wanted the values of 'transformer_blocks.0.norm1.emb.timestep_embedder.linear_2.weight', which every block repeats`,
     );
     expect(read({ ...theirs, 'transformer_blocks.0.attn1.to_v.bias': bias })).toThrow(
-      "ditFromStateDict: transformer_blocks.0.attn1.to_v.bias: wanted shape [8] as 'transformer_blocks.0.attn1.to_q.bias' has, got [24]",
+      'misshapen transformer_blocks.0.attn1.to_v.bias (wanted float32 [8], got float32 [24])',
     );
   });
 

@@ -1,5 +1,5 @@
-import { ditParameters, parametersFrom, type DiTBlockParams, type DiTParams, type StateDict } from '@atelier/nn';
-import { dims, flattenTree, tf, treeMap, type Tensor } from '@atelier/tensor';
+import { ditParameters, loadParameters, type DiTBlockParams, type DiTParams, type StateDict } from '@atelier/nn';
+import { flattenTree, tf, type Tensor } from '@atelier/tensor';
 import { centreDelta } from './bridge.ts';
 import { parseSwinDiT, type SwinDiTSettings } from './config.ts';
 import { swinDiTLayers } from './layers.ts';
@@ -7,9 +7,9 @@ import { swinDiTParameters, type SwinDiTParams } from './model.ts';
 import type { PswaLayer, PswaParams } from './pswa.ts';
 import { relativePositions } from './relative-position.ts';
 
-/** Parameters of a Swin DiT from a state dict under our names. The caller owns them. @throws Error naming the first tensor that does not fit */
+/** Parameters of a Swin DiT from a state dict under our names. The caller owns them. @throws Error naming every tensor that does not fit */
 export function swinDiTFromStateDict(tensors: StateDict, settings: SwinDiTSettings): SwinDiTParams {
-  return parametersFrom(tensors, swinDiTParameters(settings), 'swinDiTFromStateDict') as SwinDiTParams;
+  return loadParameters(swinDiTParameters(settings), tensors, {}, 'swinDiTFromStateDict') as SwinDiTParams;
 }
 
 /**
@@ -19,20 +19,12 @@ export function swinDiTFromStateDict(tensors: StateDict, settings: SwinDiTSettin
  * Layers that attend globally are the same function as before, and so is one whose heads are all window heads of one window over the whole grid; what
  * bridging heads attended to is lost. The caller owns the new parameters.
  *
- * @throws Error naming the first parameter that the settings do not fit
+ * @throws Error naming every parameter that the settings do not fit
  */
 export function swinDiTFromDiT(params: DiTParams, settings: SwinDiTSettings): SwinDiTParams {
   const config = parseSwinDiT(settings, 'swinDiTFromDiT');
   const layers = swinDiTLayers(config);
-  const given = flattenTree(params);
-  const table = ditParameters(config.dit);
-  for (const name of Object.keys(given))
-    if (!Object.hasOwn(table, name)) throw new Error(`swinDiTFromDiT: params: wanted the parameters of the settings' DiT, got '${name}'`);
-  for (const [name, { shape }] of Object.entries(table)) {
-    if (given[name] === undefined) throw new Error(`swinDiTFromDiT: params: wanted '${name}', got none of that name`);
-    dims(given[name], shape.join(' '), `swinDiTFromDiT: params: ${name}`);
-  }
-  const copy = treeMap((leaf) => leaf.clone(), params);
+  const copy = loadParameters(ditParameters(config.dit), flattenTree(params), {}, 'swinDiTFromDiT') as DiTParams;
   copy.blocks.forEach((block, l) => {
     const layer = layers[l]!;
     if (layer.kind !== 'global') block.attn = pswaFromAttention(block.attn, layer, layer.kernel);

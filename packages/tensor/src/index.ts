@@ -14,4 +14,5 @@ export { Rng, type RngState } from './rng.ts';
 export { scan } from './scan.ts';
 export { toHost, toHostTree, toTensor, type HostTensor } from './host-tensor.ts';
 export { fromNdarray, toNdarray } from './ndarray.ts';
+export { editDistance, nearest, unknown } from './nearest.ts';
 export { encodeSafetensors, parseSafetensors, type Safetensors } from './safetensors.ts';

@@ -1,18 +1,33 @@
 import { randomUUID } from 'node:crypto';
 import { open, rename, unlink } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { HostTensor } from './host-tensor.ts';
 import { encodeSafetensors, parseSafetensors, type Safetensors } from './safetensors.ts';
+import { joinShards, parseShardIndex } from './shards.ts';
 
-/** `parseSafetensors` of a file. @throws Error naming the file if it is absent, unreadable or damaged. */
+/**
+ * `parseSafetensors` of a file, or of all files of a checkpoint in several, given its index (`model.safetensors.index.json`).
+ *
+ * @throws Error naming the file if it is absent, unreadable or damaged, or if an index and its files do not agree
+ */
 export async function readSafetensors(path: string): Promise<Safetensors> {
-  let bytes: Uint8Array;
-  try {
-    bytes = await readWhole(path);
-  } catch (error) {
-    throw new Error(`readSafetensors: wanted a readable file, got ${(error as Error).message}`, { cause: error });
+  const bytes = await readBytes(path, 'readSafetensors: wanted a readable file');
+  if (!path.endsWith('.json')) return parseSafetensors(bytes, path);
+  const index = parseShardIndex(new TextDecoder().decode(bytes), path);
+  const shards = new Map<string, Safetensors>();
+  for (const file of new Set(index.values())) {
+    const shard = join(dirname(path), file);
+    shards.set(file, parseSafetensors(await readBytes(shard, `${path}: wanted the shard '${file}'`), shard));
   }
-  return parseSafetensors(bytes, path);
+  return joinShards(index, shards, path);
+}
+
+async function readBytes(path: string, wanted: string): Promise<Uint8Array> {
+  try {
+    return await readWhole(path);
+  } catch (error) {
+    throw new Error(`${wanted}, got ${(error as Error).message}`, { cause: error });
+  }
 }
 
 /** Writes tensors and metadata as one safetensors file, whole or not at all. */

@@ -15,6 +15,45 @@ afterEach(() => {
 
 const tensors: Record<string, HostTensor> = { 'blocks.0.weight': { dtype: 'float32', shape: [2, 2], data: Float32Array.of(1, 2, 3, 4) } };
 
+describe('checkpoints in several files', () => {
+  const other: HostTensor = { dtype: 'float32', shape: [1], data: Float32Array.of(5) };
+  const index = (map: unknown): string => {
+    const path = join(folder, 'model.safetensors.index.json');
+    writeFileSync(path, JSON.stringify({ metadata: { total_size: 20 }, weight_map: map }));
+    return path;
+  };
+  const whole = { 'blocks.0.weight': 'a.safetensors', bias: 'b.safetensors' };
+  beforeEach(async () => {
+    await writeSafetensors(join(folder, 'a.safetensors'), tensors, { step: '12' });
+    await writeSafetensors(join(folder, 'b.safetensors'), { bias: other });
+  });
+
+  it('are read as one, by their index', async () => {
+    expect(await readSafetensors(index(whole))).toEqual({ tensors: { ...tensors, bias: other }, metadata: { step: '12' } });
+  });
+
+  it('say in one sentence what does not fit', async () => {
+    const path = index(whole);
+    writeFileSync(join(folder, 'b.safetensors'), encodeSafetensors({ bias: other }).subarray(0, -1));
+    await expect(readSafetensors(path)).rejects.toThrow(`${join(folder, 'b.safetensors')}: tensor 'bias': wanted values up to byte 4`);
+    rmSync(join(folder, 'b.safetensors'));
+    await expect(readSafetensors(path)).rejects.toThrow(`${path}: wanted the shard 'b.safetensors', got ENOENT`);
+    await expect(readSafetensors(index({ ...whole, bias: 'a.safetensors' }))).rejects.toThrow(
+      "wanted tensor 'bias' in 'a.safetensors', got a file without it",
+    );
+    await writeSafetensors(join(folder, 'a.safetensors'), { ...tensors, more: other });
+    await expect(readSafetensors(index({ 'blocks.0.weight': 'a.safetensors' }))).rejects.toThrow(
+      "wanted only tensors that weight_map puts into 'a.safetensors', got 'more'",
+    );
+    await expect(readSafetensors(index({ bias: '../b.safetensors' }))).rejects.toThrow(
+      'weight_map: bias: wanted the name of a file beside the index',
+    );
+    await expect(readSafetensors(index(3))).rejects.toThrow('wanted { weight_map: { tensor: file } }, got 3');
+    writeFileSync(path, '<html>');
+    await expect(readSafetensors(path)).rejects.toThrow(`${path}: wanted an index in JSON, got text that is not`);
+  });
+});
+
 describe('safetensors files', () => {
   it('come back as they were written', async () => {
     const path = join(folder, 'w.safetensors');

@@ -5,6 +5,7 @@ import {
   embedTimestep,
   initParameters,
   linear,
+  loadParameters,
   mergeHeads,
   rmsNorm,
   rotate,
@@ -15,7 +16,7 @@ import {
   type TimestepEmbedderParams,
 } from '@atelier/nn';
 import { dims, parseConfig, type Rng, type Tensor, tf } from '@atelier/tensor';
-import { fromFlax, toFlax } from '../flax.ts';
+import { flaxNames, toFlax } from '../flax.ts';
 import { imfConfig, imfPrefix, type ImfConfig, type ImfSettings } from './config.ts';
 import type { ImfCondition, TwoHeadedVelocity } from './heads.ts';
 import { imfFlaxNames, imfParameters } from './parameters.ts';
@@ -111,9 +112,9 @@ export function imfBlock(p: ImfBlockParams, x: Tensor, heads: number): Tensor {
   return tf.add(attended, tf.mul(linear(p.mlp.w2, gated), p.mlp_scale));
 }
 
-/** Parameters from the tensors of an official checkpoint (names `net/…`). @throws Error if names do not match. */
+/** Parameters from the tensors of an official checkpoint (names `net/…`). @throws Error naming every tensor that does not fit. */
 export function imfFromFlax(tensors: Readonly<Record<string, Tensor>>, config: ImfConfig): ImfParams {
-  return fromFlax(imfFlaxNames(config), tensors, 'imfFromFlax') as unknown as ImfParams;
+  return loadParameters(imfParameters(config), tensors, flaxNames(imfFlaxNames(config)), 'imfFromFlax') as unknown as ImfParams;
 }
 
 /** Parameters, or gradients or averages shaped like them, under the names and in the layout of the official checkpoint. */

@@ -1,6 +1,6 @@
-import { parameterCount, type Init, type ParameterTable } from '@atelier/nn';
+import { parameterCount, type Init, type Layout, type ParameterTable } from '@atelier/nn';
 import { parseConfig } from '@atelier/tensor';
-import type { FlaxLayout, FlaxName } from '../flax.ts';
+import type { FlaxName } from '../flax.ts';
 import { imfConfig, type ImfSettings } from './config.ts';
 
 type Row = FlaxName & { shape: number[]; init: Init };
@@ -13,11 +13,11 @@ function imfRows(settings: ImfSettings): Row[] {
   const config = parseConfig(imfConfig, settings, 'imfParameters');
   const { inChannels: C, patchSize: P, width: D, heads, headDepth, depth, frequencySize } = config;
   const rows: Row[] = [];
-  const add = (path: string, flax: string, shape: number[], init: Init, layout: FlaxLayout = 'same'): void => {
+  const add = (path: string, flax: string, shape: number[], init: Init, layout: Layout = 'same'): void => {
     rows.push({ path, flax: `net/${flax}`, shape, init, layout });
   };
   const linear = (path: string, flax: string, out: number, width: number, init: Init, bias: boolean): void => {
-    add(`${path}.weight`, `${flax}/_flax_linear/kernel`, [out, width], init, 'linear');
+    add(`${path}.weight`, `${flax}/_flax_linear/kernel`, [out, width], init, 'flax-linear');
     if (bias) add(`${path}.bias`, `${flax}/_flax_linear/bias`, [out], 'zeros');
   };
   const norm = (path: string, flax: string, width: number): void => add(`${path}.weight`, `${flax}/kernel`, [width], 'ones');
@@ -30,7 +30,7 @@ function imfRows(settings: ImfSettings): Row[] {
     t_max: config.intervalTokens,
   };
   for (const [name, count] of Object.entries(tokens)) add(`${name}_tokens`, `${name}_tokens`, [count, D], { normal: 1 / Math.sqrt(D) });
-  add('x_embedder.proj.weight', 'x_embedder/proj/kernel', [D, C, P, P], 'xavier', 'convolution');
+  add('x_embedder.proj.weight', 'x_embedder/proj/kernel', [D, C, P, P], 'xavier', 'flax-convolution');
   add('x_embedder.proj.bias', 'x_embedder/proj/bias', [D], 'zeros');
   for (const name of ['h_embedder', 'omega_embedder', 'cfg_t_start_embedder', 'cfg_t_end_embedder']) {
     linear(`${name}.mlp.0`, `${name}/mlp/layers_0`, D, frequencySize, { normal: 1 / Math.sqrt(frequencySize) }, true);

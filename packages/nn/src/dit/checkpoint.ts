@@ -1,15 +1,15 @@
-import { type HostTensor, parseConfig } from '@atelier/tensor';
+import { parseConfig, type HostTensor } from '@atelier/tensor';
+import { sinCosTable } from '../layers/position.ts';
+import { loadParameters, type LoadOptions, type StateDict } from '../parameters/load.ts';
 import { ditConfig, ditParameters, type DiTSettings } from './config.ts';
 import type { DiTParams } from './model.ts';
-import { sinCosTable } from '../layers/position.ts';
-import { parametersFrom, type StateDict } from '../parameters/load.ts';
 
 /**
  * Parameters of a DiT from a state dict, under either of the two name schemes: that of facebookresearch/DiT (which is ours; of a training checkpoint, flattened
  * to `model.…`, `ema.…`, the average is taken, as the official code does) or that of the diffusers library (`transformer_blocks.0.attn1.to_q.weight`, …).
  *
  * The positions `pos_embed`, fixed and no parameter here, may be there for a grid of any size; they are looked at and left out. The caller owns the parameters.
- * @throws Error naming the first tensor that is missing, not known, or of another shape, or positions that are not the sine-cosine table
+ * @throws Error naming every tensor that is missing, not known, or of another shape; or positions that are not the sine-cosine table
  */
 export function ditFromStateDict(tensors: StateDict, settings: DiTSettings): DiTParams {
   const where = 'ditFromStateDict';
@@ -17,12 +17,12 @@ export function ditFromStateDict(tensors: StateDict, settings: DiTSettings): DiT
   const entries = Object.entries(tensors);
   const averaged = entries.filter(([name]) => name.startsWith('ema.'));
   const found = averaged.length > 0 ? Object.fromEntries(averaged.map(([name, host]) => [name.slice('ema.'.length), host])) : tensors;
-  const { pos_embed: positions, ...weights } = Object.hasOwn(found, `${diffusersBlock(0)}norm1.linear.weight`)
-    ? fromDiffusers(found, config.depth, where)
-    : found;
+  const theirs = Object.hasOwn(found, `${diffusersBlock(0)}norm1.linear.weight`);
+  const positions = found[theirs ? 'pos_embed.pos_embed' : 'pos_embed'];
   if (positions !== undefined) checkPositions(positions, config.width, where);
-
-  return parametersFrom(weights, ditParameters(config), where) as DiTParams;
+  if (theirs) checkRepeated(found, config.depth, where);
+  const names: LoadOptions = theirs ? diffusersNames(config.depth) : { ignore: /^pos_embed$/ };
+  return loadParameters(ditParameters(config), found, names, where) as DiTParams;
 }
 
 const diffusersBlock = (l: number): string => `transformer_blocks.${l}.`;
@@ -47,51 +47,38 @@ const REPEATED: Readonly<Record<string, string>> = {
   't_embedder.mlp.2': 'timestep_embedder.linear_2',
   'y_embedder.embedding_table': 'class_embedder.embedding_table',
 };
+const repeatedName = (l: number, module: string, kind: string): string => `${diffusersBlock(l)}norm1.emb.${module}.${kind}`;
 
-/** The same tensors under our names; what the scheme does not know keeps its own. */
-function fromDiffusers(tensors: StateDict, depth: number, where: string): Record<string, HostTensor> {
-  const left = new Map(Object.entries(tensors));
-  const out: Record<string, HostTensor> = {};
-  const take = (name: string): HostTensor | undefined => {
-    const host = left.get(name);
-    left.delete(name);
-    return host;
+function diffusersNames(depth: number): LoadOptions {
+  const rename = (name: string): string | readonly string[] => {
+    const [, module, kind] = /^(.*)\.([^.]+)$/.exec(name) as unknown as [string, string, string];
+    if (Object.hasOwn(REPEATED, module)) return repeatedName(0, REPEATED[module]!, kind);
+    const l = /^blocks\.(\d+)\./.exec(name)?.[1] ?? '';
+    const theirs = [DIFFUSERS[module.replace(/^blocks\.\d+/, 'blocks.{l}')]!].flat().map((part) => `${part.replace('{l}', l)}.${kind}`);
+    return theirs.length === 1 ? theirs[0]! : theirs;
   };
-  const put = (name: string, host: HostTensor | undefined): void => {
-    if (host !== undefined) out[name] = host;
-  };
-  for (const kind of ['weight', 'bias']) {
-    for (const [ours, theirs] of Object.entries(DIFFUSERS)) {
-      for (let l = 0; l < (ours.includes('{l}') ? depth : 1); l++) {
-        const at = (name: string): string => `${name.replace('{l}', String(l))}.${kind}`;
-        const parts = [theirs].flat().map((name) => [at(name), take(at(name))] as const);
-        put(at(ours), parts.length === 1 ? parts[0]![1] : stacked(parts, where));
-      }
-    }
-    for (const [ours, theirs] of Object.entries(REPEATED)) {
-      const copies = Array.from({ length: depth }, (_, l) => `${diffusersBlock(l)}norm1.emb.${theirs}.${kind}`);
-      const [first, ...others] = copies.map((name) => [name, take(name)] as const);
-      for (const [name, copy] of others)
-        if (copy !== undefined && !sameValues(copy, first![1]))
-          throw new Error(`${where}: ${name}: wanted the values of '${first![0]}', which every block repeats, got others`);
-      put(`${ours}.${kind}`, first![1]);
-    }
-  }
-  put('pos_embed', take('pos_embed.pos_embed'));
-  return { ...out, ...Object.fromEntries(left) };
+  const copies = Array.from({ length: depth }, (_, l) => l).slice(1);
+  const modules = Object.values(REPEATED).map((module) => module.replaceAll('.', '\\.'));
+  const ignore = new RegExp(
+    `^(pos_embed\\.pos_embed|transformer_blocks\\.(${copies.join('|') || '-'})\\.norm1\\.emb\\.(${modules.join('|')})\\.(weight|bias))$`,
+  );
+  return { rename, ignore };
 }
 
-/** Rows below each other; nothing if one is missing, so that the whole is missed. */
-function stacked(parts: readonly (readonly [name: string, host: HostTensor | undefined])[], where: string): HostTensor | undefined {
-  const [[firstName, first]] = parts as [(typeof parts)[number]];
-  if (first === undefined || parts.some(([, host]) => host === undefined)) return undefined;
-  const data = new Float32Array(parts.length * first.data.length);
-  parts.forEach(([name, host], i) => {
-    if (host!.shape.join() !== first.shape.join())
-      throw new Error(`${where}: ${name}: wanted shape [${first.shape.join(', ')}] as '${firstName}' has, got [${host!.shape.join(', ')}]`);
-    data.set(host!.data, i * first.data.length);
-  });
-  return { dtype: first.dtype, shape: [parts.length * first.shape[0]!, ...first.shape.slice(1)], data };
+/** Throws unless the embedders that every block repeats are equal. */
+function checkRepeated(tensors: StateDict, depth: number, where: string): void {
+  for (const module of Object.values(REPEATED)) {
+    for (const kind of ['weight', 'bias']) {
+      const first = repeatedName(0, module, kind);
+      for (let l = 1; l < depth; l++) {
+        const copy = tensors[repeatedName(l, module, kind)];
+        if (copy !== undefined && !sameValues(copy, tensors[first]))
+          throw new Error(
+            `${where}: ${repeatedName(l, module, kind)}: wanted the values of '${first}', which every block repeats, got others`,
+          );
+      }
+    }
+  }
 }
 
 const sameValues = (a: HostTensor, b: HostTensor | undefined): boolean =>

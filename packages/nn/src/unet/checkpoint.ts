@@ -1,4 +1,4 @@
-import { parametersFrom, type StateDict } from '../parameters/load.ts';
+import { loadParameters, type StateDict } from '../parameters/load.ts';
 import type { SongUNetConfig } from './config.ts';
 import { songUNetParameters } from './layout.ts';
 import type { SongUNetParams } from './model.ts';
@@ -9,7 +9,7 @@ const FILTER = '.resample_filter';
  * Parameters from an official state dict of SongUNet (names as `enc.32x32_block0.conv0.weight`; cut a prefix like `model.` or `net_ema.` off before).
  * The buffers `….resample_filter` in it must be those of `config.filter`.
  *
- * @throws Error naming the first tensor that is missing, unknown, or of another type, shape or filter
+ * @throws Error naming every tensor that is missing, not known, or of another type or shape, or the first other filter
  */
 export function songUNetFromStateDict(tensors: StateDict, config: SongUNetConfig): SongUNetParams {
   const where = 'songUNetFromStateDict';
@@ -21,6 +21,5 @@ export function songUNetFromStateDict(tensors: StateDict, config: SongUNetConfig
     if (data.length !== wanted.length || wanted.some((value, i) => Math.abs(value - Number(data[i])) > 1e-6))
       throw new Error(`${where}: ${name}: wanted the filter [${config.filter.join(', ')}], got ${data.length} other numbers`);
   }
-  const parameters = Object.fromEntries(Object.entries(tensors).filter(([name]) => !name.endsWith(FILTER)));
-  return parametersFrom(parameters, songUNetParameters(config), where) as SongUNetParams;
+  return loadParameters(songUNetParameters(config), tensors, { ignore: /\.resample_filter$/ }, where) as SongUNetParams;
 }

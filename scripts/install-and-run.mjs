@@ -18,7 +18,7 @@ process.exitCode = await main();
 async function main() {
   const [major, minor] = process.versions.node.split('.').map(Number);
   if (major < 20 || (major === 20 && minor < 19)) return fail(`wanted Node 20.19 or newer, got ${process.versions.node}`);
-  if (command !== 'start' && command !== 'test') return fail(`scripts/atelier.mjs: wanted start or test, got '${command ?? ''}'`);
+  if (command !== 'start' && command !== 'test') return fail(`scripts/install-and-run.mjs: wanted start or test, got '${command ?? ''}'`);
   const installed = await install();
   if (installed !== 0) return installed;
   if (command === 'test' && words.includes('--watch')) return run('npx', ['vitest', ...words]);
