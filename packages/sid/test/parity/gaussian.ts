@@ -4,7 +4,7 @@ import { edmParameterization, fewStepChain, generatorLoss, guidanceScales, type 
 import { gaussHermite } from '../quadrature.ts';
 
 /** Errors of the files' own float64 derivation, and float32 sums of 25 terms that cancel. */
-const close = { rel: 1e-4, max: 1e-5 };
+const close = { rel: 1e-5, max: 1e-5 };
 
 /**
  * A network that is exact for N(mean, variance) in EDM's preconditioning: F = (D - c_skip·x)/c_out with D = mean + variance/(variance + σ²)·(x - mean), undone for
