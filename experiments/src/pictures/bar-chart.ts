@@ -1,4 +1,6 @@
+import * as Plot from '@observablehq/plot';
 import type { Picture } from '../runner/experiment.ts';
+import { axisStyle, plotSvg } from './plot.ts';
 import { drawSvg, round, style, svgDocument, text, textWidth } from './style.ts';
 
 export interface BarSeries {
@@ -22,7 +24,8 @@ export interface BarChartOptions {
   readonly height?: number;
 }
 
-const [HEAD, BELOW, GAP] = [48, 26, 30];
+/** Above the bars (title, legend, numbers), below them (names of the groups), and between panels. */
+const [HEAD, BELOW, GAP] = [36, 30, 30];
 
 /**
  * Groups of bars with their numbers on top, each panel on a scale of its own from zero.
@@ -49,38 +52,53 @@ export function barChart(panels: readonly BarPanel[], options: BarChartOptions):
 }
 
 function drawPanel({ title, series }: BarPanel, groups: readonly string[], x: number, y: number, width: number, height: number): string {
-  const most = Math.max(...series.flatMap(({ values }) => values), Number.MIN_VALUE);
-  const base = y + HEAD + height;
-  const slot = width / groups.length;
-  const bar = (0.72 * slot) / series.length;
-  const parts = [
-    text(x, y + 12, title, { bold: true }),
-    `<path d="M${x} ${base}h${width}" stroke="${style.line}"/>`,
-    ...groups.map((group, g) => text(x + (g + 0.5) * slot, base + 16, group, { size: style.small, anchor: 'middle', fill: style.soft })),
-  ];
-  let legend = x;
-  series.forEach(({ name, values, color }, s) => {
-    const fill = style.series[(color ?? s) % style.series.length]!;
-    if (series.length > 1) {
-      parts.push(
-        `<rect x="${round(legend)}" y="${y + 22}" width="10" height="10" fill="${fill}"/>`,
-        text(legend + 15, y + 31, name, { size: style.small }),
-      );
-      legend += 15 + textWidth(name, style.small) + 16;
-    }
-    values.forEach((value, g) => {
-      const tall = (value / most) * (height - 18);
-      const left = x + (g + 0.14) * slot + s * bar;
-      parts.push(
-        `<rect x="${round(left)}" y="${round(base - tall)}" width="${round(bar - 1)}" height="${round(tall)}" fill="${fill}"/>`,
-        text(left + bar / 2, base - tall - 4, shortNumber(value), {
-          size: series.length * groups.length > 12 ? 9 : style.small,
-          anchor: 'middle',
-        }),
-      );
-    });
+  const bars = series.flatMap(({ name, values }) => values.map((value, g) => ({ group: groups[g]!, name, value })));
+  const fontSize = bars.length > 12 ? 9 : style.small;
+  const chart = plotSvg({
+    width,
+    height: height + BELOW,
+    margin: 0,
+    marginTop: 18,
+    marginBottom: BELOW,
+    fx: { domain: [...groups], padding: 0.24 },
+    x: { domain: series.map(({ name }) => name), padding: 0.04, axis: null },
+    y: { domain: [0, Math.max(...bars.map(({ value }) => value), Number.MIN_VALUE)], axis: null },
+    color: { domain: series.map(({ name }) => name), range: series.map(fillOf) },
+    marks: [
+      Plot.axisFx({ ...axisStyle, anchor: 'bottom', label: null, tickSize: 0 }),
+      Plot.barY(bars, { fx: 'group', x: 'name', y: 'value', fill: 'name' }),
+      Plot.text(bars, {
+        fx: 'group',
+        x: 'name',
+        y: 'value',
+        text: ({ value }: { value: number }) => shortNumber(value),
+        dy: -8,
+        fill: style.ink,
+        fontSize,
+      }),
+      Plot.frame({ anchor: 'bottom', facet: 'super', stroke: style.line }),
+    ],
   });
-  return parts.join('');
+  return [
+    text(x, y + 12, title, { bold: true }),
+    series.length > 1 ? legend(series, x, y) : '',
+    `<g transform="translate(${x} ${y + HEAD})">${chart}</g>`,
+  ].join('');
+}
+
+const fillOf = ({ color }: BarSeries, place: number): string => style.series[(color ?? place) % style.series.length]!;
+
+function legend(series: readonly BarSeries[], x: number, y: number): string {
+  let at = x;
+  return series
+    .map((one, i) => {
+      const entry =
+        `<rect x="${round(at)}" y="${y + 22}" width="10" height="10" fill="${fillOf(one, i)}"/>` +
+        text(at + 15, y + 31, one.name, { size: style.small });
+      at += 15 + textWidth(one.name, style.small) + 16;
+      return entry;
+    })
+    .join('');
 }
 
 /** Three significant digits. */

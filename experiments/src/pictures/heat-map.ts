@@ -1,6 +1,7 @@
-import { encode } from 'fast-png';
+import * as Plot from '@observablehq/plot';
 import type { Picture } from '../runner/experiment.ts';
-import { drawSvg, round, style, svgDocument, text, textWidth } from './style.ts';
+import { axisStyle, plotSvg } from './plot.ts';
+import { drawSvg, style, svgDocument, text, textWidth } from './style.ts';
 
 export interface HeatMapPanel {
   readonly title: string;
@@ -29,6 +30,10 @@ export interface HeatMapOptions {
 
 const [WIDTH, HEIGHT, GAP, LEFT, BELOW, HEAD] = [250, 170, 26, 40, 40, 38];
 const BAR = { width: 12, gap: 30, labels: 44 };
+/** Room around a chart for the labels at the ends of its axes. */
+const AIR = 8;
+/** Steps of colour in the bar. */
+const STEPS = 64;
 /** From the least to the greatest. */
 const RAMP = ['#f6f4ee', '#cfdfe3', '#8fbdcb', '#4f8fb0', '#2b5c8a', '#1c2f55'] as const;
 
@@ -73,66 +78,80 @@ function drawPanel(
   { title, note, values, rows, columns }: HeatMapPanel,
   x: number,
   y: number,
-  options: HeatMapOptions,
+  { x: xLabel, y: yLabel, range }: HeatMapOptions,
   first: readonly [number, number],
 ): string {
-  const pixels = new Uint8Array(3 * rows * columns);
-  for (let i = 0; i < values.length; i++) pixels.set(colourOf(values[i]!, options.range), 3 * i);
-  const image = Buffer.from(encode({ width: columns, height: rows, data: pixels, channels: 3, depth: 8 })).toString('base64');
-  const cells = y + HEAD;
+  const cells = Array.from(values, (value, i) => ({
+    column: first[0] + (i % columns),
+    row: first[1] + Math.floor(i / columns),
+    value: Math.min(range[1], Math.max(range[0], value)),
+  }));
   const ticks = (count: number, from: number): number[] =>
     [...new Set([0, (count - 1) / 2, count - 1].map(Math.round))].map((at) => at + from);
+  const chart = plotSvg({
+    width: LEFT + WIDTH + AIR,
+    height: AIR + HEIGHT + BELOW,
+    margin: AIR,
+    marginLeft: LEFT,
+    marginBottom: BELOW,
+    x: { domain: Array.from({ length: columns }, (_, i) => first[0] + i), padding: 0, round: false },
+    y: { domain: Array.from({ length: rows }, (_, i) => first[1] + i), padding: 0, round: false },
+    color: colours(range),
+    marks: [
+      Plot.cell(cells, { x: 'column', y: 'row', fill: 'value', shapeRendering: 'crispEdges' }),
+      Plot.frame({ stroke: style.line }),
+      Plot.axisX({ ...axisStyle, ticks: ticks(columns, first[0]), tickSize: 0, label: xLabel, labelAnchor: 'center', labelOffset: 32 }),
+      Plot.axisY({ ...axisStyle, ticks: ticks(rows, first[1]), tickSize: 0, label: yLabel, labelAnchor: 'center', labelOffset: 34 }),
+    ],
+  });
   return [
     text(x, y + 12, title, { bold: true }),
     note === undefined ? '' : text(x, y + 28, note, { size: style.small, fill: style.soft }),
-    `<image x="${x}" y="${cells}" width="${WIDTH}" height="${HEIGHT}" preserveAspectRatio="none" image-rendering="optimizeSpeed" xlink:href="data:image/png;base64,${image}"/>`,
-    `<rect x="${x}" y="${cells}" width="${WIDTH}" height="${HEIGHT}" fill="none" stroke="${style.line}"/>`,
-    ...ticks(columns, first[0]).map((value) =>
-      text(x + ((value - first[0] + 0.5) / columns) * WIDTH, cells + HEIGHT + 14, String(value), {
-        size: style.small,
-        anchor: 'middle',
-        fill: style.soft,
-      }),
-    ),
-    ...ticks(rows, first[1]).map((value) =>
-      text(x - 6, cells + ((value - first[1] + 0.5) / rows) * HEIGHT + 4, String(value), {
-        size: style.small,
-        anchor: 'end',
-        fill: style.soft,
-      }),
-    ),
-    text(x + WIDTH / 2, cells + HEIGHT + 28, options.x, { size: style.small, anchor: 'middle', fill: style.soft }),
-    `<g transform="rotate(-90 ${x - 30} ${cells + HEIGHT / 2})">${text(x - 30, cells + HEIGHT / 2, options.y, { size: style.small, anchor: 'middle', fill: style.soft })}</g>`,
+    `<g transform="translate(${x - LEFT} ${y + HEAD - AIR})">${chart}</g>`,
   ].join('');
 }
 
-function colourBar(x: number, y: number, { range: [low, high], scale }: HeatMapOptions): string {
-  const steps = 64;
-  const cell = HEIGHT / steps;
-  const at = (share: number): number => low * (high / low) ** share;
-  const cells = Array.from({ length: steps }, (_, i) => {
-    const [r, g, b] = colourOf(at(1 - (i + 0.5) / steps), [low, high]);
-    return `<rect x="${x}" y="${round(y + i * cell)}" width="${BAR.width}" height="${round(cell + 0.5)}" fill="rgb(${r},${g},${b})"/>`;
-  });
+function colourBar(x: number, y: number, { range, scale }: HeatMapOptions): string {
+  const [low, high] = range;
+  const edge = (i: number): number => low * (high / low) ** (i / STEPS);
+  const steps = Array.from({ length: STEPS }, (_, i) => ({ from: edge(i), to: edge(i + 1), value: edge(i + 0.5) }));
   const decades: number[] = [];
-  for (let power = Math.ceil(Math.log10(low) - 1e-9); power <= Math.log10(high) + 1e-9; power++) decades.push(power);
+  for (let power = Math.ceil(Math.log10(low) - 1e-9); power <= Math.log10(high) + 1e-9; power++) decades.push(Number(`1e${power}`));
   const shown = decades.filter((_, i) => i % Math.ceil(decades.length / 6) === 0);
-  const labels = shown.map((power) => {
-    const share = (power - Math.log10(low)) / Math.log10(high / low);
-    return text(x + BAR.width + 6, y + (1 - share) * HEIGHT + 4, `1e${power}`, { size: style.small, fill: style.soft });
+  const chart = plotSvg({
+    width: BAR.width + BAR.labels,
+    height: HEIGHT + 2 * AIR,
+    margin: AIR,
+    marginLeft: 0,
+    marginRight: BAR.labels,
+    x: { domain: [0, 1], axis: null },
+    y: { type: 'log', domain: [low, high] },
+    color: colours(range),
+    marks: [
+      Plot.rect(steps, { x1: 0, x2: 1, y1: 'from', y2: 'to', fill: 'value', shapeRendering: 'crispEdges' }),
+      Plot.axisY(shown, {
+        ...axisStyle,
+        anchor: 'right',
+        tickSize: 0,
+        tickPadding: 6,
+        label: null,
+        tickFormat: (value: number) => `1e${Math.round(Math.log10(value))}`,
+      }),
+    ],
   });
-  return [...cells, ...labels, text(x, y - 10, scale, { size: style.small, fill: style.soft })].join('');
+  return `<g transform="translate(${x} ${y - AIR})">${chart}</g>${text(x, y - 10, scale, { size: style.small, fill: style.soft })}`;
 }
 
-/** RGB of a value on the ramp. */
-function colourOf(value: number, [low, high]: readonly [number, number]): [number, number, number] {
-  const share = value <= low ? 0 : value >= high ? 1 : Math.log(value / low) / Math.log(high / low);
-  const at = share * (RAMP.length - 1);
+/** A logarithmic scale over the ramp. */
+function colours(range: readonly [number, number]): Plot.ScaleOptions {
+  return { type: 'log', domain: [...range], interpolate: rampAt };
+}
+
+/** The colour at a share of the ramp. */
+function rampAt(share: number): string {
+  const at = Math.min(1, Math.max(0, share)) * (RAMP.length - 1);
   const i = Math.min(RAMP.length - 2, Math.floor(at));
   const channel = (colour: string, c: number): number => parseInt(colour.slice(1 + 2 * c, 3 + 2 * c), 16);
-  return [0, 1, 2].map((c) => Math.round(channel(RAMP[i]!, c) + (at - i) * (channel(RAMP[i + 1]!, c) - channel(RAMP[i]!, c)))) as [
-    number,
-    number,
-    number,
-  ];
+  const mixed = [0, 1, 2].map((c) => Math.round(channel(RAMP[i]!, c) + (at - i) * (channel(RAMP[i + 1]!, c) - channel(RAMP[i]!, c))));
+  return `rgb(${mixed.join(', ')})`;
 }

@@ -1,7 +1,7 @@
 import * as Plot from '@observablehq/plot';
 import { mean } from 'd3-array';
-import { parseHTML } from 'linkedom';
 import type { Picture } from '../runner/experiment.ts';
+import { axisStyle, plotSvg } from './plot.ts';
 import { drawSvg, round, style, svgDocument, text, textWidth } from './style.ts';
 
 export interface ChartSeries {
@@ -40,14 +40,11 @@ export function lineChart(series: readonly ChartSeries[], options: LineChartOpti
     stroke: style.series[(one.color ?? i) % style.series.length]!,
     points: thin(one.points),
   }));
-  const { document } = parseHTML('<!doctype html><html><body></body></html>');
-  const axis = { stroke: style.line, tickSize: 4, fill: style.soft } as const;
   const xs = series.flatMap(({ points }) => points.map(([x]) => x));
   const ys = series.flatMap(({ points }) => points.map(([, y]) => y));
   const xTicks = logX ? logTicks(xs) : 6;
   const yTicks = logY ? decades(ys) : 6;
-  const chart = Plot.plot({
-    document: document as unknown as Document,
+  const plain = plotSvg({
     width,
     height,
     marginLeft: 58,
@@ -61,21 +58,18 @@ export function lineChart(series: readonly ChartSeries[], options: LineChartOpti
     marks: [
       Plot.gridY({ stroke: style.faint, strokeOpacity: 1, ticks: yTicks }),
       Plot.axisX({
-        ...axis,
+        ...axisStyle,
+        tickSize: 4,
         ticks: xTicks,
-        fontSize: style.small,
         label: options.x ?? null,
-        labelArrow: 'none',
         labelAnchor: 'center',
         labelOffset: 36,
         tickFormat: tickText,
       }),
       Plot.axisY({
-        ...axis,
+        ...axisStyle,
         ticks: yTicks,
-        fontSize: style.small,
         label: options.y ?? null,
-        labelArrow: 'none',
         labelAnchor: 'top',
         labelOffset: 50,
         tickSize: 0,
@@ -94,7 +88,6 @@ export function lineChart(series: readonly ChartSeries[], options: LineChartOpti
       ...(dots ? rows.map(({ points, stroke }) => Plot.dot(points, { x: '0', y: '1', fill: stroke, r: 3.2 })) : []),
     ],
   });
-  const plain = plainSvg(chart as unknown as Element, width, height);
 
   const { margin } = style;
   const top = margin + (title ? 24 : 0);
@@ -106,17 +99,6 @@ export function lineChart(series: readonly ChartSeries[], options: LineChartOpti
     legend.svg +
     `<g transform="translate(${margin / 2} ${chartTop})">${plain}</g>`;
   return drawSvg(svgDocument(total.width, total.height, body), total.width, total.height);
-}
-
-/** The chart as a plain group: style sheets and classes, which only browsers read, become attributes. */
-function plainSvg(chart: Element, width: number, height: number): string {
-  for (const sheet of [...chart.querySelectorAll('style')]) sheet.remove();
-  for (const element of [...chart.querySelectorAll('*')]) {
-    element.removeAttribute('class');
-    if (element.getAttribute('fill') === 'currentColor') element.setAttribute('fill', style.soft);
-    if (element.getAttribute('stroke') === 'currentColor') element.setAttribute('stroke', style.line);
-  }
-  return `<svg x="0" y="0" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" text-anchor="middle">${chart.innerHTML}</svg>`;
 }
 
 function drawLegend(
