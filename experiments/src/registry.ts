@@ -1,7 +1,8 @@
 import { gsJacobi } from '../gs-jacobi/index.ts';
 import { meanflow } from '../meanflow/index.ts';
+import { sid } from '../sid/index.ts';
 import { swinDit } from '../swin-dit/index.ts';
 import type { Experiment } from './runner/experiment.ts';
 
 /** All experiments, in the order of `atelier list`. */
-export const experiments: readonly Experiment[] = [meanflow, swinDit, gsJacobi];
+export const experiments: readonly Experiment[] = [meanflow, swinDit, gsJacobi, sid];
