@@ -42,10 +42,17 @@ const pointsSchema = z
   .prefault({});
 export type Points = z.output<typeof pointsSchema>;
 
+/** The settings of guidance that the toy compares: the published ones, and none, with the adversarial term where it says `gan`. */
+export const guidanceNames = ['none', 'lsg-2', 'lsg-4.5', 'long-4.5', 'zero', 'anti', 'zero-gan', 'none-gan'] as const;
+
 const guidanceSchema = z
   .strictObject({
     /** Standard deviation of the eight modes, whose classes alternate and overlap. */
     std: z.number().positive().default(0.35),
+    variants: z
+      .array(z.enum(guidanceNames))
+      .min(1)
+      .default([...guidanceNames]),
     width: count.default(128),
     depth: count.default(3),
     teacher: z

@@ -4,7 +4,7 @@ import { disposeTree, tf, type Rng } from '@atelier/tensor';
 import { floats, labels } from '../src/evaluation/in-batches.ts';
 import { lineChart } from '../src/pictures/line-chart.ts';
 import type { RunContext } from '../src/runner/experiment.ts';
-import type { Config } from './config.ts';
+import type { Config, GuidanceToy } from './config.ts';
 import { distill, drawChain, trainTeacher, type Source, type Variant } from './distill.ts';
 import { pointGround } from './points.ts';
 
@@ -17,16 +17,16 @@ const RADIUS = 1.4;
 
 // The discriminator is read off 128 hidden numbers of a network on two coordinates: its term is as large as the other one at this factor.
 const adversarial = { ...adversarialSettings.sidDit, criticScale: 1, generatorScale: 1 };
-const variants: Omit<Variant, 'steps'>[] = [
-  { name: 'none', guidance: guidanceScales.none },
-  { name: 'lsg-2', guidance: guidanceScales.lsg(2) },
-  { name: 'lsg-4.5', guidance: guidanceScales.lsg(4.5) },
-  { name: 'long-4.5', guidance: guidanceScales.long(4.5) },
-  { name: 'zero', guidance: guidanceScales.zero },
-  { name: 'anti', guidance: guidanceScales.anti() },
-  { name: 'zero-gan', guidance: guidanceScales.zero, adversarial },
-  { name: 'none-gan', guidance: guidanceScales.none, adversarial },
-];
+const variants: Record<GuidanceToy['variants'][number], Pick<Variant, 'guidance' | 'adversarial'>> = {
+  none: { guidance: guidanceScales.none },
+  'lsg-2': { guidance: guidanceScales.lsg(2) },
+  'lsg-4.5': { guidance: guidanceScales.lsg(4.5) },
+  'long-4.5': { guidance: guidanceScales.long(4.5) },
+  zero: { guidance: guidanceScales.zero },
+  anti: { guidance: guidanceScales.anti() },
+  'zero-gan': { guidance: guidanceScales.zero, adversarial },
+  'none-gan': { guidance: guidanceScales.none, adversarial },
+};
 
 /** Points with classes: the modes of a ring in turn, wide enough to overlap. */
 function drawLabelled(rng: Rng, n: number, std: number): { x: Float32Array; y: Int32Array } {
@@ -104,15 +104,16 @@ async function runOnce(context: RunContext<Config>, repeat: number): Promise<Gui
     agreement: agreement(truth.x, truth.y),
     distance: slicedWasserstein(drawLabelled(rng.child('second truth'), samples, std).x, truth.x, 2, rng.child('directions')),
   };
-  for (const variant of variants) {
-    const name = `guidance-${variant.name}${ending}`;
+  for (const kind of config.variants) {
+    const variant = variants[kind];
+    const name = `guidance-${kind}${ending}`;
     const source = variant.adversarial && sourceOf(config.distill.batch);
     const { generator } = await distill(ground, teacher, { ...variant, name, steps: 1 }, config.distill, {
       rng: own.child('students'),
       ...(source && { source }),
     });
     const scores = await context.stage(`${name}-score`, () => score(generator));
-    found[variant.name] = scores;
+    found[kind] = scores;
     context.note(`${name}: ${(100 * scores.agreement).toFixed(1)} % in their class, sliced W2 ${scores.distance.toFixed(3)}`);
     disposeTree(generator);
   }

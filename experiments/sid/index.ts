@@ -71,6 +71,7 @@ async function claimPoints(context: RunContext<Config>, all: readonly PointFindi
 }
 
 async function claimGuidance(context: RunContext<Config>, found: readonly GuidanceFindings[]): Promise<void> {
+  if (!['none', 'lsg-2', 'lsg-4.5', 'zero', 'zero-gan'].every((name) => name in found[0]!)) return;
   const of = (name: string) => ({
     agreement: mean(found, (one) => one[name]!.agreement)!,
     distance: mean(found, (one) => one[name]!.distance)!,

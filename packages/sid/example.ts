@@ -94,4 +94,6 @@ const distance = async (params: PointNetworkParams): Promise<number> => {
   disposeTree([z, x]);
   return slicedWasserstein(points, truth, 2, rng.child('directions'));
 };
-console.log(`sliced Wasserstein distance in 4 steps: teacher ${(await distance(teacher)).toFixed(3)}, distilled ${(await distance(state.generator.average)).toFixed(3)}`);
+console.log(
+  `sliced Wasserstein distance in 4 steps: teacher ${(await distance(teacher)).toFixed(3)}, distilled ${(await distance(state.generator.average)).toFixed(3)}`,
+);

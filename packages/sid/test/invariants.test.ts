@@ -1,15 +1,10 @@
-import { flattenTree, Rng, tf, treeMap, valueAndGrad, type Tensor } from '@atelier/tensor';
-import { expectClose, expectNoLeak } from '@atelier/testkit';
+import { flattenTree, Rng, tf, valueAndGrad, type Tensor } from '@atelier/tensor';
+import { expectClose } from '@atelier/testkit';
 import { everyEngine } from '@atelier/testkit/vitest';
 import { expect, it } from 'vitest';
 import {
   addNoise,
-  adversarialSettings,
-  crossEntropy,
-  discriminatorTerm,
-  distillation,
   edmParameterization,
-  emaBeta,
   epsilonParameterization,
   fakeScoreLoss,
   fewStepChain,
@@ -20,7 +15,6 @@ import {
   initPointNetwork,
   matchingSigma,
   parsePointNetwork,
-  pointCritic,
   pointNetwork,
   sidSampler,
   velocityParameterization,
@@ -260,81 +254,6 @@ everyEngine(() => {
     const fit = fakeScoreLoss(nets.fake, { ...batch, x }, { parameterization });
     const all = Array.from(tf.sum(fakeScoreLoss(nets.fake, batch, { parameterization }).perElement, 1).dataSync());
     expectClose([scalar(fit.loss)], [all.reduce((sum, value, i) => (i === 2 ? sum : sum + value), 0) / B], { rel: 1e-5 });
-  });
-
-  it('14: averages with a ramp, from nothing', () => {
-    expect(emaBeta(0, 8, { halfLife: 1000 })).toBe(0);
-    expect(emaBeta(100, 8, { halfLife: 1000, rampUp: 0.05 })).toBeCloseTo(0.5 ** (8 / 5), 12);
-    expect(emaBeta(1e9, 8, { halfLife: 1000 })).toBeCloseTo(0.5 ** (8 / 1000), 12);
-  });
-
-  it('15: clamps the generator’s logits, and SiDA’s discriminator not', () => {
-    const logits = tf.tensor([[-12, 3], [11, -9]]); // prettier-ignore
-    const gradient = (f: (l: Tensor) => Tensor): Float32Array =>
-      tf
-        .valueAndGrad((l: Tensor) => tf.sum(f(l)))(logits)
-        .grad.dataSync() as Float32Array;
-    const g = gradient((l) => crossEntropy(l, 1, { reduction: adversarialSettings.sida.reduction, clamp: true }));
-    expect([g[0], g[2]]).toEqual([0, 0]);
-    expect(Math.abs(g[3]!)).toBeGreaterThan(0.1);
-    const d = gradient((l) => discriminatorTerm(l, tf.zerosLike(l), { reduction: 'batch', clamp: false }));
-    expect(Math.abs(d[0]!)).toBeGreaterThan(0.1);
-  });
-
-  it('16: an update moves its own network alone, by the learning rate, and the average follows', async () => {
-    const parameterization = epsilonParameterization();
-    const run = distillation<PointNetworkParams>(network, { parameterization, steps: 2, guidance: guidanceScales.none });
-    const teacher = at('teacher');
-    const copy = treeMap((leaf) => leaf.clone(), teacher);
-    const { fake, generator } = run.init(teacher);
-    const draws = (name: string, k: number) => {
-      const rng = new Rng(name);
-      const { x: _, ...rest } = batchOf(rng, parameterization, tf.zeros(shape));
-      return { ...rest, noises: Array.from({ length: k }, (_, i) => rng.child(i).normal(shape)), rate: tf.scalar(0.01) };
-    };
-    const before = flat(generator.params);
-    const fitted = run.fakeUpdate(fake, generator.params, draws('first', 2));
-    expectClose(flat(generator.params), before, {}, 'the generator at the fake score’s update');
-    // Adam without momentum: the first update is the learning rate times the sign of the gradient.
-    const steps = flat(fitted.state.params).map((value, i) => value - flat(fake.params)[i]!);
-    const moved = steps.filter((step) => step !== 0);
-    expect(moved.length).toBeGreaterThan(50);
-    for (const step of moved) expect(Math.abs(Math.abs(step) - 0.01)).toBeLessThan(1e-5);
-    const fakeBefore = flat(fitted.state.params);
-    const next = run.generatorUpdate(
-      generator,
-      { teacher, fake: fitted.state.params },
-      { ...draws('second', 1), beta: tf.scalar(emaBeta(0, B, { halfLife: 1e6 })) },
-    );
-    expectClose(flat(fitted.state.params), fakeBefore, {}, 'the fake score at the generator’s update');
-    expectClose(flat(teacher), flat(copy), {}, 'the teacher');
-    expectClose(flat(next.state.average), flat(next.state.params), {}, 'the average after the first update');
-    expect(run.stepsOf(0)).toBe(1);
-    expect(run.stepsOf(0.5)).toBe(2);
-    expect(run.stepsOf(0.999)).toBe(2);
-    await expectNoLeak(() => tf.tidy(() => void run.fakeUpdate(fake, generator.params, draws('again', 1))));
-  });
-
-  it('adds the discriminator to the fake score and its opposite to the generator', () => {
-    const parameterization = epsilonParameterization();
-    const recipe = { parameterization, steps: 1, guidance: guidanceScales.zero, adversarial: adversarialSettings.sidDit };
-    const run = distillation<PointNetworkParams>(network, recipe, (p) => pointCritic(p, config));
-    const teacher = at('teacher');
-    const { fake, generator } = run.init(teacher);
-    const rng = new Rng('adversarial');
-    const { x: _, ...rest } = batchOf(rng, parameterization, tf.zeros(shape));
-    const draws = { ...rest, noises: [rng.child('z').normal(shape)], rate: tf.scalar(0.01) };
-    const fitted = run.fakeUpdate(fake, generator.params, { ...draws, real: rng.child('real').normal(shape) });
-    expect(scalar(fitted.metrics.critic)).toBeGreaterThan(0);
-    const shares = { matchingShare: tf.scalar(1), adversarialShare: tf.scalar(0) };
-    const apart = run.generatorUpdate(generator, { teacher, fake: fitted.state.params }, { ...draws, ...shares, beta: tf.scalar(0) });
-    const joint = run.generatorUpdate(
-      generator,
-      { teacher, fake: fitted.state.params },
-      { ...draws, ...shares, adversarialShare: tf.scalar(5), beta: tf.scalar(0) },
-    );
-    expect(scalar(apart.metrics.adversarial)).toBeCloseTo(scalar(joint.metrics.adversarial), 5);
-    expect(largest(flat(joint.state.params).map((value, i) => value - flat(apart.state.params)[i]!))).toBeGreaterThan(1e-3);
   });
 
   it('noises along the path of its parameterization', () => {
