@@ -21,7 +21,7 @@ const timing = [
 ];
 
 export default tseslint.config(
-  { ignores: ['**/dist/', '**/node_modules/', '**/.turbo/', 'runs/', 'docs/'] },
+  { ignores: ['**/dist/', '**/node_modules/', '**/.turbo/', 'runs/', 'docs/', 'scripts/new-paper/'] },
   {
     files: ['**/*.ts', '**/*.mjs', '**/*.js'],
     plugins: { atelier: plugin },

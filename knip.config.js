@@ -7,6 +7,8 @@ export default {
   workspaces: {
     '.': {
       entry: ['scripts/*.mjs', 'vitest.{shared,setup}.ts'],
+      // What `pnpm new-paper` copies.
+      ignore: ['scripts/new-paper/**'],
       // Run as a program by scripts/check-dist.mjs.
       ignoreDependencies: ['@arethetypeswrong/cli'],
     },
@@ -14,7 +16,7 @@ export default {
     // Fonts are files, found with `require.resolve`.
     datasets: { ignoreDependencies: ['dejavu-fonts-ttf'] },
     experiments: { entry: ['src/**/cli.ts', 'test/*-cli.ts'], ignoreDependencies: ['dejavu-fonts-ttf'] },
-    'packages/*': { entry: ['example.ts'] },
+    'packages/*': { entry: ['example.ts', 'golden/make.ts'] },
     // Both are loaded by name: jasmine by the conformance suite, ONNX Runtime when the engine starts.
     'packages/backend-ort': {
       entry: ['conformance/{run,child}.ts', 'test/*-child.ts'],

@@ -1,16 +1,18 @@
 /**
  * `pnpm bench gs-jacobi`: whole samples of a TarFlow by GS-Jacobi against sequential sampling, both compiled and with cached keys and values, from
  * the same weights and noise, in turns; and the planner's strategy against the best of a small grid that is tried whole. Depth, work, time and
- * error against the sequential sample stand side by side.
+ * error against the sequential sample stand side by side. Every plan draws batches that the planner has not seen, and its worst sample is held
+ * against the goal. A row that misses its bound is reported as missed, the others are measured all the same, and the exit code is 1.
  */
-import { everywhere, planStrategy, type Strategy } from '@atelier/gs-jacobi';
+import { everywhere, planStrategy, type Plan } from '@atelier/gs-jacobi';
 import { useEngine } from '@atelier/tensor';
-import { benchArguments, runBench } from './harness/arguments.ts';
-import { contest, inProcess, type Times } from './harness/contest.ts';
+import { benchArguments, runBench, type BenchArguments } from './harness/arguments.ts';
+import { contest, inProcess, median, type Times } from './harness/contest.ts';
 import { machineDescription } from './harness/machine.ts';
 import { ms, report, speedRow, type ReportRow } from './harness/report.ts';
 import {
   draw,
+  errorsOf,
   exhaustiveGrid,
   modelA,
   rootMeanSquare,
@@ -20,19 +22,23 @@ import {
   type Way,
 } from './workloads/gs-jacobi.ts';
 
-/** Root mean square error of the images against the sequential ones. */
+/** Root mean square error that no image may exceed against the sequential one. */
 const GOAL = 1e-3;
 /** The paper's best is 5.32 on eight GPUs. */
 const BOUND = 5.4;
+/** A plan is not slower than sequential sampling. */
+const NOT_SLOWER = 1;
 /** The planner is within 15 % of the best of the grid. */
 const PLANNER_BOUND = 1 / 1.15;
-const PILOTS = 4;
+/** Samples that are planned on at least, and batches that are not. */
+const PILOTS = 16;
+const UNSEEN = 32;
 /** Ways of the grid that are timed again in turns with the planner's. */
 const FINALISTS = 3;
 
 const MODELS = {
   '1024-tokens': { load: () => shortlyTrained({ steps: 60, batch: 4 }), bound: BOUND, window: 128 },
-  'model-a': { load: modelA, bound: 0, window: 32 },
+  'model-a': { load: modelA, bound: NOT_SLOWER, window: 32 },
 } as const;
 
 await runBench(async () => {
@@ -42,102 +48,123 @@ await runBench(async () => {
   const rows: ReportRow[] = [];
   for (const [name, { load, bound, window }] of Object.entries(MODELS)) {
     if (args.only !== undefined && args.only !== name) continue;
-    const loaded = await load();
-    const { imageSize, width, blocks, layers } = loaded.sampler.config;
-    console.log(`\n${name}: images of ${imageSize.join(' x ')}, ${blocks} blocks of ${layers} layers, width ${width}; ${loaded.about}`);
-    const { strategy: planned, unroll } = plan(loaded, loaded.means);
-    const published = plan(loaded, undefined).strategy;
-    const sampled = { ...loaded, unroll };
-    const ways: Way[] = [
-      { name: 'planned', strategy: planned },
-      { name: 'planned, published guesses alone', strategy: published },
-      { name: 'exact', strategy: everywhere(blocks, { method: 'exact', window }) },
-    ];
-    for (const batch of [1, 16]) {
-      const noise = sampled.noise(`held out ${batch}`, batch);
-      const exact = draw(sampled, sequentially(sampled), noise).data;
-      const step = (strategy: Strategy) => (): void => void draw(sampled, strategy, noise);
-      // A batch of 16 takes seconds token by token: the one way that was chosen, and few turns.
-      const some = batch === 1 ? ways : ways.slice(0, 1);
-      const all = [{ name: 'sequential', strategy: sequentially(sampled) }, ...some];
-      const times = await contest(
-        all.map((way) => inProcess(way.name, step(way.strategy))),
-        batch === 1 ? args.contest : { ...args.contest, rounds: Math.min(3, args.contest.rounds), warmUpMs: 1 },
-      );
-      const errors = all.map(({ strategy }) => describe(sampled, strategy, noise, exact));
-      console.log(`  batch ${batch}`);
-      all.forEach((way, i) => console.log(`    ${way.name.padEnd(33)} ${errors[i]!.text}  ${ms(times[i]!.median)}`));
-      some.forEach((way, i) => {
-        const wanted = batch === 1 && way.name === 'planned' ? bound : 0;
-        const sides = { ours: times[i + 1]!, theirs: times[0]! };
-        rows.push(speedRow(`${name}, batch ${batch}, ${way.name}`, sides, wanted, errors[i + 1]!.text));
-        if (way.name === 'planned' && errors[i + 1]!.rmse > GOAL)
-          throw new Error(`${name}: wanted an error of at most ${GOAL}, got ${errors[i + 1]!.rmse}`);
-      });
-    }
-    rows.push(await againstGrid(name, sampled, planned, args.contest));
+    const sampled = await load();
+    const { imageSize, width, blocks, layers } = sampled.sampler.config;
+    console.log(`\n${name}: images of ${imageSize.join(' x ')}, ${blocks} blocks of ${layers} layers, width ${width}; ${sampled.about}`);
+    const exact: Way = { name: 'exact', way: { strategy: everywhere(blocks, { method: 'exact', window }) } };
+    const single = plan(sampled, 1, sampled.means);
+    const published = plan(sampled, 1, undefined);
+    const others: Way[] = [{ name: 'planned, published guesses alone', way: { plan: published } }, exact];
+    rows.push(...(await measured(name, sampled, { plan: single, others, bound, args })));
+    rows.push(await againstGrid(name, sampled, single, args.contest));
+    // A batch of 16 takes seconds token by token: the plan alone, and few turns.
+    const few = { ...args, contest: { ...args.contest, rounds: Math.min(3, args.contest.rounds), warmUpMs: 1 } };
+    rows.push(...(await measured(name, sampled, { plan: plan(sampled, 16, sampled.means), others: [], bound: NOT_SLOWER, args: few })));
     sampled.sampler.dispose();
   }
   report(rows, args.json);
+  if (rows.some(({ ratio, bound }) => ratio < bound)) process.exitCode = 1;
 });
 
-function plan(sampled: SampledModel, means: SampledModel['means'] | undefined): { strategy: Strategy; unroll: number } {
+/** A plan for batches of a size, with the guess `mean` if there are means. */
+function plan(sampled: SampledModel, batch: number, means: SampledModel['means'] | undefined): Plan {
   const { sampler, model, metrics, noise } = sampled;
-  const pilots = Array.from({ length: PILOTS }, (_, i) => noise(`pilot ${i}`, 1));
+  const pilots = Array.from({ length: Math.max(2, PILOTS / batch) }, (_, i) => noise(`pilot ${i}`, batch));
   const start = performance.now();
-  const { strategy, measured, options } = planStrategy(sampler, model, pilots, {
+  const found = planStrategy(sampler, model, pilots, {
     metrics,
     goal: { rmse: GOAL },
     now: () => performance.now(),
+    machine: machineDescription(),
     ...(means && { options: { means } }),
   });
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
-  console.log(
-    `  ${means ? 'planned' : 'planned with published guesses'} in ${seconds} s, error ${measured.rmse.toExponential(1)}: ${words(strategy)}`,
-  );
-  return { strategy, unroll: options.unroll };
+  const { worst, samples } = found.measured;
+  const errors = found.method === 'sequential' ? '' : `, worst error of ${samples} ${worst.toExponential(1)}`;
+  console.log(`  batch ${batch}, planned${means ? '' : ' with published guesses'} in ${seconds} s${errors}: ${words(found)}`);
+  console.log(`    ${found.reason}`);
+  return found;
 }
 
-/** The planner's strategy and the fastest ways of the grid in turns, on noise that neither was chosen by. */
-async function againstGrid(
+/** A plan and other ways in turns with sequential sampling, and the errors of the plan on batches that it was not made with. */
+async function measured(
   name: string,
   sampled: SampledModel,
-  planned: Strategy,
-  options: Parameters<typeof contest>[1],
-): Promise<ReportRow> {
-  const { tried, within } = exhaustiveGrid(sampled, sampled.noise('grid', 1), GOAL);
-  const noise = sampled.noise('held out 1', 1);
-  const exact = draw(sampled, sequentially(sampled), noise).data;
-  const finalists = within.slice(0, FINALISTS);
+  { plan, others, bound, args }: { plan: Plan; others: readonly Way[]; bound: number; args: BenchArguments },
+): Promise<ReportRow[]> {
+  const { batch } = plan.madeFor;
+  const noise = sampled.noise(`held out ${batch}`, batch);
+  const ways: Way[] = [
+    { name: 'sequential', way: sequentially(sampled) },
+    ...(plan.method === 'sequential' ? [] : [{ name: 'planned', way: { plan } }]),
+    ...others.filter(({ way }) => way.plan?.method !== 'sequential'),
+  ];
   const times = await contest(
-    [planned, ...finalists.map(({ strategy }) => strategy)].map((strategy, i) =>
-      inProcess(String(i), () => void draw(sampled, strategy, noise)),
-    ),
-    options,
+    ways.map(({ name: of, way }) => inProcess(of, () => void draw(sampled, way, noise))),
+    args.contest,
   );
-  console.log(`  grid: ${tried} ways tried, ${within.length} kinds within ${GOAL}; the fastest, and the planner's:`);
-  const show = (label: string, strategy: Strategy, time: Times): void =>
-    console.log(`    ${label.padEnd(33)} ${describe(sampled, strategy, noise, exact).text}  ${ms(time.median)}`);
-  finalists.forEach((way, i) => show(way.name, way.strategy, times[i + 1]!));
-  show('planned', planned, times[0]!);
-  const best = times.slice(1).reduce((a, b) => (b.median < a.median ? b : a));
-  const way = finalists[times.indexOf(best) - 1]!;
-  return speedRow(`${name}, planner against the grid`, { ours: times[0]!, theirs: { ...best, name: way.name } }, PLANNER_BOUND);
+  const exact = draw(sampled, ways[0]!.way, noise).data;
+  const notes = ways.map(({ way }) => describe(sampled, way, noise, exact));
+  console.log(`  batch ${batch}`);
+  ways.forEach((way, i) => console.log(`    ${way.name.padEnd(33)} ${notes[i]!}  ${ms(times[i]!.median)}`));
+  const label = `${name}, batch ${batch}`;
+  const rows = ways.slice(1).map((way, i) => {
+    const sides = { ours: times[i + 1]!, theirs: times[0]! };
+    return speedRow(`${label}, ${way.name}`, sides, way.name === 'planned' ? bound : 0, notes[i + 1]!);
+  });
+  if (plan.method === 'sequential') {
+    const time = ms(times[0]!.median);
+    // The plan is sequential sampling itself.
+    rows.unshift({ name: `${label}, planned`, peer: 'sequential', ratio: 1, bound, ours: time, theirs: time, note: 'says sequential' });
+  }
+  return [...rows, errorRow(label, sampled, plan)];
 }
 
-function describe(
-  sampled: SampledModel,
-  strategy: Strategy,
-  noise: Parameters<typeof draw>[2],
-  exact: Float32Array,
-): { rmse: number; text: string } {
-  const { data, depth, work } = draw(sampled, strategy, noise);
-  const rmse = rootMeanSquare(data, exact);
-  return { rmse, text: `depth ${String(depth).padStart(4)}  work ${work.toFixed(1).padStart(5)}  error ${rmse.toExponential(1)}` };
+/** How far the worst sample of the unseen batches stays below the goal. */
+function errorRow(label: string, sampled: SampledModel, plan: Plan): ReportRow {
+  const { batch } = plan.madeFor;
+  const drawn = Array.from({ length: UNSEEN }, (_, i) => errorsOf(sampled, { plan }, sampled.noise(`unseen ${i}`, batch)));
+  const errors = drawn.flatMap((one) => one.errors);
+  const worst = Math.max(...errors);
+  const depths = drawn.map(({ depth }) => depth);
+  return {
+    name: `${label}, worst error`,
+    peer: 'the goal',
+    // A plan that says sequential has no error; all below a thousandth of the goal count alike.
+    ratio: GOAL / Math.max(worst, GOAL / 1000),
+    bound: 1,
+    ours: worst.toExponential(1),
+    theirs: GOAL.toExponential(0),
+    note: `${errors.length} samples of ${UNSEEN} unseen batches, median ${median(errors).toExponential(1)}, depth ${Math.min(...depths)} … ${Math.max(...depths)}`,
+  };
+}
+
+/** The plan and the fastest ways of the grid in turns, on noise that neither was chosen by. */
+async function againstGrid(name: string, sampled: SampledModel, plan: Plan, options: Parameters<typeof contest>[1]): Promise<ReportRow> {
+  const joined = { ...sampled, unroll: plan.options.unroll };
+  const { tried, within } = exhaustiveGrid(joined, sampled.noise('grid', 1), GOAL);
+  const noise = sampled.noise('held out 1', 1);
+  const exact = draw(sampled, sequentially(sampled), noise).data;
+  const ways: Way[] = [{ name: 'planned', way: { plan } }, ...within.slice(0, FINALISTS)];
+  const times = await contest(
+    ways.map(({ name: of, way }) => inProcess(of, () => void draw(joined, way, noise))),
+    options,
+  );
+  console.log(`  grid: ${tried} ways tried, ${within.length} kinds within ${GOAL}; the planner's, and the fastest:`);
+  ways.forEach((way, i) => console.log(`    ${way.name.padEnd(33)} ${describe(joined, way.way, noise, exact)}  ${ms(times[i]!.median)}`));
+  const best = times.slice(1).reduce<Times>((a, b) => (b.median < a.median ? b : a), times[1]!);
+  return speedRow(`${name}, planner against the grid`, { ours: times[0]!, theirs: best }, PLANNER_BOUND);
+}
+
+function describe(sampled: SampledModel, way: Way['way'], noise: Parameters<typeof draw>[2], exact: Float32Array): string {
+  const { data, depth, work } = draw(sampled, way, noise);
+  const error = rootMeanSquare(data, exact).toExponential(1);
+  return `depth ${String(depth).padStart(4)}  work ${work.toFixed(1).padStart(5)}  error ${error}`;
 }
 
 /** `2 x 3 mean` is two segments of three iterations from the guess `mean`. */
-function words(strategy: Strategy): string {
+function words({ method, strategy }: Plan): string {
+  if (method === 'sequential') return 'sequential';
   return strategy
     .map((plan) => (plan.method === 'gs-jacobi' ? `${String(plan.segments)} x ${plan.iterations} ${plan.guess}` : plan.method))
     .join(', ');

@@ -1,10 +1,11 @@
 /**
- * `pnpm bench memory`: does anything grow? Ten thousand compiled training steps of a small DiT and two thousand uncompiled ones; every
- * thousand steps the number of tensors, of sessions, and resident memory. A row compares resident memory after the first thousand with the end.
+ * `pnpm bench memory`: does anything grow? Ten thousand compiled training steps of a small DiT, two thousand uncompiled ones, and ten thousand
+ * uncompiled ones of a small classifier that resizes its images and makes its labels one-hot; every thousand steps the number of tensors, of
+ * sessions and of native threads, and resident memory. A row compares resident memory after the first thousand with the end.
  */
 import { adamW, ditBlocks, initDiT, multiHeadSelfAttention, silu } from '@atelier/nn';
 import { compile, disposeTree, Rng, tf, useEngine, valueAndGrad, type Tensor } from '@atelier/tensor';
-import type { OrtBackend } from '@atelier/backend-ort';
+import { nativeThreads, type OrtBackend } from '@atelier/backend-ort';
 import { benchArguments, runBench } from './harness/arguments.ts';
 import { machineDescription } from './harness/machine.ts';
 import { report, type ReportRow } from './harness/report.ts';
@@ -12,7 +13,7 @@ import { report, type ReportRow } from './harness/report.ts';
 const [B, T, D, heads, depth] = [8, 16, 32, 2, 2];
 /** A lap is what stands between two printed lines. */
 const LAP = 1000;
-const LAPS = { compiled: 10, uncompiled: 2 };
+const LAPS = { compiled: 10, uncompiled: 2, resized: 10 };
 /** Growth that counts as none. */
 const LEVEL = 0.01;
 
@@ -34,46 +35,94 @@ function trainStep(state: State, x: Tensor, c: Tensor, target: Tensor, rate: Ten
   return { state: { params: next.params, optimizer: next.state }, loss };
 }
 
-type Lap = { tensors: number; sessions: number; resident: number };
+/** One training step, which disposes what it leaves behind, and what to do at the end. */
+interface Work {
+  step(index: number, lap: number): Tensor;
+  /** Compiled graphs that it has. */
+  graphs(): number;
+  dispose(): void;
+}
 
-function runLaps(name: keyof typeof LAPS): Lap[] {
-  const backend = tf.backend() as OrtBackend;
+function transformer(name: 'compiled' | 'uncompiled'): Work {
   const compiled = name === 'compiled' ? compile(trainStep, { donate: [0, 1, 2, 3, 4] }) : null;
   let state = start();
-  const laps: Lap[] = [];
-  console.log(
-    `\n${name}${'steps'.padStart(20 - name.length)}${'tensors'.padStart(10)}${'sessions'.padStart(10)}${'resident'.padStart(14)}`,
-  );
-  for (let lap = 1; lap <= LAPS[name]; lap++) {
-    for (let i = 0; i < LAP; i++) {
-      const stream = rng.child(name).child(`${(lap - 1) * LAP + i}`);
+  return {
+    step(index, lap) {
+      const stream = rng.child(name).child(`${index}`);
       const inputs = [stream.normal([B, T, D]), stream.normal([B, D]), stream.normal([B, T, D]), tf.scalar(1e-3 / (1 + lap))] as const;
       const before = state;
       const out = compiled
         ? compiled(state, ...inputs)
         : (tf.tidy(() => trainStep(state, ...inputs) as never) as ReturnType<typeof trainStep>);
-      if (!Number.isFinite(out.loss.dataSync()[0]!))
-        throw new Error(`bench memory: wanted a finite loss, got one that is not at ${name} step ${i}`);
-      out.loss.dispose();
       if (!compiled) {
         disposeTree(before);
         disposeTree([...inputs]);
       }
       state = out.state;
+      return out.loss;
+    },
+    graphs: () => compiled?.graphs ?? 0,
+    dispose() {
+      disposeTree(state);
+      compiled?.dispose();
+    },
+  };
+}
+
+/** Images [4, 8, 8, 3] -> [4, 20, 20, 3] -> one convolution -> ten classes, with a rate that changes at every step. */
+function classifier(): Work {
+  const stream = rng.child('resized');
+  let params = { filter: stream.child('filter').normal([3, 3, 3, 4]), weight: stream.child('weight').normal([4, 10]) };
+  return {
+    step(index) {
+      const before = params;
+      const out = tf.tidy(() => {
+        const images = stream.child(`${index}`).normal([4, 8, 8, 3]);
+        const labels = tf.oneHot(tf.tensor1d([index % 10, 3, (index * 7) % 10, 0], 'int32'), 10);
+        const { loss, grads } = valueAndGrad((p: typeof params) => {
+          const large = tf.image.resizeBilinear(images as never, [20, 20]);
+          const features = tf.mean(tf.relu(tf.conv2d(large as never, p.filter as never, 2, 'same')), [1, 2]);
+          const likelihood = tf.logSoftmax(tf.matMul(features as never, p.weight as never));
+          return { loss: tf.neg(tf.mean(tf.sum(tf.mul(likelihood, labels), 1))), aux: {} };
+        }, before);
+        const rate = 0.1 / (1 + index / 100);
+        const moved = (key: keyof typeof params): Tensor => tf.sub(before[key], tf.mul(grads[key], rate));
+        return { loss, filter: moved('filter'), weight: moved('weight') };
+      });
+      disposeTree(before);
+      params = { filter: out.filter, weight: out.weight };
+      return out.loss;
+    },
+    graphs: () => 0,
+    dispose: () => disposeTree(params),
+  };
+}
+
+type Lap = { tensors: number; sessions: number; threads: number; resident: number };
+
+function runLaps(name: keyof typeof LAPS): Lap[] {
+  const backend = tf.backend() as OrtBackend;
+  const work = name === 'resized' ? classifier() : transformer(name);
+  const laps: Lap[] = [];
+  const columns = (first: string, ...rest: string[]): string => first.padEnd(12) + rest.map((one) => one.padStart(12)).join('');
+  console.log(`\n${columns(name, 'steps', 'tensors', 'sessions', 'threads', 'resident')}`);
+  for (let lap = 1; lap <= LAPS[name]; lap++) {
+    for (let i = 0; i < LAP; i++) {
+      const loss = work.step((lap - 1) * LAP + i, lap);
+      if (!Number.isFinite(loss.dataSync()[0]!))
+        throw new Error(`bench memory: wanted a finite loss, got one that is not at ${name} step ${(lap - 1) * LAP + i}`);
+      loss.dispose();
     }
     globalThis.gc?.();
-    const now = {
-      tensors: tf.memory().numTensors,
-      sessions: backend.sessions.size + (compiled?.graphs ?? 0),
-      resident: process.memoryUsage.rss(),
-    };
+    const { numTensors: tensors } = tf.memory();
+    const sessions = backend.sessions.size + work.graphs();
+    const now = { tensors, sessions, threads: nativeThreads() ?? 0, resident: process.memoryUsage.rss() };
     laps.push(now);
     console.log(
-      `${String(lap * LAP).padStart(20)}${String(now.tensors).padStart(10)}${String(now.sessions).padStart(10)}${`${(now.resident / 2 ** 20).toFixed(1)} MiB`.padStart(14)}`,
+      columns('', ...[lap * LAP, now.tensors, now.sessions, now.threads].map(String), `${(now.resident / 2 ** 20).toFixed(1)} MiB`),
     );
   }
-  disposeTree(state);
-  compiled?.dispose();
+  work.dispose();
   return laps;
 }
 
@@ -87,7 +136,7 @@ await runBench(async () => {
     if (args.only !== undefined && args.only !== name) continue;
     const laps = runLaps(name);
     const [first, last] = [laps[0]!, laps.at(-1)!];
-    for (const count of ['tensors', 'sessions'] as const)
+    for (const count of ['tensors', 'sessions', 'threads'] as const)
       if (last[count] !== first[count])
         throw new Error(`bench memory: ${name}: ${count}: wanted ${first[count]} as after the first ${LAP} steps, got ${last[count]}`);
     const [a, b] = [last, first].map(({ resident }) => `${(resident / 2 ** 20).toFixed(1)} MiB`);

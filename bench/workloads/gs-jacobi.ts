@@ -14,6 +14,7 @@ import {
   type GsJacobiSampler,
   type Guess,
   type Strategy,
+  type WayToSample,
 } from '@atelier/gs-jacobi';
 import {
   drawNoise,
@@ -104,22 +105,34 @@ function images(rng: Rng, count: number, { imageSize }: TarFlowSettings): Tensor
   return tf.tensor(discsAndBoxes(rng, count, side).pixels as Float32Array, [count, side, side, 3]);
 }
 
-/** A way to sample, as it is run: exactly as many iterations as its plans say. */
-export type Way = { name: string; strategy: Strategy };
+/** A way to sample, as it is run: a plan, or exactly as many iterations as a strategy says. */
+export type Way = { name: string; way: WayToSample };
 
 /** Images of one batch on the host. */
 export function draw(
   { sampler, model, means, unroll }: SampledModel,
-  strategy: Strategy,
+  way: WayToSample,
   noise: Tensor,
 ): { data: Float32Array; depth: number; work: number } {
-  const { images, report } = sampler(model, noise, { strategy, means, tolerance: -1, unroll });
+  const { images, report } = sampler(model, noise, { ...way, means, tolerance: -1, unroll });
   const data = images.dataSync() as Float32Array;
   images.dispose();
   return { data, depth: report.depth, work: report.work };
 }
 
-export const sequentially = ({ sampler }: SampledModel): Strategy => everywhere(sampler.config.blocks, { method: 'sequential' });
+export const sequentially = ({ sampler }: SampledModel): WayToSample => ({
+  strategy: everywhere(sampler.config.blocks, { method: 'sequential' }),
+});
+
+/** Root mean square errors of the samples of a batch against the sequential ones [B]. */
+export function errorsOf(sampledModel: SampledModel, way: WayToSample, noise: Tensor): { errors: number[]; depth: number } {
+  const exact = draw(sampledModel, sequentially(sampledModel), noise).data;
+  const { data, depth } = draw(sampledModel, way, noise);
+  const [B] = noise.shape as [number];
+  const size = data.length / B;
+  const row = (values: Float32Array, b: number): Float32Array => values.subarray(b * size, (b + 1) * size);
+  return { errors: Array.from({ length: B }, (_, b) => rootMeanSquare(row(data, b), row(exact, b))), depth };
+}
 
 export function rootMeanSquare(a: Float32Array, b: Float32Array): number {
   return Math.sqrt(a.reduce((sum, value, i) => sum + (value - b[i]!) ** 2, 0) / a.length);
@@ -145,14 +158,14 @@ export function exhaustiveGrid(sampledModel: SampledModel, noise: Tensor, rmse: 
   /** Whether the way is exact enough. */
   const attempt = (name: string, strategy: Strategy): boolean => {
     tried++;
-    const error = rootMeanSquare(draw(sampledModel, strategy, noise).data, exact);
+    const error = rootMeanSquare(draw(sampledModel, { strategy }, noise).data, exact);
     if (error > rmse) return false;
     const times = [0, 1, 2].map(() => {
       const start = performance.now();
-      draw(sampledModel, strategy, noise);
+      draw(sampledModel, { strategy }, noise);
       return performance.now() - start;
     });
-    within.push({ name, strategy, rmse: error, ms: median(times) });
+    within.push({ name, way: { strategy }, rmse: error, ms: median(times) });
     return true;
   };
   const most = Math.max(...metrics.map(({ crm }) => crm));

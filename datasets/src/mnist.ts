@@ -11,6 +11,8 @@ export type MnistOptions = Places & { origin?: string };
 type Source = {
   /** Name of the set and of its folder in `dataDir` and in the cache. */
   name: string;
+  /** Name of its folder where torchvision put it. */
+  torchvision: string;
   origin: string;
   /** md5 of the published .gz files: images and labels of each split. */
   digests: Record<Split, { images: string; labels: string }>;
@@ -19,6 +21,7 @@ type Source = {
 
 const MNIST: Source = {
   name: 'mnist',
+  torchvision: 'MNIST',
   origin: 'https://ossci-datasets.s3.amazonaws.com/mnist/',
   digests: {
     train: { images: 'f68b3c2dcbeaaa9fbdd348bbdeb94873', labels: 'd53e105ee54ea40749a09fcbcd1e9432' },
@@ -29,6 +32,7 @@ const MNIST: Source = {
 
 const FASHION_MNIST: Source = {
   name: 'fashion-mnist',
+  torchvision: 'FashionMNIST',
   origin: 'http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/',
   digests: {
     train: { images: '8d4fb7e6c68d591d4c3dfef9ec88bf0d', labels: '25c81989df183df01b3e8a0aad5dffbe' },
@@ -52,7 +56,8 @@ const LABEL_BYTES = 2 ** 26;
 /**
  * MNIST: 28 × 28 × 1 digits, 60,000 to train and 10,000 to test.
  *
- * Looks for the four IDX files (gzipped or not) in `<dataDir>/mnist` and `<dataDir>`, then in the cache, and otherwise downloads them.
+ * Looks for the four IDX files in `<dataDir>/mnist`, `<dataDir>` and torchvision's `MNIST/raw` in either, gzipped or not, named `t10k-images-idx3-ubyte` or
+ * `t10k-images.idx3-ubyte`; then in the cache, and otherwise downloads them.
  * Checksums are checked on downloaded files only: local ones may have been compressed again or cut to a part.
  *
  * @throws Error with file name and byte offset if a file is cut short, too long, of another kind or size, or has a label of 10 or more.
@@ -91,7 +96,8 @@ async function find(source: Source, split: Split, options: MnistOptions): Promis
   const { dataDir, cacheDir } = resolvePlaces(options);
   const stem = split === 'train' ? 'train' : 't10k';
   const names = { images: `${stem}-images-idx3-ubyte`, labels: `${stem}-labels-idx1-ubyte` };
-  for (const folder of dataDir === undefined ? [] : [join(dataDir, source.name), dataDir]) {
+  const homes = dataDir === undefined ? [] : [join(dataDir, source.name), dataDir];
+  for (const folder of homes.flatMap((home) => [home, join(home, source.torchvision, 'raw'), join(home, 'raw')])) {
     const imageFile = await readPlainOrGzipped(join(folder, names.images));
     const labelFile = await readPlainOrGzipped(join(folder, names.labels));
     if (imageFile === undefined && labelFile === undefined) continue;
@@ -109,6 +115,11 @@ async function find(source: Source, split: Split, options: MnistOptions): Promis
   return { imageFile: await cached(names.images, digests.images), labelFile: await cached(names.labels, digests.labels) };
 }
 
+/** A file under its published name, `…-idx3-ubyte`, or as it is named once unpacked by some archivers, `….idx3-ubyte`. */
 async function readPlainOrGzipped(path: string): Promise<NamedBytes | undefined> {
-  return (await readIfThere(`${path}.gz`)) ?? (await readIfThere(path));
+  for (const name of [path, path.replace(/-(idx\d-ubyte)$/, '.$1')]) {
+    const found = (await readIfThere(`${name}.gz`)) ?? (await readIfThere(name));
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }

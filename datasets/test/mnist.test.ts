@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
@@ -38,6 +38,21 @@ describe('local files', () => {
     expect([...set.labels]).toEqual([7, 0, 9]);
     expect(Buffer.from(set.pixels)).toEqual(Buffer.from(PIXELS));
     expect(gather(set, [2]).x[0]).toBeCloseTo((2 * PIXELS[2 * 784]!) / 255 - 1, 6);
+  });
+
+  it.each([
+    ['mnist', '.idx', false],
+    ['.', '.idx', true],
+    ['MNIST/raw', '-idx', true],
+    ['MNIST/raw', '-idx', false],
+    ['mnist/MNIST/raw', '.idx', false],
+    ['mnist/raw', '-idx', false],
+  ])('are found under their other usual names: %s, %s, gzipped: %s', async (sub, infix, gzipped) => {
+    const dataDir = temporaryFolder();
+    const folder = join(dataDir, sub);
+    write(folder, gzipped);
+    for (const name of readdirSync(folder)) renameSync(join(folder, name), join(folder, name.replace('-idx', infix)));
+    expect([...(await mnist('test', { dataDir })).labels]).toEqual([7, 0, 9]);
   });
 
   it('of Fashion-MNIST are read from its own folder', async () => {

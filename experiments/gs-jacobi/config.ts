@@ -52,8 +52,8 @@ export const configSchema = z
           .default(['jacobi-10', 'jacobi-15', 'jacobi-30', '[top-2-16-10]', '[top-8-8-10]', '[top-2-8-5]', '[0-2-8-5]']),
       })
       .prefault({}),
-    /** The planner, asked for this root mean square error of the images. */
-    planner: z.strictObject({ rmse: z.number().positive().default(1e-3), pilots: count.default(8) }).prefault({}),
+    /** The planner, asked for this root mean square error of the worst image; planned on so many samples, and held against as many others. */
+    planner: z.strictObject({ rmse: z.number().positive().default(1e-3), pilots: z.int().min(8).default(16) }).prefault({}),
     /** Batches for which strategies are timed, where the planner is measured as well; none times nothing. */
     timing: z.array(count).default([1, 16]),
     /** Seconds between two checkpoints of the network in training. */

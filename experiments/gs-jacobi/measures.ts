@@ -8,11 +8,13 @@ import {
   type BlockMetrics,
   type Plan,
   type Strategy,
+  type WayToSample,
 } from '@atelier/gs-jacobi';
 import { disposeTree, tf, type Rng } from '@atelier/tensor';
 import type { ImageStream } from '../src/data/image-stream.ts';
 import { median } from 'd3-array';
 import type { RunContext } from '../src/runner/experiment.ts';
+import { machineName } from '../src/runner/machine.ts';
 import type { Config } from './config.ts';
 import {
   byBlock,
@@ -142,12 +144,11 @@ export const strategyDraws = (context: Context, subject: Subject): Draws =>
   drawsFor(subject, context.rng.child('strategies'), context.config.strategies.batch);
 
 export interface Planned {
-  readonly strategy: Strategy;
-  /** Error on the samples it was planned on, and on others. */
+  readonly plan: Plan;
+  /** Error of the worst sample of those that it was planned on, and of others. */
   readonly planned: number;
   readonly heldOut: number;
   readonly depth: number;
-  readonly unroll: number;
 }
 
 /** A strategy by the planner for single samples, and its error on noise that it has not seen. */
@@ -162,31 +163,32 @@ export async function measurePlanner(
     const rng = context.rng.child('planner');
     const y = tf.tensor1d([0], 'int32');
     const noise = Array.from({ length: pilots }, (_, i) => rng.child('pilots').child(i).normal([1, subject.T, subject.D]));
-    const plan: Plan = planStrategy(subject.sampler, subject.model, noise, {
+    const plan = planStrategy(subject.sampler, subject.model, noise, {
       metrics,
       goal: { rmse },
       now: () => performance.now(),
+      machine: machineName(),
       options: { y, means },
     });
-    const { strategy, options, measured } = plan;
-    let square = 0;
+    let heldOut = 0;
     let depth = 0;
     for (let i = 0; i < pilots; i++) {
       const draws = { noise: rng.child('held out').child(i).normal([1, subject.T, subject.D]), y };
       const exact = draw(subject, sequential(subject), draws).images;
-      const { images, report } = subject.sampler(subject.model, draws.noise, { strategy, y, means, ...options });
-      square += rootMeanSquare(images.dataSync() as Float32Array, exact) ** 2 / pilots;
-      depth = report.depth;
+      const { images, report } = subject.sampler(subject.model, draws.noise, { plan, y, means });
+      heldOut = Math.max(heldOut, rootMeanSquare(images.dataSync() as Float32Array, exact));
+      depth = Math.max(depth, report.depth);
       tf.dispose([images, draws.noise]);
     }
     disposeTree([y, ...noise]);
-    return { strategy: strategy as unknown as string, planned: measured.rmse, heldOut: Math.sqrt(square), depth, unroll: options.unroll };
+    return { plan: JSON.stringify(plan), planned: plan.measured.worst, heldOut, depth };
   });
-  const planned = { ...found, strategy: found.strategy as unknown as Strategy };
-  const words = planned.strategy.map((plan) =>
+  const planned = { ...found, plan: JSON.parse(found.plan) as Plan };
+  const words = planned.plan.strategy.map((plan) =>
     plan.method === 'gs-jacobi' ? `${String(plan.segments)} x ${plan.iterations} from ${plan.guess}` : 'sequential',
   );
-  context.note(`planned for an error of ${rmse}: ${words.join('; ')}; on new noise ${planned.heldOut.toExponential(1)}`);
+  context.note(`planned for an error of ${rmse}: ${words.join('; ')} (${planned.plan.reason})`);
+  context.note(`  worst of ${pilots} new samples ${planned.heldOut.toExponential(1)}`);
   return planned;
 }
 
@@ -203,22 +205,23 @@ export type Timed = { name: string; batch: number; ms: number; depth: number; wo
 
 /** Times of whole samples, the median of five; what runs beside them on the machine shows. */
 export async function measureTimes(context: Context, subject: Subject, planned: Planned, means: BlockMeans[], rng: Rng): Promise<Timed[]> {
-  const ways: { name: string; strategy: Strategy; options?: object }[] = [
-    { name: 'sequential', strategy: sequential(subject) },
-    { name: 'jacobi-30', strategy: jacobi(subject, 30) },
-    { name: '[top-8-8-10]', strategy: named(subject, '[top-8-8-10]') },
-    { name: 'exact', strategy: exactStrategy(subject) },
-    { name: 'planned', strategy: planned.strategy, options: { means, unroll: planned.unroll } },
+  const ways: { name: string; way: WayToSample }[] = [
+    { name: 'sequential', way: { strategy: sequential(subject) } },
+    { name: 'jacobi-30', way: { strategy: jacobi(subject, 30) } },
+    { name: '[top-8-8-10]', way: { strategy: named(subject, '[top-8-8-10]') } },
+    { name: 'exact', way: { strategy: exactStrategy(subject) } },
+    // Batches of another size than the plan's are drawn token by token.
+    { name: 'planned', way: { plan: planned.plan } },
   ];
   const rows: Timed[] = [];
   for (const batch of context.config.timing) {
     rows.push(
       ...(await context.stage(`times-${batch}`, () => {
         const { noise, y } = drawsFor(subject, rng.child('times'), batch);
-        const found = ways.map(({ name, strategy, options = {} }): Timed => {
+        const found = ways.map(({ name, way }): Timed => {
           context.signal.throwIfAborted();
           const run = (): { depth: number; work: number } => {
-            const { images, report } = subject.sampler(subject.model, noise, { strategy, y, tolerance: -1, ...options });
+            const { images, report } = subject.sampler(subject.model, noise, { ...way, y, means, tolerance: -1 });
             images.dataSync();
             images.dispose();
             return report;

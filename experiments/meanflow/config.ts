@@ -88,11 +88,9 @@ const imagesSchema = z
     if (width % heads !== 0) refuse('heads', `wanted a divisor of the width ${width}`);
   })
   .prefault({});
-export type Images = z.output<typeof imagesSchema>;
 
 /** The parts of the experiment, in the order in which they run. */
-export const partNames = ['gaussian', 'checkerboard', 'ring', 'images'] as const;
-export type PartName = (typeof partNames)[number];
+const partNames = ['gaussian', 'checkerboard', 'ring', 'images'] as const;
 
 export const configSchema = z.strictObject({
   seed: z.int().min(0).default(0),

@@ -23,7 +23,7 @@ export interface PointFindings {
 }
 
 export const GAUSSIAN_MEAN = [0.7, -0.4] as const;
-export const GAUSSIAN_STD = 0.5;
+const GAUSSIAN_STD = 0.5;
 
 const densities = { gaussian: () => gaussian(GAUSSIAN_MEAN, GAUSSIAN_STD), checkerboard, ring };
 export type DensityName = keyof typeof densities;

@@ -112,7 +112,7 @@ const imagesSchema = z
 export type Images = z.output<typeof imagesSchema>;
 
 /** The parts of the experiment, in the order in which they run. */
-export const partNames = ['fields', 'images'] as const;
+const partNames = ['fields', 'images'] as const;
 
 export const configSchema = z.strictObject({
   seed: z.int().min(0).default(0),

@@ -15,7 +15,7 @@ export type Model = {
   readonly blockMacs: number;
 };
 
-export const modelLabels: Record<ModelName, string> = {
+const modelLabels: Record<ModelName, string> = {
   dit: 'DiT',
   window: 'windows alone',
   swin: 'Swin, shifted windows',

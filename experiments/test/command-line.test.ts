@@ -165,6 +165,9 @@ describe('doctor', () => {
     expect(good.code, good.out).toBe(0);
     expect(good.out).toMatch(/^ok +engine ort +starts and multiplies$/m);
     expect(good.out).toMatch(/^ok +engine cpu +starts and multiplies$/m);
+    expect(good.out).toMatch(
+      /^ok +ort threads +\d+ for a graph, \d+ beside the caller's after one product, at most \d+ for all graphs together/m,
+    );
     const file = join(temporaryFolder(), 'file');
     writeFileSync(file, '');
     vi.stubEnv('ATELIER_DATA', '/no/such/folder');

@@ -95,7 +95,7 @@ describe('other presets', () => {
     'metricImages=16',
     'iterations.batch=2',
     'strategies={batch: 4, names: [jacobi-10, jacobi-15, "[top-2-16-10]", "[top-8-8-10]", "[top-2-8-5]", "[0-2-8-5]"]}',
-    'planner.pilots=1',
+    'planner.pilots=8',
     'timing=[1]',
   ];
 

@@ -14,7 +14,7 @@ import {
 } from '@atelier/nn';
 import { ddimSampler, diffusionLoss, diffusionTables, drawDiffusion, guidedNetwork, linearBetas, respace } from './src/index.ts';
 
-// A class-conditional DiT with learned variance on 8 × 8 images of waves: class 0 varies along the columns, class 1 along the rows.
+// A class-conditional DiT with learned variance on 8 × 8 images of waves: images of class 0 vary along the columns, those of class 1 along the rows.
 await useEngine();
 const [N, batch, steps] = [2, 32, 600];
 const config = { inChannels: 1, patchSize: 2, width: 48, depth: 2, heads: 4, numClasses: N, learnSigma: true };
@@ -67,7 +67,7 @@ for (let i = 0; i < steps; i++) {
   out.loss.dispose();
 }
 
-// The average draws, by 25 DDIM steps with guidance.
+// Samples from the averaged weights, by 25 DDIM steps with guidance.
 const sampler = ddimSampler(
   (x, t, { average, y }: { average: DiTParams; y: Tensor }) => {
     const network = (image: Tensor, time: Tensor, labels: Tensor): Tensor => applyDiT(average, image, { t: time, y: labels }, config);
@@ -80,7 +80,7 @@ const samples = sampler.sample(respace(tables, 'ddim25'), rng.child('samples').n
   context: { average: state.average, y },
 });
 
-/** Share of an image's variance along the axis of its class: that of its mean over the other axis. 1 for the data, 1/8 for noise. */
+/** The share of an image's variance that lies along the axis of its class: the variance of its mean over the other axis. 1 for the data, 1/8 for noise. */
 const share = tf.tidy(() => {
   const variance = (x: Tensor): Tensor => tf.mean(tf.square(tf.sub(x, tf.mean(x, 1, true))), 1);
   const images = tf.reshape(samples, [128, 8, 8]);

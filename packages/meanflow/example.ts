@@ -13,7 +13,7 @@ import {
 } from './src/index.ts';
 import { integrateVelocity, uniformGrid } from '@atelier/diffusion';
 
-// Eight Gaussians of deviation 0.1 on a ring of radius 1.5, learnt by flow matching (no row with r < t) and by MeanFlow (half of the rows).
+// Eight Gaussians of deviation 0.1 on a ring of radius 1.5, learnt by flow matching (no row has r < t) and by MeanFlow (half of the rows have r < t).
 await useEngine();
 const law = { kind: 'logit-normal', mean: -0.4, std: 1 } as const;
 const optimizer = adamW();

@@ -24,7 +24,7 @@ export type ClassifierParams = { conv1: LinearParams; conv2: LinearParams; fc1: 
 export const CLASSIFIER_FEATURES = 64;
 const BATCH = 256;
 
-export function initClassifier(rng: Rng, { height, width, channels, classes }: ImageSet): ClassifierParams {
+function initClassifier(rng: Rng, { height, width, channels, classes }: ImageSet): ClassifierParams {
   const quarter = (side: number): number => Math.ceil(Math.ceil(side / 2) / 2);
   const flat = 32 * quarter(height) * quarter(width);
   const layer = (name: string, shape: number[]) => ({
@@ -40,7 +40,7 @@ export function initClassifier(rng: Rng, { height, width, channels, classes }: I
 }
 
 /** Images x [B, H, W, C] -> features [B, 64] and logits [B, N]. */
-export function classify(params: ClassifierParams, x: Tensor): { features: Tensor; logits: Tensor } {
+function classify(params: ClassifierParams, x: Tensor): { features: Tensor; logits: Tensor } {
   const convolve = ({ weight, bias }: LinearParams, input: Tensor): Tensor => {
     const kernel = tf.transpose(weight, [2, 3, 1, 0]) as Parameters<typeof tf.conv2d>[1]; // OIHW -> HWIO
     const out = tf.conv2d(input as Parameters<typeof tf.conv2d>[0], kernel, 2, 'same');

@@ -6,7 +6,7 @@ import type { BaseConfig, ClaimDefinition, Experiment } from './experiment.ts';
 export const verdictSchema = z.enum(['reproduced', 'not reproduced', 'out of reach', 'not measured']);
 export type Verdict = z.infer<typeof verdictSchema>;
 
-export const boundSchema = z.union([
+const boundSchema = z.union([
   z.strictObject({ outOfReach: z.string() }),
   z.strictObject({ atLeast: z.number().optional(), atMost: z.number().optional() }),
 ]);

@@ -1,7 +1,8 @@
 import { join, relative } from 'node:path';
+import { configKeys } from '@atelier/tensor';
 import { cac, type CAC } from 'cac';
 import { boundText, numberText } from './claims.ts';
-import { configKeys, resolveConfig } from './config.ts';
+import { resolveConfig } from './config.ts';
 import { examine } from './doctor.ts';
 import { Interrupted, sentence, StopError } from './errors.ts';
 import type { Experiment } from './experiment.ts';

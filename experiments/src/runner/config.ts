@@ -1,19 +1,12 @@
 import { createHash } from 'node:crypto';
+import { configKeys, readSettings, showSetting } from '@atelier/tensor';
 import { parse as parseYaml } from 'yaml';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { StopError } from './errors.ts';
 import type { BaseConfig, Experiment } from './experiment.ts';
 import { unknown } from '@atelier/tensor';
 
 type Plain = { [key: string]: unknown };
-type JsonSchema = {
-  type?: string;
-  properties?: Record<string, JsonSchema>;
-  anyOf?: JsonSchema[];
-  oneOf?: JsonSchema[];
-  allOf?: JsonSchema[];
-};
-
 /**
  * The complete, checked configuration of `preset` with the `key=value` words laid over it.
  *
@@ -32,20 +25,16 @@ export function resolveConfig<Config extends BaseConfig>(experiment: Experiment<
 
 /** Checks a plain value against a schema. @throws StopError naming path, wanted and got of the first thing wrong. */
 export function parseConfig<T>(where: string, schema: z.ZodType<T>, plain: unknown): T {
-  const result = schema.safeParse(plain);
-  if (result.success) return result.data;
-  throw new StopError(`${where}: ${issueSentence(result.error.issues[0]!, plain, schema)}`);
+  const result = readSettings(schema, plain);
+  if (!('issues' in result)) return result.settings;
+  const { path, reason } = result.issues[0]!;
+  // What an experiment refuses for a reason of its own says what was wanted; what was got is added here.
+  const got = reason.includes(', got ') ? '' : `, got ${showSetting(valueAt(plain, path))}`;
+  throw new StopError(`${where}: ${path === '' ? '' : `'${path}': `}${reason}${got}`);
 }
 
-/** `'model.width': wanted a whole number >= 1, got -3` */
-function issueSentence(issue: z.core.$ZodIssue, plain: unknown, schema: z.ZodType): string {
-  const path = issue.path.map(String).join('.');
-  const place = path === '' ? '' : `'${path}': `;
-  let got: unknown = plain;
-  for (const key of issue.path) got = (got as Plain | undefined)?.[key as string];
-  const wanted = describeIssue(issue, configKeys(schema).get(path) === 'integer');
-  return wanted === undefined ? `${place}${issue.message}, got ${show(got)}` : `${place}wanted ${wanted}, got ${show(got)}`;
-}
+const valueAt = (plain: unknown, path: string): unknown =>
+  path.split('.').reduce<unknown>((part, key) => (path === '' ? part : (part as Plain | undefined)?.[key]), plain);
 
 /** SHA-256 of the configuration with its keys sorted, 64 hexadecimal digits. */
 export function configHash(config: unknown): string {
@@ -61,18 +50,6 @@ export function configHash(config: unknown): string {
   return createHash('sha256')
     .update(JSON.stringify(sorted(config)))
     .digest('hex');
-}
-
-/** The keys of an object schema as dotted paths, groups before their members, each with its JSON type where it has one. */
-export function configKeys(schema: z.ZodType): Map<string, string | undefined> {
-  const keys = new Map<string, string | undefined>();
-  const visit = (node: JsonSchema, path: string): void => {
-    if (path !== '') keys.set(path, node.type ?? keys.get(path));
-    for (const part of [...(node.anyOf ?? []), ...(node.oneOf ?? []), ...(node.allOf ?? [])]) visit(part, path);
-    for (const [key, child] of Object.entries(node.properties ?? {})) visit(child, path === '' ? key : `${path}.${key}`);
-  };
-  visit(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any', reused: 'inline' }) as JsonSchema, '');
-  return keys;
 }
 
 /** `a.b=3` as `{ a: { b: 3 } }`. */
@@ -111,43 +88,4 @@ function overlay(below: unknown, above: unknown): unknown {
   const out: Plain = { ...below };
   for (const [key, value] of Object.entries(above)) out[key] = overlay(below[key], value);
   return out;
-}
-
-function describeIssue(issue: z.core.$ZodIssue, whole: boolean): string | undefined {
-  switch (issue.code) {
-    case 'invalid_type':
-      return whole ? TYPE_WORDS['int'] : (TYPE_WORDS[issue.expected] ?? issue.expected);
-    case 'too_small':
-      return bound(whole ? 'int' : issue.origin, issue.minimum, issue.inclusive === false ? '>' : '>=', 'at least');
-    case 'too_big':
-      return bound(whole ? 'int' : issue.origin, issue.maximum, issue.inclusive === false ? '<' : '<=', 'at most');
-    case 'invalid_value':
-      return issue.values.length === 1 ? show(issue.values[0]) : `one of ${issue.values.map(show).join(', ')}`;
-    case 'not_multiple_of':
-      return `a multiple of ${issue.divisor}`;
-    default:
-      return undefined;
-  }
-}
-
-const TYPE_WORDS: Readonly<Record<string, string>> = {
-  int: 'a whole number',
-  number: 'a number',
-  string: 'a text',
-  boolean: 'true or false',
-  array: 'a list',
-  tuple: 'a list',
-  object: 'a group of keys',
-  record: 'a group of keys',
-};
-
-function bound(origin: string, limit: number | bigint, sign: string, words: string): string {
-  if (origin === 'string') return `a text of ${words} ${limit} characters`;
-  if (origin === 'array' || origin === 'set') return `a list of ${words} ${limit} items`;
-  return `a ${origin === 'int' ? 'whole number' : 'number'} ${sign} ${limit}`;
-}
-
-function show(value: unknown): string {
-  if (typeof value === 'string') return `'${value}'`;
-  return value === undefined ? 'nothing' : typeof value === 'number' ? String(value) : JSON.stringify(value);
 }

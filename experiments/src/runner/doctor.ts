@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, statfsSync, rmSync } from 'node:fs';
 import { freemem } from 'node:os';
 import { join } from 'node:path';
-import { bundledDevices } from '@atelier/backend-ort';
+import { bundledDevices, nativeThreads, OrtBackend, pooledThreads, threadBound } from '@atelier/backend-ort';
 import { compile, tf, useEngine, type Tensor } from '@atelier/tensor';
 import { sentence } from './errors.ts';
 import { commitName, machineName, versions } from './machine.ts';
@@ -27,6 +27,7 @@ export async function examine(runs: string): Promise<Finding[]> {
   for (const engine of ['ort', 'cpu', 'wasm', 'tensorflow']) found.push(await tryEngine(engine));
   add('ort devices', 'good', `${bundledDevices().join(', ')} come along; cuda where its provider library is installed`);
   found.push(await productRate());
+  found.push(threadCount());
   found.push(await tryFolder(runs));
   const data = process.env['ATELIER_DATA'];
   if (data === undefined) add('ATELIER_DATA', 'absent', 'not set: real data sets are downloaded where a run asks for them');
@@ -71,6 +72,20 @@ async function productRate(): Promise<Finding> {
   } catch (error) {
     return { subject, state: 'bad', words: sentence(error) };
   }
+}
+
+/** Native threads while a graph is kept that uses them: `ort` gives a bounded number to all its graphs. */
+function threadCount(): Finding {
+  tf.tidy(() => tf.matMul(tf.fill([256, 256], 0.5), tf.fill([256, 256], 2)).dataSync());
+  const backend = tf.backend();
+  const wanted = backend instanceof OrtBackend ? backend.options.threads : 1;
+  const all = nativeThreads();
+  const words = `${pooledThreads()} beside the caller's after one product, at most ${threadBound(wanted)} for all graphs together`;
+  return {
+    subject: 'ort threads',
+    state: 'good',
+    words: `${wanted} for a graph, ${words}${all === null ? '' : `; ${all} in this process`}`,
+  };
 }
 
 async function tryFolder(runs: string): Promise<Finding> {

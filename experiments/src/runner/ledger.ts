@@ -40,7 +40,7 @@ export function recordsOf(runs: string, warn: (text: string) => void): ClaimReco
 }
 
 /** What a ledger file (`results.json`) holds. @throws StopError if there is none or it is damaged. */
-export function readLedger(path: string): ClaimRecord[] {
+function readLedger(path: string): ClaimRecord[] {
   const text = onDisk(path, () => readFileSync(path, 'utf8'));
   let plain: unknown;
   try {

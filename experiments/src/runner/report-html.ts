@@ -21,7 +21,7 @@ export async function writeReport(experiment: Experiment, folder: string): Promi
 }
 
 /** The report from what is in the folder now. */
-export function reportHtml(experiment: Experiment, folder: string): string {
+function reportHtml(experiment: Experiment, folder: string): string {
   const { record } = RunFolder.at(folder);
   const metricsPath = join(folder, 'metrics.jsonl');
   const lines = existsSync(metricsPath) ? readMetrics(metricsPath) : [];

@@ -46,6 +46,16 @@ The suite does not ask for these; the package's own tests do.
 - \`einsum\` sums away an axis that one of two tensors has alone; \`cpu\` keeps it.
 - Complex tensors broadcast against complex scalars; \`cpu\` gives NaN.
 - \`fft\` of a length with a prime factor above 4096 is refused.
+- A bool holds 0 or 1; on \`cpu\` it may hold any number (\`add\` of two true ones gives 2 there). What is not 0 is true.
+- Whole numbers go around at 32 bits exactly; \`cpu\` rounds products to 53 bits first (16777217², 65537³), and \`abs\`, \`depthToSpace\` and
+  \`unsortedSegmentSum\` of whole numbers go through floats there.
+- An int32 beside a float32 is rounded to float32 in arithmetic; \`cpu\` computes with the number itself. Comparisons, \`mod\` and \`floorDiv\` are exact here too.
+- \`pow\` is IEEE 754's: 1 to any power, NaN too, is 1, and so is -1 to ±∞; \`cpu\` gives JavaScript's NaN.
+- \`elu\`, \`selu\`, \`softplus\` and \`logSigmoid\` keep their digits near 0 and far below it, where \`cpu\` subtracts what is nearly equal.
+- Sums, means, running sums, scattered sums, long products (beyond 1024 terms for few results, 16,384 for many), softmax over more than 32,768 elements and
+  pools over windows of more than 16 stay within 1e-6 of Σ|x|. Convolutions and their gradients, and products that are shorter, add up as ONNX Runtime does.
+- \`tf.tensor\` of a ragged list throws; \`cpu\` fills up with NaN.
+- \`cumsum\` of a scalar gives 0 and \`cumprod\` 1, as on \`cpu\`; an axis that a tensor lacks is refused otherwise.
 - The gradient of \`avgPool\` divides by the whole window at padded borders, as \`cpu\`'s does, although the mean does not count padding.
 
 ## Kernels on the host

@@ -1,4 +1,5 @@
 import { BufferPool } from './buffer-pool.ts';
+import { evaluate } from './evaluate.ts';
 import { Graph, emptyArray, sizeOf, type Node } from './graph.ts';
 import type { HostArray, OnnxType } from './onnx.ts';
 import { runtimeOptions, type RuntimeOptions } from './runtime.ts';
@@ -86,12 +87,10 @@ export class OrtBackend extends tf.KernelBackend {
   }
 
   private valuesOf(node: Node): BackendValues {
-    if (node.data === undefined) {
-      if (this.tracing > 0) {
-        throw new Error(
-          'compile: the function reads the value of a tensor; a compiled function is traced without values, so return the tensor and read it outside',
-        );
-      }
+    if (node.data === undefined && this.tracing > 0) {
+      throw new Error(
+        'compile: the function reads the value of a tensor; a compiled function is traced without values, so return the tensor and read it outside',
+      );
     }
     return this.dataOf(node).slice() as BackendValues;
   }
@@ -153,16 +152,7 @@ export class OrtBackend extends tf.KernelBackend {
 
   /** Frees the sessions. Tensors keep their values, so that another backend can take them over. */
   override dispose(): void {
-    for (const { node, imag } of this.entries.values()) {
-      for (const part of [node, imag]) {
-        if (part === null || part.data !== undefined || part.op === 'Input') continue;
-        try {
-          this.dataOf(part);
-        } catch {
-          // It can't be computed, and whoever reads it is told so.
-        }
-      }
-    }
+    this.flush();
     this.sessions.dispose();
   }
 
@@ -189,38 +179,23 @@ export class OrtBackend extends tf.KernelBackend {
     return { dataId, shape: [...node.shape], dtype };
   }
 
-  /** Evaluates every pending node that a live tensor holds, in one graph. */
+  /** Evaluates every pending node that a live tensor holds. One that can't be computed says so when it is read, and touches no other. */
   flush(): void {
     const pending = new Set<Node>();
     for (const { node, imag } of this.entries.values()) {
-      if (node !== null && node.data === undefined && node.op !== 'Input') pending.add(node);
-      if (imag !== null && imag.data === undefined && imag.op !== 'Input') pending.add(imag);
+      if (node !== null && isPending(node)) pending.add(node);
+      if (imag !== null && isPending(imag)) pending.add(imag);
     }
-    if (pending.size > 0) this.evaluate([...pending]);
+    if (pending.size > 0) evaluate(this.sessions, [...pending]);
     this.graph.forget();
     this.pendingBytes = 0;
   }
 
-  /** A node's host data. When something else alive can't be computed, what this node needs is computed alone. */
+  /** A node's host data. @throws Error with the sentence of the operator that failed, the same at every read */
   private dataOf(node: Node): HostArray {
-    if (node.data === undefined) {
-      try {
-        this.flush();
-      } catch {
-        this.evaluate([node]);
-      }
-    }
+    if (isPending(node)) this.flush();
+    if (node.failure !== undefined) throw node.failure;
     return node.data!;
-  }
-
-  private evaluate(nodes: Node[]): void {
-    const values = this.sessions.evaluate(nodes);
-    nodes.forEach((node, i) => {
-      node.op = 'Leaf';
-      node.inputs = [];
-      node.attributes = {};
-      node.data = values[i]!;
-    });
   }
 
   // --- what `compile` asks of it ------------------------------------------------------------------------------------------------
@@ -297,6 +272,8 @@ export class OrtBackend extends tf.KernelBackend {
     return entry;
   }
 }
+
+const isPending = ({ data, op, failure }: Node): boolean => data === undefined && op !== 'Input' && failure === undefined;
 
 /** The value that all elements share, or null. -0 is not 0. */
 function repeatedValue(values: ArrayLike<number>): number | null {

@@ -1,12 +1,14 @@
 import type { OrtBackend, TensorInfo } from './backend.ts';
+import { exportModel } from './export.ts';
 import { sizeOf, type Node } from './graph.ts';
-import { lower, multiplyAdds, nameOf, topological, workOf } from './lower.ts';
+import { feedsOfCall, lower, multiplyAdds, nameOf, topological, workOf } from './lower.ts';
 import type { OnnxType } from './onnx.ts';
 import { profileModel, type OperatorTime } from './profile.ts';
 import { rewrite } from './rewrite.ts';
-import { createSession, type HostValue, type Session, type SessionOptions } from './runtime.ts';
+import type { HostValue, SessionOptions } from './runtime.ts';
 import { threadsFor } from './session-cache.ts';
 import { tf } from './tf.ts';
+import { PooledSession } from './thread-pools.ts';
 
 type Tensor = tf.Tensor;
 
@@ -19,9 +21,14 @@ type Source =
 /** A function of tensors as one ONNX graph with one session; replaying it runs no JavaScript of the function. */
 export class CompiledGraph {
   private readonly backend: OrtBackend;
-  private readonly session: Session | null;
-  private readonly model: Uint8Array | null;
+  private readonly name: string;
+  /** Null where nothing is computed. */
+  private readonly session: PooledSession | null;
   private readonly threads: number;
+  private readonly argumentNodes: readonly Node[];
+  private readonly results: readonly Node[];
+  /** Every node of the graph after its inputs. */
+  private readonly order: readonly Node[];
   /** Feed name of each argument, or null for one that the function does not use. */
   private readonly feedNames: (string | null)[];
   private readonly sources: Source[];
@@ -37,6 +44,8 @@ export class CompiledGraph {
     idle: SessionOptions['idle'],
   ) {
     this.backend = backend;
+    this.name = name;
+    this.argumentNodes = argumentNodes;
     this.multiplyAdds = topological(results.map(({ node }) => node)).reduce((total, node) => total + multiplyAdds(node), 0);
     const nodes = rewrite(
       backend.graph,
@@ -44,32 +53,54 @@ export class CompiledGraph {
     );
     const computed = [...new Set(nodes.filter((node) => node.data === undefined && node.op !== 'Input'))];
     const order = topological(computed);
+    [this.results, this.order] = [nodes, order];
     const position = new Map(order.map((node, i) => [node, i]));
     this.computed = computed.map((node) => ({ node, name: nameOf(position.get(node)!) }));
     this.feedNames = argumentNodes.map((node) => (position.has(node) ? nameOf(position.get(node)!) : null));
     this.sources = nodes.map((node): Source => {
       const index = argumentNodes.indexOf(node);
       if (index >= 0) return { kind: 'argument', index, shape: node.shape };
-      if (node.data !== undefined) return { kind: 'constant', node };
+      if (node.data !== undefined) {
+        // Its memory is never lent: every call gives it again.
+        node.shared = true;
+        return { kind: 'constant', node };
+      }
       return { kind: 'computed', node, name: nameOf(position.get(node)!) };
     });
-    this.model = computed.length === 0 ? null : lower(order, computed, name, true);
     this.threads = threadsFor(workOf(order), backend.options.threads);
     this.session =
-      this.model === null
+      computed.length === 0
         ? null
-        : createSession(this.model, { ...backend.options, threads: this.threads, optimize: 'all', keepMemory: true, idle });
+        : new PooledSession({ ...backend.options, threads: this.threads, optimize: 'all', keepMemory: true, idle });
+    // A graph that ONNX Runtime refuses is refused when it is compiled.
+    this.session?.open(this.model);
   }
 
-  /** The bytes of an `.onnx` file, which any ONNX Runtime runs. */
-  onnx(): Uint8Array {
-    if (this.model === null) throw new Error('compile: the function computes nothing, so there is no model');
-    return this.model;
+  /** The bytes of the session's own model, which has only what is computed. */
+  private readonly model = (): Uint8Array =>
+    lower(
+      this.order,
+      this.computed.map(({ node }) => node),
+      this.name,
+      feedsOfCall,
+    );
+
+  /**
+   * The bytes of an `.onnx` file with these names of arguments and results, in their order.
+   * @throws Error if the names are not all different
+   */
+  onnx(inputs: readonly string[], outputs: readonly string[]): Uint8Array {
+    return exportModel({
+      name: this.name,
+      inputs: this.argumentNodes.map((node, i) => ({ name: inputs[i]!, node })),
+      outputs: this.results.map((node, i) => ({ name: outputs[i]!, node })),
+    });
   }
 
   /** Where the time of a run goes, by operator type. */
   profile(inputs: readonly Tensor[], runs?: number): OperatorTime[] {
-    return profileModel(this.onnx(), { ...this.backend.options, threads: this.threads }, this.feeds(inputs), this.fetches(), runs);
+    if (this.session === null) throw new Error('compile: the function computes nothing, so there is nothing to profile');
+    return profileModel(this.model(), { ...this.backend.options, threads: this.threads }, this.feeds(inputs), this.fetches(), runs);
   }
 
   private feeds(inputs: readonly Tensor[]): Record<string, HostValue> {
@@ -92,7 +123,7 @@ export class CompiledGraph {
   /** Runs the graph. Arguments marked as donated are disposed, and their memory serves later results. */
   run(inputs: readonly Tensor[], donated: readonly boolean[]): Tensor[] {
     const fetches = this.fetches();
-    this.session?.run(this.feeds(inputs), fetches);
+    this.session?.run(this.feeds(inputs), fetches, this.model);
     const leaves = new Map<Node, Node>();
     const outputs = this.sources.map((source): TensorInfo => {
       if (source.kind === 'argument') {

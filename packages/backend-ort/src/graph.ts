@@ -1,4 +1,7 @@
+import { bitsOf, hashOf, sameBits, SMALL_CONSTANT } from './bits.ts';
+import { cutFrom, isFill, isNeutral, repeated } from './simplify.ts';
 import { elementType, type Attribute, type HostArray, type OnnxType } from './onnx.ts';
+import { floatSum, wholeFold } from './sums.ts';
 
 /**
  * A pending operator, or a leaf that holds host data. One node has one result; an operator with several results is a node of its own
@@ -19,6 +22,12 @@ export interface Node {
   body?: Body;
   /** Hash-consing key; absent from leaves and inputs, which are never equal to another. */
   key?: string;
+  /** True of a constant that says where to read: a loop over places must not make a new model for each. */
+  place?: boolean;
+  /** The TensorFlow.js kernel that made this node first, for error messages. */
+  origin?: string;
+  /** Why this node can't be computed; what depends on it can't either. */
+  failure?: Error;
   /** Data ids that hold this node. */
   owners: number;
   /** True once somebody outside may hold `data`, or a pending node reads it: its memory is then not used again. */
@@ -73,6 +82,8 @@ export function emptyArray(dtype: OnnxType, size: number): HostArray {
 export class Graph {
   private nodes = new Map<string, Node>();
   private nextId = 0;
+  /** The kernel that is running. */
+  origin = '';
 
   /** Pending nodes made since the last `forget`. */
   get size(): number {
@@ -92,11 +103,23 @@ export class Graph {
     return { id: this.nextId++, op: 'Input', domain: '', inputs: [], attributes: {}, shape, dtype, owners: 0, shared: false };
   }
 
-  constant(data: HostArray, shape: readonly number[], dtype: OnnxType): Node {
-    const key = `Constant|${dtype}|${shape}|${data.length <= 64 ? bitsOf(data).join() : hashOf(data)}`;
-    const node = this.intern(key, () => ({ op: 'Constant', domain: '', inputs: [], attributes: {}, shape, dtype, data }));
-    if (node.data === data || data.length <= 64 || sameBits(node.data!, data)) return node;
-    return this.intern(`${key}|${this.nextId}`, () => ({ op: 'Constant', domain: '', inputs: [], attributes: {}, shape, dtype, data }));
+  constant(data: HostArray, shape: readonly number[], dtype: OnnxType, place = false): Node {
+    const small = data.length <= SMALL_CONSTANT;
+    const key = `${place ? 'Place' : 'Constant'}|${dtype}|${shape}|${small ? bitsOf(data).join() : hashOf(data)}`;
+    const make = (): Omit<Node, MadeByIntern> => ({
+      op: 'Constant',
+      domain: '',
+      inputs: [],
+      attributes: {},
+      shape,
+      dtype,
+      data,
+      ...(place && { place }),
+    });
+    const node = this.intern(key, make);
+    if (node.data === data || small || sameBits(node.data!, data)) return node;
+    // Two large constants of one hash.
+    return this.intern(`${key}|${this.nextId}`, make);
   }
 
   scalar(value: number, dtype: OnnxType = 'float32'): Node {
@@ -108,6 +131,11 @@ export class Graph {
 
   int64(values: readonly number[]): Node {
     return this.constant(BigInt64Array.from(values.map(BigInt)), [values.length], 'int64');
+  }
+
+  /** Indices that say where to read, and nothing about shapes. */
+  places(values: readonly number[]): Node {
+    return this.constant(BigInt64Array.from(values.map(BigInt)), [values.length], 'int64', true);
   }
 
   /** A tensor of one repeated value: a scalar constant spread out, which element-wise operators read unspread. */
@@ -156,7 +184,7 @@ export class Graph {
     if (sizeOf(x.shape) !== sizeOf(shape))
       throw new Error(`ort Reshape: wanted ${sizeOf(shape)} elements for [${shape}], got [${x.shape}]`);
     if (x.op === 'Reshape') return this.reshape(x.inputs[0]!, shape);
-    if (isFill(x)) return this.expand(x.inputs[0]!, shape);
+    if (isFill(x)) return this.refill(x, shape);
     if (x.op === 'Constant') return this.constant(x.data!, shape, x.dtype);
     return this.add('Reshape', [x, this.int64(shape)], {}, shape, x.dtype);
   }
@@ -164,7 +192,7 @@ export class Graph {
   transpose(x: Node, perm: readonly number[]): Node {
     if (perm.every((axis, i) => axis === i)) return x;
     const shape = perm.map((axis) => x.shape[axis]!);
-    if (isFill(x)) return this.expand(x.inputs[0]!, shape);
+    if (isFill(x)) return this.refill(x, shape);
     if (x.op === 'Transpose') {
       const inner = x.attributes.perm as readonly number[];
       return this.transpose(
@@ -183,6 +211,11 @@ export class Graph {
     if (sameShape(x.shape, shape)) return x;
     if (x.op === 'Expand') return this.expand(x.inputs[0]!, shape);
     return this.add('Expand', [x, this.int64(shape)], {}, shape, x.dtype);
+  }
+
+  /** A fill's value in another shape. The constant may be [1, 1], which is no part of a shape of lower rank: it is spread from a scalar. */
+  private refill(x: Node, shape: readonly number[]): Node {
+    return this.expand(this.reshape(x.inputs[0]!, []), shape);
   }
 
   cast(x: Node, dtype: OnnxType): Node {
@@ -207,12 +240,10 @@ export class Graph {
     const shape = broadcastShape(a.shape, b.shape, op);
     const x = unspread(a, b.shape, shape);
     const y = unspread(b, x.shape, shape);
-    const [left, right] = [repeated(a), repeated(b)];
-    if (op === 'Mul' && right === 1) return this.expand(a, shape);
-    if (op === 'Mul' && left === 1) return this.expand(b, shape);
-    if ((op === 'Div' || op === 'Pow') && right === 1) return this.expand(a, shape);
-    if ((op === 'Add' || op === 'Sub') && right === 0) return this.expand(a, shape);
-    if (op === 'Add' && left === 0) return this.expand(b, shape);
+    if (dtype === a.dtype && dtype === b.dtype) {
+      if (isNeutral(op, repeated(b), dtype)) return this.expand(a, shape);
+      if ((op === 'Mul' || op === 'Add') && isNeutral(op, repeated(a), dtype)) return this.expand(b, shape);
+    }
     return this.add(op, [x, y], attributes, shape, dtype);
   }
 
@@ -220,16 +251,21 @@ export class Graph {
   reduce(op: string, x: Node, axes: readonly number[], keepDims: boolean, dtype: OnnxType = x.dtype): Node {
     const kept = x.shape.map((size, axis) => (axes.includes(axis) ? 1 : size));
     const shape = keepDims ? kept : x.shape.filter((_, axis) => !axes.includes(axis));
-    if (axes.every((axis) => x.shape[axis] === 1)) return this.reshape(this.cast(x, dtype), shape);
+    // Of one element they are that element; a norm would be its absolute value.
+    const plain = ['ReduceSum', 'ReduceMean', 'ReduceMax', 'ReduceMin', 'ReduceProd'].includes(op);
+    if (plain && axes.every((axis) => x.shape[axis] === 1)) return this.reshape(this.cast(x, dtype), shape);
+    const isSum = op === 'ReduceSum' || op === 'ReduceMean';
+    if (isSum && x.dtype === 'float32') return floatSum(this, x, axes, shape, op === 'ReduceMean');
+    if ((isSum || op === 'ReduceProd') && x.dtype === 'int32') return wholeFold(this, op, x, axes, shape);
     return this.add(op, [x, this.int64(axes)], { keepdims: keepDims ? 1 : 0 }, shape, dtype);
   }
 
   slice(x: Node, begin: readonly number[], size: readonly number[]): Node {
     const axes = x.shape.flatMap((full, axis) => (size[axis] === full ? [] : [axis]));
     if (axes.length === 0) return x;
-    if (isFill(x)) return this.expand(x.inputs[0]!, size);
-    const starts = this.int64(axes.map((axis) => begin[axis]!));
-    const ends = this.int64(axes.map((axis) => begin[axis]! + size[axis]!));
+    if (isFill(x)) return this.refill(x, size);
+    const starts = this.places(axes.map((axis) => begin[axis]!));
+    const ends = this.places(axes.map((axis) => begin[axis]! + size[axis]!));
     return this.add('Slice', [x, starts, ends, this.int64(axes)], {}, size, x.dtype);
   }
 
@@ -243,58 +279,20 @@ export class Graph {
     return this.add('Concat', [...full], { axis }, shape, xs[0]!.dtype);
   }
 
-  private intern(key: string, make: () => Omit<Node, 'id' | 'key' | 'owners' | 'shared'>): Node {
+  private intern(key: string, make: () => Omit<Node, MadeByIntern>): Node {
     const known = this.nodes.get(key);
     if (known !== undefined) return known;
-    const node: Node = { ...make(), id: this.nextId++, key, owners: 0, shared: false };
+    const node: Node = { ...make(), id: this.nextId++, key, origin: this.origin, owners: 0, shared: false };
     this.nodes.set(key, node);
     return node;
   }
 }
 
-/** A constant scalar spread to a shape. */
-const isFill = (x: Node): boolean => x.op === 'Expand' && x.inputs[0]!.op === 'Constant' && x.inputs[0]!.data!.length === 1;
-
-/** The value of a constant scalar, spread out or not; NaN for anything else. */
-function repeated(x: Node): number {
-  const inner = x.op === 'Expand' ? x.inputs[0]! : x;
-  return inner.op === 'Constant' && inner.data!.length === 1 ? Number(inner.data![0]) : NaN;
-}
-
-/** What consecutive slices along an axis were cut from, if they are all of it. */
-function cutFrom(parts: readonly Node[], axis: number): Node | null {
-  const source = parts[0]!.op === 'Slice' ? parts[0]!.inputs[0]! : null;
-  if (source === null) return null;
-  let at = 0n;
-  for (const part of parts) {
-    if (part.op !== 'Slice' || part.inputs[0] !== source || part.inputs.length !== 4) return null;
-    const [starts, ends, axes] = part.inputs.slice(1).map((x) => x!.data as BigInt64Array);
-    if (axes!.length !== 1 || Number(axes![0]) !== axis || starts![0] !== at) return null;
-    at = ends![0]!;
-  }
-  return Number(at) === source.shape[axis] ? source : null;
-}
+type MadeByIntern = 'id' | 'key' | 'origin' | 'owners' | 'shared';
 
 /** The unspread form of an operand, where the other operand brings the result to its shape all the same. */
 function unspread(x: Node, other: readonly number[], shape: readonly number[]): Node {
   if (x.op !== 'Expand') return x;
   const inner = x.inputs[0]!;
   return sameShape(broadcastShape(inner.shape, other, 'Expand'), shape) ? inner : x;
-}
-
-/** As whole numbers, which tell apart +0 and -0, and every NaN. */
-function bitsOf(data: HostArray): Int32Array | Uint8Array | BigInt64Array {
-  return data instanceof Float32Array ? new Int32Array(data.buffer, data.byteOffset, data.length) : data;
-}
-
-function hashOf(data: HostArray): string {
-  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i]!, 0x01000193);
-  return `${data.length}#${hash}`;
-}
-
-function sameBits(a: HostArray, b: HostArray): boolean {
-  const [x, y] = [bitsOf(a), bitsOf(b)];
-  return x.length === y.length && (x as Int32Array).every((value, i) => value === (y as Int32Array)[i]);
 }

@@ -1,4 +1,6 @@
+import { bitsOf, SMALL_CONSTANT } from './bits.ts';
 import { sizeOf, type Body, type Node } from './graph.ts';
+import { isSum } from './sums.ts';
 import { encodeModel, type HostArray, type OnnxGraph, type OnnxValue } from './onnx.ts';
 
 /** A graph of nodes in an order in which every node stands after its inputs. */
@@ -28,15 +30,31 @@ export function topological(outputs: readonly Node[]): Node[] {
   return order;
 }
 
-/** Two graphs with equal structure differ only in the data of their leaves, so one session serves both. */
-export function structureOf(order: readonly Node[], outputs: readonly Node[]): string {
+/** Which nodes get their values at each run; the others are operators, or constants that are part of the model. */
+export type Feeds = (node: Node) => boolean;
+
+/** A compiled call feeds its arguments alone. */
+export const feedsOfCall: Feeds = (node) => node.op === 'Input';
+
+/**
+ * An evaluated graph is fed everything but shapes: a learning rate, an index or a table of weights may differ at the next step, which must find
+ * the same model. Shapes, axes and widths are what ONNX Runtime prepares a model for; an empty constant has nothing to feed.
+ */
+export const feedsOfEvaluation: Feeds = (node) => {
+  if (node.op === 'Leaf') return true;
+  if (node.op !== 'Constant' || node.data!.length === 0) return false;
+  return node.dtype !== 'int64' || node.place === true || node.data!.length > SMALL_CONSTANT;
+};
+
+/** Two graphs with equal structure differ only in what they are fed, so one session serves both. Constants of the model stand in it bit by bit. */
+export function structureOf(order: readonly Node[], outputs: readonly Node[], isFed: Feeds): string {
   const index = new Map<Node, number>();
   const parts = order.map((node, i) => {
     index.set(node, i);
-    if (node.op === 'Leaf' || node.op === 'Input') return `${node.op}:${node.dtype}:${node.shape}`;
-    if (node.op === 'Constant') return node.data!.length <= 64 ? node.key! : `Constant#${node.id}`;
+    if (isFed(node)) return `Fed:${node.dtype}:${node.shape}`;
+    if (node.op === 'Constant' || node.op === 'Leaf') return `${node.op}:${node.dtype}:${node.shape}:${bitsOf(node.data!).join()}`;
     const attributes = Object.keys(node.attributes).length === 0 ? '' : JSON.stringify(node.attributes);
-    return `${node.op}(${node.inputs.map((x) => (x === null ? '' : index.get(x))).join()})${attributes}${node.body?.structure ?? ''}:${node.shape}`;
+    return `${node.op}(${node.inputs.map((x) => (x === null ? '' : index.get(x))).join()})${attributes}${node.body?.structure ?? ''}:${node.dtype}:${node.shape}`;
   });
   return `${parts.join(';')}>${outputs.map((x) => index.get(x)).join()}`;
 }
@@ -68,6 +86,7 @@ export function multiplyAdds(node: Node): number {
     return node.body.length * topological(node.body.outputs).reduce((sum, inner) => sum + multiplyAdds(inner), 0);
   const size = sizeOf(node.shape);
   if (node.op === 'MatMul' || node.op === 'FusedMatMul' || node.op === 'Gemm') {
+    if (isSum(node)) return 0;
     const a = node.inputs[0]!.shape;
     return size * (node.attributes.transA === 1 ? a[a.length - 2]! : a[a.length - 1]!);
   }
@@ -77,55 +96,74 @@ export function multiplyAdds(node: Node): number {
   return ((node.op === 'Conv' ? size : sizeOf(x.shape)) * sizeOf(weights.shape)) / weights.shape[0]!;
 }
 
-/** The model of a graph. `Leaf` and `Input` nodes become its inputs, or with `bakeLeaves` leaves become constants. */
-export function lower(order: readonly Node[], outputs: readonly Node[], name: string, bakeLeaves: boolean): Uint8Array {
+/** The model of a graph, whose inputs are the nodes that are fed. */
+export function lower(order: readonly Node[], outputs: readonly Node[], name: string, isFed: Feeds): Uint8Array {
   const names = new Map(order.map((node, position) => [node, nameOf(position)]));
-  const isInput = (node: Node): boolean => node.op === 'Input' || (node.op === 'Leaf' && !bakeLeaves);
-  const graph = emit(order, names, isInput);
-  graph.inputs = order.filter(isInput).map((node) => valueOf(names.get(node)!, node));
+  const graph = emit(order, names, isFed);
+  graph.inputs = order.filter(isFed).map((node) => valueOf(names.get(node)!, node));
   graph.outputs = outputs.map((node) => valueOf(names.get(node)!, node));
   return encodeModel(graph, name);
 }
 
-const valueOf = (name: string, { dtype, shape }: Node): OnnxValue => ({ name, dtype, shape });
+/** The position in `order` of the node that a message of ONNX Runtime's is about, or -1 if it names none. */
+export const positionIn = (message: string): number => Number(/['(]#(\d+)/.exec(message)?.[1] ?? -1);
 
-/** Operators and stored constants of a graph. */
-function emit(order: readonly Node[], names: ReadonlyMap<Node, string>, isInput: (node: Node) => boolean): OnnxGraph {
+/**
+ * Operators whose results from the given one on may stay without a name, which spares their computation. All results of any other operator have
+ * names, whether they are read or not.
+ */
+const OPTIONAL_FROM: Readonly<Record<string, number>> = {
+  BatchNormalization: 1,
+  Dropout: 1,
+  GRU: 0,
+  LayerNormalization: 1,
+  LSTM: 0,
+  MaxPool: 1,
+  RNN: 0,
+  SkipLayerNormalization: 1,
+  Unique: 1,
+};
+
+export const valueOf = (name: string, { dtype, shape }: Node): OnnxValue => ({ name, dtype, shape });
+
+/** Operators and stored constants of a graph. `path` is the position of the operator that it is the body of, with a dot. */
+export function emit(order: readonly Node[], names: ReadonlyMap<Node, string>, isFed: Feeds, path = ''): OnnxGraph {
   const graph: OnnxGraph = { nodes: [], inputs: [], outputs: [], initializers: [] };
   const results = new Map<Node, string[]>();
-  for (const node of order) {
+  order.forEach((node, position) => {
     const name = names.get(node)!;
-    if (isInput(node)) continue;
+    if (isFed(node)) return;
     if (node.op === 'Leaf' || node.op === 'Constant') graph.initializers.push({ ...valueOf(name, node), data: node.data as HostArray });
     else if (node.op === 'Output') results.get(node.inputs[0]!)![node.attributes.index as number] = name;
     else {
       const { results: count, ...attributes } = node.attributes as Record<string, number>;
       const { body } = node;
-      // An output that nobody reads may go without a name, but not that of a loop.
-      const unread = (_: unknown, i: number): string => (body === undefined ? '' : `${name}.unread${i}`);
+      const unread = (_: unknown, i: number): string => (i >= (OPTIONAL_FROM[node.op] ?? Infinity) ? '' : `${name}.unread${i}`);
       const outputNames = count === undefined ? [name] : Array.from({ length: count }, unread);
       if (count !== undefined) results.set(node, outputNames);
       const inputs = node.inputs.map((x) => (x === null ? '' : names.get(x)!));
       graph.nodes.push({
+        name: `#${path}${position}`,
         op: node.op,
         domain: node.domain,
         // What a body uses from outside it names itself.
         inputs: body === undefined ? inputs : inputs.slice(0, body.own),
         outputs: outputNames,
-        attributes: body === undefined ? attributes : { ...attributes, body: { graph: emitBody(body, name, inputs) } },
+        attributes:
+          body === undefined ? attributes : { ...attributes, body: { graph: emitBody(body, name, inputs, `${path}${position}.`) } },
       });
     }
-  }
+  });
   return graph;
 }
 
 /** An inner graph. Its names begin with that of the operator; the inputs beyond its own have the names they have outside. */
-function emitBody(body: Body, prefix: string, outside: readonly string[]): OnnxGraph {
+function emitBody(body: Body, prefix: string, outside: readonly string[], path: string): OnnxGraph {
   const { inputs, outputs, own } = body;
   const order = [...new Set([...inputs, ...topological(outputs)])];
   const names = new Map(order.map((node, position) => [node, `${prefix}.${nameOf(position)}`]));
   for (let i = own; i < inputs.length; i++) names.set(inputs[i]!, outside[i]!);
-  const graph = emit(order, names, (node) => node.op === 'Input');
+  const graph = emit(order, names, feedsOfCall, path);
   graph.inputs = inputs.slice(0, own).map((node) => valueOf(names.get(node)!, node));
   graph.outputs = outputs.map((node, i) => {
     // Each output has to be the result of an operator, and of one only.

@@ -10,6 +10,8 @@ export type HostArray = Float32Array | Int32Array | Uint8Array | BigInt64Array;
 export type Attribute = number | string | readonly number[] | { readonly float: number } | { readonly graph: OnnxGraph };
 
 export interface OnnxNode {
+  /** What ONNX Runtime calls the node in its messages. */
+  name?: string;
   op: string;
   domain: string;
   inputs: string[];
@@ -101,15 +103,23 @@ class Message {
 
 const encoder = new TextEncoder();
 
+/** Who made a model, and what else is to be known of it. */
+export interface ModelInfo {
+  producer: string;
+  version: string;
+  properties: Readonly<Record<string, string>>;
+}
+
 /** The bytes of an `.onnx` file. */
-export function encodeModel(graph: OnnxGraph, name: string): Uint8Array {
-  return new Message()
-    .int(1, 10)
-    .text(2, 'atelier')
+export function encodeModel(graph: OnnxGraph, name: string, info?: ModelInfo): Uint8Array {
+  const out = new Message().int(1, 10).text(2, info?.producer ?? 'atelier');
+  if (info !== undefined) out.text(3, info.version);
+  out
     .message(7, encodeGraph(graph, name))
     .message(8, new Message().text(1, '').int(2, OPSET))
-    .message(8, new Message().text(1, 'com.microsoft').int(2, 1))
-    .finish();
+    .message(8, new Message().text(1, 'com.microsoft').int(2, 1));
+  for (const [key, value] of Object.entries(info?.properties ?? {})) out.message(14, new Message().text(1, key).text(2, value));
+  return out.finish();
 }
 
 function encodeGraph(graph: OnnxGraph, name: string): Message {
@@ -126,6 +136,7 @@ function encodeNode(node: OnnxNode): Message {
   const out = new Message();
   for (const input of node.inputs) out.text(1, input);
   for (const output of node.outputs) out.text(2, output);
+  if (node.name !== undefined) out.text(3, node.name);
   out.text(4, node.op);
   for (const [name, value] of Object.entries(node.attributes)) out.message(5, encodeAttribute(name, value));
   if (node.domain !== '') out.text(7, node.domain);

@@ -23,7 +23,7 @@ import { runtimeOptions, type RuntimeOptions } from './runtime.ts';
 import { tf } from './tf.ts';
 
 /** Every kernel on numbers, by family. */
-const kernels: KernelTable = {
+export const kernels: KernelTable = {
   ...elementwise,
   ...binary,
   ...reduce,
@@ -57,6 +57,7 @@ function registerKernels(backendName: string): void {
       backendName,
       kernelFunc: ({ inputs, backend, attrs }) => {
         const ort = backend as OrtBackend;
+        ort.graph.origin = kernelName;
         const call = new KernelCall(kernelName, ort, inputs as unknown as Record<string, TensorInfo>, attrs ?? {});
         const { kind } = call;
         if (kind === 'string' && !lookAtNothing.has(kernelName)) return deliver(ort, onHost(call)) as never;

@@ -8,8 +8,6 @@ import type { Attribute } from './onnx.ts';
  */
 
 const PRODUCTS = new Set(['MatMul', 'FusedMatMul', 'Gemm']);
-/** Rows below which a batch of matrices is summed as it stands. */
-const FEW_ROWS = 64;
 const flag = (node: Node, name: string): number => (node.attributes[name] as number | undefined) ?? 0;
 const factor = (node: Node, name: string): number => (node.attributes[name] as { float: number } | undefined)?.float ?? 1;
 
@@ -18,9 +16,19 @@ function scalarOf(x: Node): number | null {
   return x.op === 'Constant' && x.dtype === 'float32' && x.data!.length === 1 ? Number(x.data![0]) : null;
 }
 
-/** The same product with its result scaled by `by` as well. */
-function scaled(g: Graph, product: Node, by: number): Node {
+/**
+ * Whether a factor may be moved past a product or a sum. The terms of the sum are then larger or smaller than they were by that factor, so a
+ * large one could overflow on the way, or a small one vanish: (1e-30 x) y is not 1e-30 (x y) where x y is beyond float32. Factors within
+ * 2^±20, as scales of attention and means of a batch are, change a result only where a term is within 2^20 of the end of the range
+ * (1.8e-38 … 3.4e38). Zero, NaN and the infinities stay where they are.
+ */
+const MODERATE = 2 ** 20;
+const moves = (by: number): boolean => Math.abs(by) <= MODERATE && Math.abs(by) >= 1 / MODERATE;
+
+/** The same product with its result scaled by `by` as well, or null where that factor does not move. */
+function scaled(g: Graph, product: Node, by: number): Node | null {
   const alpha = { float: factor(product, 'alpha') * by };
+  if (!moves(by) || !moves(alpha.float) || !moves(factor(product, 'beta') * by)) return null;
   if (product.op === 'Gemm') {
     const [a, b, addend] = product.inputs as [Node, Node, Node];
     // For a beta other than 1 ONNX Runtime goes through the whole result once more; a row is scaled for nothing.
@@ -65,7 +73,7 @@ export function rewrite(g: Graph, outputs: readonly Node[]): Node[] {
   for (const node of order) {
     // Uses are counted on the old graph: a rewritten node stands for an old one and is used as often.
     const step = new Step(g, node, renewed, factored, uses);
-    renewed.set(node, step.gelu() ?? step.sum() ?? step.scale() ?? step.product() ?? step.reduction() ?? step.columnSums() ?? step.same());
+    renewed.set(node, step.gelu() ?? step.sum() ?? step.scale() ?? step.product() ?? step.reduction() ?? step.same());
     step.rememberFactor();
   }
   return outputs.map((output) => renewed.get(output)!);
@@ -138,8 +146,9 @@ class Step {
       if (by === null || inputs[i]!.shape.length !== node.shape.length) continue;
       const [old, fresh] = [node.inputs[i]!, inputs[i]!];
       if (this.isProduct(i)) {
-        this.absorbed = true;
-        return scaled(g, fresh, by);
+        const product = scaled(g, fresh, by);
+        this.absorbed = product !== null;
+        return product;
       }
       if (
         old.op === 'Reshape' &&
@@ -148,8 +157,9 @@ class Step {
         this.single(old.inputs[0]!) &&
         isProductNode(fresh.inputs[0]!)
       ) {
-        this.absorbed = true;
-        return g.reshape(scaled(g, fresh.inputs[0]!, by), node.shape);
+        const product = scaled(g, fresh.inputs[0]!, by);
+        this.absorbed = product !== null;
+        return product && g.reshape(product, node.shape);
       }
     }
     return null;
@@ -162,39 +172,18 @@ class Step {
     const [a, b] = [factored.get(node.inputs[0]!), factored.get(node.inputs[1]!)];
     if (a === undefined && b === undefined) return null;
     const alpha = { float: factor(node, 'alpha') * (a?.by ?? 1) * (b?.by ?? 1) };
+    if (!moves(alpha.float)) return null;
     const attributes = { transA: flag(node, 'transA'), transB: flag(node, 'transB'), alpha };
     return g.add('FusedMatMul', [a?.bare ?? inputs[0]!, b?.bare ?? inputs[1]!], attributes, node.shape, 'float32', 'com.microsoft');
   }
 
-  /** The sum of scalar × a -> scalar × the sum, which is smaller. */
+  /** The sum of scalar × a -> scalar × the sum, which is smaller. Not for a scalar below 1, without which the sum alone could overflow. */
   reduction(): Node | null {
     const { g, node, inputs, factored } = this;
     const inner = node.op === 'ReduceSum' ? factored.get(node.inputs[0]!) : undefined;
-    if (inner === undefined) return null;
+    if (inner === undefined || Math.abs(inner.by) < 1) return null;
     const sum = g.add('ReduceSum', [inner.bare, inputs[1]!], { ...node.attributes }, node.shape, node.dtype);
     return g.binary('Mul', sum, g.scalar(inner.by));
-  }
-
-  /**
-   * Sums over the rows of a matrix, or of each in a batch -> a row of ones times it, which is the faster operator: ten times where one matrix has
-   * thousands of rows, no faster where many have few.
-   */
-  columnSums(): Node | null {
-    const { g, node, inputs } = this;
-    if (node.op !== 'ReduceSum' || node.dtype !== 'float32') return null;
-    const { shape } = inputs[0]!;
-    const axes = Array.from(inputs[1]!.data as BigInt64Array, Number).sort((a, b) => a - b);
-    const [first, last] = [axes[0]!, axes.at(-1)!];
-    if (last - first !== axes.length - 1 || last === shape.length - 1) return null;
-    const [count, rows, columns] = [shape.slice(0, first), shape.slice(first, last + 1), shape.slice(last + 1)].map(sizeOf) as [
-      number,
-      number,
-      number,
-    ];
-    if (count > 1 && rows < FEW_ROWS) return null;
-    const x = g.reshape(inputs[0]!, count === 1 ? [rows, columns] : [count, rows, columns]);
-    const ones = g.constant(new Float32Array(rows).fill(1), [1, rows], 'float32');
-    return g.reshape(g.add('MatMul', [ones, x], {}, count === 1 ? [1, columns] : [count, 1, columns], 'float32'), node.shape);
   }
 
   /** Notes that this node is a scalar times another, for those who read it. */
@@ -208,7 +197,7 @@ class Step {
     if (node.op !== 'Mul') return;
     for (const [i, j] of pairs) {
       const by = scalarOf(inputs[j]!);
-      if (by !== null && sameShape(inputs[i]!.shape, node.shape)) factored.set(node, { bare: inputs[i]!, by });
+      if (by !== null && moves(by) && sameShape(inputs[i]!.shape, node.shape)) factored.set(node, { bare: inputs[i]!, by });
     }
   }
 

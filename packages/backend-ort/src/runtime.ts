@@ -103,7 +103,11 @@ export function createSession(model: Uint8Array, options: SessionOptions): Sessi
       enableMemPattern: false,
       // What goes wrong is thrown, and not printed as well.
       logSeverityLevel: 4,
-      ...(options.idle === 'sleep' ? { extra: { session: { force_spinning_stop: '1' } } } : {}),
+      extra: {
+        // It would move a factor past a matrix product whatever its size, where it may leave the range of float32 (see rewrite.ts).
+        optimization: { disable_specified_optimizers: 'MatMulScaleFusion' },
+        ...(options.idle === 'sleep' ? { session: { force_spinning_stop: '1' } } : {}),
+      },
       ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
     }),
   );

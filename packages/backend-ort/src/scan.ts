@@ -1,13 +1,11 @@
 import type { OrtBackend, TensorInfo } from './backend.ts';
+import { SMALL_CONSTANT } from './bits.ts';
 import type { Body, Graph, Node } from './graph.ts';
-import { structureOf, topological } from './lower.ts';
+import { feedsOfCall, feedsOfEvaluation, structureOf, topological, type Feeds } from './lower.ts';
 import { rewrite } from './rewrite.ts';
 import { tf } from './tf.ts';
 
 type Tensor = tf.Tensor;
-
-/** Constants up to this size are written into the body; it reads larger ones from outside, where they are stored once. */
-const SMALL_CONSTANT = 64;
 
 /**
  * A loop as one operator (ONNX `Scan`): `step` is traced once on stand-ins and repeated for each slice of the sequences along their first axis,
@@ -41,7 +39,9 @@ export function traceScan(
     });
     return nodes;
   });
-  const { body, outside } = closeBody(graph, [...carried, ...slices], outputs, length);
+  // In an evaluated graph a body must be found again, too, when only its numbers change: it reads them from outside, where they are fed.
+  const isStored: Feeds = (node) => node.data!.length <= SMALL_CONSTANT && (backend.isTracing || !feedsOfEvaluation(node));
+  const { body, outside } = closeBody(graph, [...carried, ...slices], outputs, length, isStored);
   const results = outputs.map(({ shape, dtype }, i) => ({ shape: i < carry.length ? shape : [length, ...shape], dtype }));
   const inputs = [...carry, ...sequences].map(nodeOf);
   const tensors = graph
@@ -50,21 +50,41 @@ export function traceScan(
   return { carry: tensors.slice(0, carry.length), collected: tensors.slice(carry.length) };
 }
 
-/** Cuts what depends on the stand-ins off from the rest, which the body gets as further inputs. */
-function closeBody(graph: Graph, standIns: readonly Node[], outputs: readonly Node[], length: number): { body: Body; outside: Node[] } {
-  const renewed = new Map<Node, Node>(standIns.map((node) => [node, node]));
-  const inner = new Set<Node>(standIns);
+/**
+ * Cuts what depends on the stand-ins off from the rest, which the body gets as further inputs. Of the constants it keeps those that `isStored`
+ * allows; the others stand outside once.
+ */
+function closeBody(
+  graph: Graph,
+  standIns: readonly Node[],
+  outputs: readonly Node[],
+  length: number,
+  isStored: Feeds,
+): { body: Body; outside: Node[] } {
   const captured = new Map<Node, Node>();
-  const isSmall = (node: Node): boolean => node.op === 'Constant' && node.data!.length <= SMALL_CONSTANT;
-  const within = (node: Node): Node => {
-    if (inner.has(node)) return renewed.get(node)!;
-    if (isSmall(node)) return node;
+  const capture = (node: Node): Node => {
     if (!captured.has(node)) captured.set(node, graph.input(node.shape, node.dtype));
     return captured.get(node)!;
   };
+  // Small constants stay at first, because rewriting looks at them.
+  const isSmall: Feeds = (node) => node.op === 'Constant' && node.data!.length <= SMALL_CONSTANT;
+  const cut = over(graph, standIns, outputs, (node) => (isSmall(node) ? node : capture(node)));
+  const own = [...standIns, ...captured.values()];
+  const results = over(graph, own, rewrite(graph, cut), (node) => (node.op === 'Constant' && !isStored(node) ? capture(node) : node));
+  const inputs = [...standIns, ...captured.values()];
+  const order = [...new Set([...inputs, ...topological(results)])];
+  return {
+    body: { inputs, outputs: results, own: standIns.length, length, structure: `${length}x{${structureOf(order, results, feedsOfCall)}}` },
+    outside: [...captured.keys()],
+  };
+}
+
+/** `outputs` with every node that does not depend on `roots` replaced by what `outer` gives for it. */
+function over(graph: Graph, roots: readonly Node[], outputs: readonly Node[], outer: (node: Node) => Node): Node[] {
+  const renewed = new Map<Node, Node>(roots.map((node) => [node, node]));
+  const within = (node: Node): Node => renewed.get(node) ?? outer(node);
   for (const node of topological(outputs)) {
-    if (inner.has(node) || !node.inputs.some((input) => input !== null && inner.has(input))) continue;
-    inner.add(node);
+    if (renewed.has(node) || !node.inputs.some((input) => input !== null && renewed.has(input))) continue;
     renewed.set(
       node,
       graph.again(
@@ -73,13 +93,7 @@ function closeBody(graph: Graph, standIns: readonly Node[], outputs: readonly No
       ),
     );
   }
-  const results = rewrite(graph, outputs.map(within));
-  const inputs = [...standIns, ...captured.values()];
-  const order = [...new Set([...inputs, ...topological(results)])];
-  return {
-    body: { inputs, outputs: results, own: standIns.length, length, structure: `${length}x{${structureOf(order, results)}}` },
-    outside: [...captured.keys()],
-  };
+  return outputs.map(within);
 }
 
 function tensorOf(backend: OrtBackend, node: Node): Tensor {

@@ -1,19 +1,43 @@
 import { emptyArray, sizeOf, type Node } from './graph.ts';
-import { lower, nameOf, structureOf, topological, workOf } from './lower.ts';
+import { feedsOfEvaluation, lower, nameOf, positionIn, structureOf, workOf } from './lower.ts';
 import type { HostArray } from './onnx.ts';
-import { createSession, type HostValue, type RuntimeOptions, type Session } from './runtime.ts';
+import type { HostValue, RuntimeOptions } from './runtime.ts';
+import { PooledSession } from './thread-pools.ts';
 
 /** Below this many operations a graph runs faster on one thread: waking a second costs more than it saves. */
 const SMALL_WORK = 2e6;
 
 export const threadsFor = (work: number, threads: number): number => (work < SMALL_WORK ? 1 : threads);
 
+/** Bytes of the models of all kept sessions: a session takes several times the memory of its model. */
+const MAX_MODEL_BYTES = 2 ** 25;
+
+/** A graph that ONNX Runtime refused or did not run. */
+export class GraphError extends Error {
+  /** ONNX Runtime's sentence, without the operator and place where it was said. */
+  readonly reason: string;
+  /** The node that the sentence names, or null. */
+  readonly node: Node | null;
+
+  constructor(cause: Error, node: Node | null) {
+    super(cause.message, { cause });
+    this.node = node;
+    this.reason = cause.message.replace(/^.*Status Message: /, '');
+  }
+}
+
+interface Kept {
+  session: PooledSession;
+  modelBytes: number;
+}
+
 /** Sessions by the structure of their graph, the least recently used dropped first. There may be many, so none keeps the memory of its runs. */
 export class SessionCache {
-  private sessions = new Map<string, Session>();
+  private sessions = new Map<string, Kept>();
+  private modelBytes = 0;
   private readonly options: RuntimeOptions;
   private readonly capacity: number;
-  /** Sessions made so far, for tests and the profile. */
+  /** Sessions made so far for structures not seen before, for tests and the profile. */
   created = 0;
 
   constructor(options: RuntimeOptions, capacity = 256) {
@@ -25,48 +49,61 @@ export class SessionCache {
     return this.sessions.size;
   }
 
-  /** The values of `outputs` (distinct pending nodes), computed in one run. */
-  evaluate(outputs: readonly Node[]): HostArray[] {
-    const order = topological(outputs);
-    const session = this.sessionFor(order, outputs);
+  /**
+   * The values of `outputs` (distinct pending nodes), computed in one run. `order` holds them and what they need, every node after its inputs.
+   * @throws GraphError
+   */
+  evaluate(order: readonly Node[], outputs: readonly Node[]): HostArray[] {
     const feeds: Record<string, HostValue> = {};
     const position = new Map<Node, number>();
     order.forEach((node, i) => {
       position.set(node, i);
-      if (node.op === 'Leaf') feeds[nameOf(i)] = { type: node.dtype, dims: node.shape, data: node.data! };
+      if (feedsOfEvaluation(node)) feeds[nameOf(i)] = { type: node.dtype, dims: node.shape, data: node.data! };
     });
     const values = outputs.map((node) => emptyArray(node.dtype, sizeOf(node.shape)));
     const fetches: Record<string, HostValue> = {};
     outputs.forEach((node, i) => (fetches[nameOf(position.get(node)!)] = { type: node.dtype, dims: node.shape, data: values[i]! }));
-    session.run(feeds, fetches);
+    try {
+      this.run(order, outputs, feeds, fetches);
+    } catch (error) {
+      throw new GraphError(error as Error, order[positionIn((error as Error).message)] ?? null);
+    }
     return values;
   }
 
-  private sessionFor(order: readonly Node[], outputs: readonly Node[]): Session {
-    const key = structureOf(order, outputs);
-    let session = this.sessions.get(key);
-    if (session === undefined) {
+  private run(
+    order: readonly Node[],
+    outputs: readonly Node[],
+    feeds: Record<string, HostValue>,
+    fetches: Record<string, HostValue>,
+  ): void {
+    const key = structureOf(order, outputs, feedsOfEvaluation);
+    const model = (): Uint8Array => lower(order, outputs, 'atelier', feedsOfEvaluation);
+    let kept = this.sessions.get(key);
+    if (kept === undefined) {
       const threads = threadsFor(workOf(order), this.options.threads);
-      session = createSession(lower(order, outputs, 'atelier', false), {
-        ...this.options,
-        threads,
-        optimize: 'basic',
-        keepMemory: false,
-        idle: 'spin',
-      });
+      const bytes = model();
+      kept = {
+        session: new PooledSession({ ...this.options, threads, optimize: 'basic', keepMemory: false, idle: 'spin' }),
+        modelBytes: bytes.length,
+      };
+      kept.session.open(() => bytes);
       this.created++;
+      this.modelBytes += kept.modelBytes;
     } else this.sessions.delete(key);
-    this.sessions.set(key, session);
-    if (this.sessions.size > this.capacity) {
-      const [oldest] = this.sessions.keys();
-      this.sessions.get(oldest!)!.dispose();
-      this.sessions.delete(oldest!);
+    this.sessions.set(key, kept);
+    for (const [oldest, { session, modelBytes }] of this.sessions) {
+      if (oldest === key || (this.sessions.size <= this.capacity && this.modelBytes <= MAX_MODEL_BYTES)) break;
+      session.dispose();
+      this.sessions.delete(oldest);
+      this.modelBytes -= modelBytes;
     }
-    return session;
+    kept.session.run(feeds, fetches, model);
   }
 
   dispose(): void {
-    for (const session of this.sessions.values()) session.dispose();
+    for (const { session } of this.sessions.values()) session.dispose();
     this.sessions.clear();
+    this.modelBytes = 0;
   }
 }

@@ -40,7 +40,7 @@ describe('guidedNetwork', () => {
           expectClose(channels(at(0), 0, count), channels(unconditional, 0, count), { abs: 1e-6 });
           const expected = tf.add(tf.mul(conditional, scale), tf.mul(unconditional, 1 - scale));
           expectClose(channels(at(scale), 0, count), channels(expected, 0, count), { abs: 1e-5 });
-          // What is not guided is the conditional network's at every scale.
+          // Outputs that are not guided are those of the conditional network at every scale.
           expectClose(channels(at(scale), count, 2 * C), channels(conditional, count, 2 * C), { abs: 1e-6 });
         });
       }),
@@ -48,7 +48,7 @@ describe('guidedNetwork', () => {
     );
   });
 
-  it('looks once at a doubled batch, and at scale 1 at the batch alone', () => {
+  it('evaluates the network once on a doubled batch; at scale 1 on the batch itself', () => {
     const { network, rows } = counting();
     const options = { channels: 'all', nullLabel: 3 } as const;
     expect(guidedNetwork(network, { ...options, scale: 1 })).toBe(network);

@@ -1,6 +1,6 @@
 import type { DiffusionTables, Variance } from '../src/index.ts';
 
-// The reverse process in float64, written from its equations and from β alone.
+// The reverse process in float64, written from its equations; it needs only β.
 
 /** α_k, ᾱ_k, ᾱ_{k-1}, β_k and β̃_k. */
 export function hostStep(tables: DiffusionTables, k: number) {
@@ -9,7 +9,7 @@ export function hostStep(tables: DiffusionTables, k: number) {
   return { alpha: 1 - beta, beta, bar, previous, tilde: (beta * (1 - previous)) / (1 - bar) };
 }
 
-/** log β̃_k, that of step 1 at step 0. */
+/** log β̃_k; at step 0 the value of step 1. */
 export const hostLogTilde = (tables: DiffusionTables, k: number): number => Math.log(hostStep(tables, Math.max(k, 1)).tilde);
 
 export const hostX0 = (tables: DiffusionTables, k: number, x: number, epsilon: number): number => {

@@ -68,7 +68,7 @@ describe('discretizedGaussianLogLikelihood', () => {
     checkLayer((m, l) => discretizedGaussianLogLikelihood(x, m!, l!), host, [at, logVariance], rng, { value: 1e-5, derivative: 2e-4 });
   });
 
-  it('has bins in the tails that are right to a rounding of the numbers near one that they are the difference of', () => {
+  it('the probability of a bin, also in the tails, has an error of at most 1e-7, about one float32 rounding of a number near one', () => {
     const levels = Float32Array.from({ length: 2001 }, (_, i) => (i - 1000) / 1500);
     const logVariance = 2 * Math.log(0.12);
     const likelihood = tf.exp(discretizedGaussianLogLikelihood(tf.tensor1d(levels), tf.zeros([2001]), tf.fill([2001], logVariance)));
@@ -76,7 +76,7 @@ describe('discretizedGaussianLogLikelihood', () => {
     expectClose(likelihood.dataSync(), expected, { abs: 1e-7 });
   });
 
-  it('sums to one over the levels, and is bounded below', () => {
+  it('the probabilities of all levels sum to one, and each logarithm has a lower bound', () => {
     const levels = tf.linspace(-1, 1, 256);
     for (const [m, l] of [
       [0.1, -4],
@@ -121,7 +121,7 @@ describe('variationalTerm', () => {
     }
   });
 
-  it('is 0 for the true noise with v = -1, and the divergence of the variances with v = 1', () => {
+  it('for the true noise it is 0 with v = -1, and the divergence between the two variances with v = 1', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 999 }), fc.integer({ min: 1, max: 999 }), fc.integer(), (first, second, seed) => {
         tf.tidy(() => {
@@ -165,7 +165,7 @@ describe('diffusionLoss', () => {
     ...drawDiffusion(rng, full, shape),
   });
 
-  it('of a fresh DiT is the mean square of the noise; v = 0 is worth the same to every sample', () => {
+  it('of a new DiT the squared error is the mean square of the noise; the loss adds the variational term only with a learned variance', () => {
     const rng = new Rng(5);
     const settings = { inChannels: 3, patchSize: 2, width: 8, depth: 1, heads: 2, numClasses: 3, learnSigma: true };
     const params = initDiT(rng.child('init'), settings);
@@ -182,7 +182,7 @@ describe('diffusionLoss', () => {
     expect('vb' in fixed).toBe(false);
   });
 
-  it('trains v alone by its variational term: no gradient of it reaches the noise channels', () => {
+  it('the variational term trains only v: its gradient is zero at the noise channels', () => {
     const batch = draw(new Rng(6));
     const output = new Rng(7).normal([...shape.slice(0, 3), 6]);
     const gradient = (part: 'vb' | 'mse'): number[][] => {
@@ -200,7 +200,7 @@ describe('diffusionLoss', () => {
     expect(varianceOfMse!.every((value) => value === 0)).toBe(true);
   });
 
-  it('tells the network the times of the original process', () => {
+  it('gives the network the times of the original process', () => {
     const seen: number[][] = [];
     const tables = respace(full, '4');
     const { x0, noise } = draw(new Rng(8));

@@ -23,7 +23,7 @@ beforeAll(async () => {
 const full = diffusionTables(linearBetas());
 const shape = [2, 2, 3, 3];
 
-/** A network of curved ε̂ and v that depends on the time, and the same in float64. */
+/** A nonlinear network of ε̂ and v that depends on the time, and the same in float64. */
 const curved =
   (variance: Variance): SamplerNetwork<Tensor[]> =>
   (x, t, [shift]) => {
@@ -83,7 +83,7 @@ describe('ancestral sampling', () => {
     );
   });
 
-  it('keeps the variance of Gaussian data with v = 1; the last step leaves α', () => {
+  it('with v = 1 keeps the variance 1 of Gaussian data, and the last step leaves the variance α', () => {
     // Without noise a step of the ideal network ε̂ = √(1 - ᾱ)·x is a factor; with it the variance is factor² + σ².
     const tables = respace(full, 20);
     const sampler = ddpmSampler((x, t) => tf.concat([ideal(x, t), tf.onesLike(x)], 3), { variance: 'learned' });
@@ -193,7 +193,7 @@ describe('a sampler', () => {
     expect(sampler.graphs).toBe(0);
   });
 
-  it('leaves what it was given as it was, and no tensor of its own', async () => {
+  it('changes none of its arguments and leaves no tensor behind', async () => {
     const tables = respace(full, 3);
     const [x, context] = [new Rng(6).normal(shape), [tf.scalar(0.3)]];
     const noise = stepNoise(new Rng(7), shape);
@@ -218,7 +218,7 @@ describe('a sampler', () => {
     for (const sampler of [ddpm, ddim]) sampler.dispose();
   });
 
-  it('draws the noise of each step from a stream of its own', () => {
+  it('draws the noise of each step from a separate stream', () => {
     const noise = stepNoise(new Rng(8), [2, 3]);
     const [first, second] = [noise(0), noise(1)];
     expectClose(stepNoise(new Rng(8), [2, 3])(1), second);

@@ -5,7 +5,7 @@ import { cosineBetas, diffusionTables, keptSteps, linearBetas, respace, type Dif
 const full = diffusionTables(linearBetas());
 const cosine = diffusionTables(cosineBetas(60));
 
-/** Settings of a respacing that fit 1000 steps. */
+/** Respacing settings that are valid for 1000 steps. */
 const respacing = fc.oneof(
   fc.integer({ min: 1, max: 1000 }),
   fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1, maxLength: 5 }).map((counts) => counts.join(',')),
@@ -14,7 +14,7 @@ const respacing = fc.oneof(
 );
 
 describe('schedules', () => {
-  it('linear: from 1e-4 to 0.02 over 1000 steps, scaled for another number', () => {
+  it('linear: from 1e-4 to 0.02 over 1000 steps, both ends scaled for another number of steps', () => {
     const betas = linearBetas();
     expect([betas[0], betas[999]]).toEqual([1e-4, 0.02]);
     expect(betas[333]! - betas[332]!).toBeCloseTo(0.0199 / 999, 15);
@@ -22,7 +22,7 @@ describe('schedules', () => {
     expect(linearBetas(500)[499]).toBe(0.04);
   });
 
-  it('cosine: the product of the first steps is the squared cosine, until the clip', () => {
+  it('cosine: the product of 1 - β is the squared cosine, up to the first clipped β', () => {
     const f = (u: number): number => Math.cos((Math.PI / 2) * ((u + 0.008) / 1.008)) ** 2;
     for (let k = 0; k < 59; k++) expect(cosine.alphaBar[k]).toBeCloseTo(f((k + 1) / 60) / f(0), 12);
     expect(cosine.betas[59]).toBe(0.999);
@@ -42,7 +42,7 @@ describe('schedules', () => {
 });
 
 describe('tables', () => {
-  /** √α_k from c¹ and c², which hold for data and noise alike. */
+  /** √α_k computed from c¹ and c². */
   const identity = (tables: DiffusionTables): void => {
     for (let k = 0; k < tables.steps; k++) {
       const root = tables.posteriorMeanX0[k]! * tables.sqrtAlphaBar[k]! + tables.posteriorMeanXk[k]!;
@@ -50,7 +50,7 @@ describe('tables', () => {
     }
   };
 
-  it('keep the posterior identity, whole and respaced', () => {
+  it('satisfy the identity of the posterior, with all steps and respaced', () => {
     identity(full);
     identity(cosine);
     fc.assert(
@@ -59,7 +59,7 @@ describe('tables', () => {
     );
   });
 
-  it('of a respaced process agree with the original where it stops', () => {
+  it('of a respaced process have the original ᾱ at the kept steps', () => {
     fc.assert(
       fc.property(respacing, (setting) => {
         const tables = respace(full, setting);
@@ -74,13 +74,13 @@ describe('tables', () => {
     );
   });
 
-  it('of a process respaced twice tell the network the times of the first', () => {
+  it('of a process respaced twice give the network the times of the original process', () => {
     const twice = respace(respace(full, '100'), '4');
     expect(Array.from(twice.timesteps)).toEqual([0, 333, 666, 999]);
     expect(twice.alphaBar[3]! / full.alphaBar[999]!).toBeCloseTo(1, 12);
   });
 
-  it('have a logarithm of the first posterior variance, with one step too', () => {
+  it('have a finite logarithm of the first posterior variance, also with only one step', () => {
     expect(full.posteriorVariance[0]).toBe(0);
     expect(full.posteriorLogVariance[0]).toBe(Math.log(full.posteriorVariance[1]!));
     const one = respace(full, 1);
@@ -108,7 +108,7 @@ describe('keptSteps', () => {
     expect(keptSteps(10, 'ddim1')).toEqual([0]);
   });
 
-  it('ascends, starts each section at its start and keeps as many as asked', () => {
+  it('ascends, starts each section with its first step and keeps the number asked for', () => {
     fc.assert(
       fc.property(
         fc.array(fc.tuple(fc.integer({ min: 1, max: 9 }), fc.integer({ min: 0, max: 9 })), { minLength: 1, maxLength: 4 }),

@@ -14,6 +14,7 @@ import {
   type TarFlow,
   type TarFlowConfig,
 } from '@atelier/tarflow';
+import type { CausalProblem } from './causal-map.ts';
 import { compileCausalMap, type CompiledMap } from './compiled-map.ts';
 import { solveExactly, type ExactReport } from './exact.ts';
 import { solveGsJacobi, type GsJacobiOptions } from './gs-jacobi.ts';
@@ -34,8 +35,8 @@ export type BlockOptions = Pick<GsJacobiOptions, 'tolerance' | 'clamp' | 'stoppi
    * overflow, and only segments of one size. Its result is not the sequential one wherever that leaves [-3, 3].
    */
   official?: boolean;
-  /** Looks on after each iteration; `x` [B, T, D] is in the block's own order and lent. */
-  onIteration?: (state: { block: number; segment: number; iteration: number; x: Tensor }) => void;
+  /** Looks on after each iteration; `x` [B, T, D] is in the block's own order and lent; `changes` come from plans of GS-Jacobi. */
+  onIteration?: (state: { block: number; segment: number; iteration: number; x: Tensor; changes?: number[] }) => void;
 };
 
 /** What inverting one block took; token by token it is T - 1 evaluations. */
@@ -64,95 +65,44 @@ export type BlockInverter = {
 /** What `official` stands for. */
 const OFFICIAL = { clamp: 3, stopping: 'batch', cache: 'stale', fallback: false } as const;
 
-/** @param where the public function that errors name */
-export function blockInverter(config: TarFlowConfig, where = 'blockInverter'): BlockInverter {
-  const { T, D } = tokenSizes(config);
+/** The graphs that invert blocks, made when they are first asked for. */
+type InverterGraphs = {
+  /** Φ of a block, with the attention temperature of the branch without labels. */
+  map(temperature: number): CompiledMap<BlockParams, BlockInputs, BlockCache>;
+  prepare(block: number, guess: Guess): Compiled<[given: GivenBlock & Tree], PreparedBlock & Tree>;
+  sequential: Compiled<[params: BlockParams, prepared: PreparedBlock, guidance: Guidance[]], Tensor>;
+  /** The order of tokens of an odd block, and back. */
+  reorder: Compiled<[x: Tensor], Tensor>;
+  readonly graphs: number;
+  dispose(): void;
+};
+type GivenBlock = BlockSetting & { z: Tensor; means?: BlockMeans };
+
+function inverterGraphs(config: TarFlowConfig): InverterGraphs {
   const maps = new Map<number, CompiledMap<BlockParams, BlockInputs, BlockCache>>();
-  const mapFor = (temperature: number): CompiledMap<BlockParams, BlockInputs, BlockCache> => {
-    const map = maps.get(temperature) ?? compileCausalMap(tarflowMap(config, temperature));
-    maps.set(temperature, map);
-    return map;
+  const prepares = new Map<string, ReturnType<InverterGraphs['prepare']>>();
+  const kept = <K, V>(made: Map<K, V>, key: K, make: () => V): V => {
+    const value = made.get(key) ?? make();
+    made.set(key, value);
+    return value;
   };
-  const sequential = compile(
-    (p: BlockParams, { z, inputs }: PreparedBlock, guidance: Guidance[]) =>
-      reverseBlock(p, z, config, { context: inputs.context, ...(guidance[0] && { guidance: guidance[0] }) }),
+  const sequential: InverterGraphs['sequential'] = compile(
+    (p, { z, inputs }, guidance) => reverseBlock(p, z, config, { context: inputs.context, ...(guidance[0] && { guidance: guidance[0] }) }),
     { name: 'tarflow-sequential', idle: 'sleep' },
   );
-  type Given = BlockSetting & { z: Tensor; means?: BlockMeans };
-  const prepares = new Map<string, Compiled<[given: Given & Tree], PreparedBlock & Tree>>();
-  const prepareFor = (k: number, guess: Guess): Compiled<[given: Given & Tree], PreparedBlock & Tree> => {
-    const key = `${k % 2} ${guess}`;
-    const prepare =
-      prepares.get(key) ??
-      compile((given: Given & Tree) => prepareBlock(k, guess, given) as PreparedBlock & Tree, { name: 'prepare', idle: 'sleep' });
-    prepares.set(key, prepare);
-    return prepare;
-  };
   const reorder = compile((x: Tensor) => permute(x, 1), { donate: [0], name: 'reverse-order', idle: 'sleep' });
-
-  const invert: BlockInverter['invert'] = (model, { block: k, plan, z }, options = {}) => {
-    const { y, guidance: guidanceOptions, means, official = false, onIteration, ...own } = options;
-    const guidance = readGuidance(guidanceOptions, where);
-    const weights = guidance === null ? undefined : guidanceWeights(guidance, T);
-    const temperature = guidance?.temperature ?? 1;
-    const graphs = mapFor(temperature);
-    const params = model.blocks[k]!;
-    const guess = plan.method === 'sequential' ? 'z' : plan.guess;
-    const given = { params, z, ...(y && { y }), ...(weights && { weights }), ...(guess === 'mean' && { means: means![k]! }) };
-    const prepared = prepareFor(k, guess)(given);
-    const problem = { params, inputs: prepared.inputs, guess: prepared.guess };
-    const solve = (): { x: Tensor; report: BlockReport } => {
-      if (plan.method === 'sequential') {
-        const branches = prepared.inputs.guidance;
-        const inverse = tf.scalar(1 / temperature);
-        const guides = branches === undefined ? [] : [{ context: branches.context, weights: weights!, inverseTemperature: inverse }];
-        const x = sequential(params, prepared, guides);
-        inverse.dispose();
-        return { x, report: { block: k, plan, depth: T - 1, work: (T - 1) / T } };
-      }
-      if (plan.method === 'exact') {
-        const { window, tolerance } = plan;
-        const watch = onIteration && {
-          onIteration: (state: { iteration: number; x: Tensor }) => onIteration({ block: k, segment: 0, ...state }),
-        };
-        const { x, report } = solveExactly(graphs, problem, { window, ...(tolerance !== undefined && { tolerance }), ...watch });
-        const { depth, work, ...exact } = report;
-        return { x, report: { block: k, plan, depth, work, exact } };
-      }
-      const { segments, iterations, tolerance = own.tolerance } = plan;
-      const { x, report } = solveGsJacobi(graphs, problem, {
-        ...own,
-        ...(official && OFFICIAL),
-        segments,
-        iterations,
-        ...(tolerance !== undefined && { tolerance }),
-        ...(onIteration && { onIteration: (state) => onIteration({ block: k, ...state }) }),
-      });
-      return { x, report: { block: k, plan, ...report } };
-    };
-    try {
-      const { x, report } = solve();
-      return { x: k % 2 === 0 ? x : reorder(x), report };
-    } finally {
-      graphs.release(prepared);
-      weights?.dispose();
-    }
-  };
-
   const all = (): { graphs: number; dispose(): void }[] => [...maps.values(), ...prepares.values(), sequential, reorder];
   return {
-    invert,
-    check(model, z, plans, { y, guidance, means, official = false }) {
-      checkModel(model, config, where);
-      const { B } = dims<'B'>(z, 'B T D', `${where}: noise`, { T, D });
-      checkLabels(y, B, config, where);
-      checkLabelRange(y, config, where);
-      readGuidance(guidance, where);
-      for (const [block, plan] of plans) {
-        if (official) checkOfficial(plan, T, `${where}: strategy: block ${block}`);
-        if (plan.method !== 'sequential' && plan.guess === 'mean') checkMeans(means?.[block], block, { T, D }, where);
-      }
-    },
+    map: (temperature) => kept(maps, temperature, () => compileCausalMap(tarflowMap(config, temperature))),
+    prepare: (block, guess) =>
+      kept(prepares, `${block % 2} ${guess}`, () =>
+        compile((given: GivenBlock & Tree) => prepareBlock(block, guess, given) as PreparedBlock & Tree, {
+          name: 'prepare',
+          idle: 'sleep',
+        }),
+      ),
+    sequential,
+    reorder,
     get graphs() {
       return all().reduce((sum, one) => sum + one.graphs, 0);
     },
@@ -162,11 +112,120 @@ export function blockInverter(config: TarFlowConfig, where = 'blockInverter'): B
   };
 }
 
+/** A block with everything that a solver needs, in the block's own order of tokens. */
+type ReadyBlock<P extends BlockPlan = BlockPlan> = {
+  block: number;
+  plan: P;
+  params: BlockParams;
+  prepared: PreparedBlock;
+  /** With guidance: weights of α and μ [T - 1, 2]. */
+  weights: Tensor | undefined;
+  temperature: number;
+};
+type PlanOf<M extends BlockPlan['method']> = Extract<BlockPlan, { method: M }>;
+type Solved = { x: Tensor; report: BlockReport };
+
+function solveSequentially(graphs: InverterGraphs, { block, plan, params, prepared, weights, temperature }: ReadyBlock): Solved {
+  const branches = prepared.inputs.guidance;
+  const inverse = tf.scalar(1 / temperature);
+  const guides = branches === undefined ? [] : [{ context: branches.context, weights: weights!, inverseTemperature: inverse }];
+  const x = graphs.sequential(params, prepared, guides);
+  inverse.dispose();
+  const T = x.shape[1]!;
+  return { x, report: { block, plan, depth: T - 1, work: (T - 1) / T } };
+}
+
+function solveWithProof(graphs: InverterGraphs, ready: ReadyBlock<PlanOf<'exact'>>, { onIteration }: BlockOptions): Solved {
+  const { block, plan, temperature } = ready;
+  const { window, tolerance } = plan;
+  const { x, report } = solveExactly(graphs.map(temperature), problemOf(ready), {
+    window,
+    ...(tolerance !== undefined && { tolerance }),
+    ...(onIteration && { onIteration: (state) => onIteration({ block, segment: 0, ...state }) }),
+  });
+  const { depth, work, ...exact } = report;
+  return { x, report: { block, plan, depth, work, exact } };
+}
+
+function solveByIteration(graphs: InverterGraphs, ready: ReadyBlock<PlanOf<'gs-jacobi'>>, options: BlockOptions): Solved {
+  const { block, plan, temperature } = ready;
+  const { y: _y, guidance: _guidance, means: _means, official = false, onIteration, ...own } = options;
+  const { segments, iterations, largestChange, tolerance = own.tolerance } = plan;
+  const { x, report } = solveGsJacobi(graphs.map(temperature), problemOf(ready), {
+    ...own,
+    ...(official && OFFICIAL),
+    segments,
+    iterations,
+    ...(tolerance !== undefined && { tolerance }),
+    ...(largestChange !== undefined && { largestChange }),
+    ...(onIteration && { onIteration: (state) => onIteration({ block, ...state }) }),
+  });
+  return { x, report: { block, plan, ...report } };
+}
+
+const problemOf = ({ params, prepared: { inputs, guess } }: ReadyBlock): CausalProblem<BlockParams, BlockInputs> => ({
+  params,
+  inputs,
+  guess,
+});
+
+function solve(graphs: InverterGraphs, ready: ReadyBlock, options: BlockOptions): Solved {
+  const { plan } = ready;
+  if (plan.method === 'sequential') return solveSequentially(graphs, ready);
+  return plan.method === 'exact'
+    ? solveWithProof(graphs, { ...ready, plan }, options)
+    : solveByIteration(graphs, { ...ready, plan }, options);
+}
+
+/** @param where the public function that errors name */
+export function blockInverter(config: TarFlowConfig, where = 'blockInverter'): BlockInverter {
+  const { T, D } = tokenSizes(config);
+  const graphs = inverterGraphs(config);
+
+  const invert: BlockInverter['invert'] = (model, { block, plan, z }, options = {}) => {
+    const { y, means } = options;
+    const guidance = readGuidance(options.guidance, where);
+    const weights = guidance === null ? undefined : guidanceWeights(guidance, T);
+    const temperature = guidance?.temperature ?? 1;
+    const params = model.blocks[block]!;
+    const guess = plan.method === 'sequential' ? 'z' : plan.guess;
+    const given = { params, z, ...(y && { y }), ...(weights && { weights }), ...(guess === 'mean' && { means: means![block]! }) };
+    const prepared = graphs.prepare(block, guess)(given);
+    try {
+      const { x, report } = solve(graphs, { block, plan, params, prepared, weights, temperature }, options);
+      return { x: block % 2 === 0 ? x : graphs.reorder(x), report };
+    } finally {
+      graphs.map(temperature).release(prepared);
+      weights?.dispose();
+    }
+  };
+
+  return {
+    invert,
+    check(model, z, plans, { y, guidance, means, official = false }) {
+      checkModel(model, config, where);
+      const { B } = dims<'B'>(z, 'B T D', `${where}: noise`, { T, D });
+      checkLabels(y, B, config, where);
+      checkLabelRange(y, config, where);
+      readGuidance(guidance, where);
+      for (const [at, plan] of plans) {
+        if (official) checkOfficial(plan, T, `${where}: strategy: block ${at}`);
+        if (plan.method !== 'sequential' && plan.guess === 'mean') checkMeans(means?.[at], at, { T, D }, where);
+      }
+    },
+    get graphs() {
+      return graphs.graphs;
+    },
+    dispose: () => graphs.dispose(),
+  };
+}
+
 /** The released code leaves tokens unsolved, without a word, where segments do not divide them (GS_Jacobi_sampling.py:374-379). */
 function checkOfficial(plan: BlockPlan, tokens: number, where: string): void {
   if (plan.method === 'sequential') return;
   if (plan.method === 'exact') throw new Error(`${where}: wanted 'sequential' or 'gs-jacobi' in the official mode, got 'exact'`);
   if (plan.guess === 'mean') throw new Error(`${where}: guess: wanted 'z' or 'zero' in the official mode, got 'mean'`);
+  if (plan.largestChange !== undefined) throw new Error(`${where}: largestChange: wanted none in the official mode, which clips`);
   if (typeof plan.segments !== 'number')
     throw new Error(`${where}: segments: wanted a number in the official mode, got [${plan.segments.join(', ')}]`);
   checkNumber(`${where}: segments`, plan.segments, { integer: true, min: 1, max: tokens / 2 });

@@ -4,7 +4,7 @@ import { problemSizes, type CompiledMap } from './compiled-map.ts';
 import { advance } from './exact.ts';
 import type { Fixed, Iterate } from './iteration.ts';
 import { segmentRanges, type SegmentRange } from './segments.ts';
-import { totalCost, type SegmentReport, type Solution } from './solution.ts';
+import { totalCost, type SegmentReport, type Solution, type Stop } from './solution.ts';
 import { tokens } from './token-axis.ts';
 
 export type GsJacobiOptions = {
@@ -14,6 +14,12 @@ export type GsJacobiOptions = {
   iterations: number;
   /** ε: a segment is done when its change δ <= ε; negative for as many iterations as the bound says. 1e-6 if not given, the official value. */
   tolerance?: number;
+  /**
+   * Largest change of a sample in a segment, √(Σ (X' - X)² / (T·D)) in its last iteration, with which the segment may end: it iterates on beyond
+   * `iterations` until no sample of the batch exceeds it, or until the segment is exact. The graphs give the changes with each iteration, so
+   * looking costs nothing. Not with clipping, and only with stopping by batch.
+   */
+  largestChange?: number;
   /** c: values are clipped to [-c, c] after each iteration; never if not given. With clipping the result is not the sequential one. */
   clamp?: number;
   /**
@@ -30,11 +36,12 @@ export type GsJacobiOptions = {
   fallback?: boolean;
   /** Iterations in one graph between two looks at δ, which changes nothing but the time it takes. Only with stopping by batch. */
   unroll?: number;
-  /** Looks on after each iteration; `x` [B, T, D] is lent. Iterations are then run one by one. */
-  onIteration?: (state: { segment: number; iteration: number; x: Tensor }) => void;
+  /** Looks on after each iteration; `x` [B, T, D] is lent, `changes` are those of the samples. Iterations are then run one by one. */
+  onIteration?: (state: { segment: number; iteration: number; x: Tensor; changes: number[] }) => void;
 };
 
-type Settings = Required<Omit<GsJacobiOptions, 'clamp' | 'onIteration'>> & Pick<GsJacobiOptions, 'clamp' | 'onIteration'>;
+type Optional = 'clamp' | 'largestChange' | 'onIteration';
+type Settings = Required<Omit<GsJacobiOptions, Optional>> & Pick<GsJacobiOptions, Optional>;
 
 /**
  * Solves X_{i+1} = next(X_0 … X_i) by Gauss-Seidel-Jacobi iteration (arXiv 2505.12849; encoreus/GS-Jacobi_for_TarFlow
@@ -55,9 +62,9 @@ export function solveGsJacobi<P extends Tree, I extends Tree, C extends Tree>(
   const segments: SegmentReport[] = [];
   let x: Tensor = tf.clone(problem.guess);
   let past: C | undefined;
-  for (const [at, range] of ranges.entries()) {
+  for (const [index, range] of ranges.entries()) {
     const fixed: Fixed<P, I, C> = past === undefined ? { params, inputs } : { params, inputs, past };
-    const solved = solveSegment(graphs, x, fixed, { at, range, T }, settings);
+    const solved = solveSegment(graphs, x, fixed, { index, range, T }, settings);
     ({ x } = solved);
     const { report, own } = solved;
     segments.push(report);
@@ -67,6 +74,7 @@ export function solveGsJacobi<P extends Tree, I extends Tree, C extends Tree>(
       const rest = advance<P, I, C>(graphs, problem, past === undefined ? { x } : { x, past }, range, { window: 1, tolerance: 0 });
       ({ x } = rest);
       report.single = rest.report.depth;
+      report.changes.fill(0);
       report.stop = 'sequential';
       past = isLast ? undefined : lastTokens(graphs, rest.past!, range.end);
       if (isLast) graphs.release(rest.past!);
@@ -86,68 +94,150 @@ function solveSegment<P extends Tree, I extends Tree, C extends Tree>(
   graphs: CompiledMap<P, I, C>,
   start: Tensor,
   fixed: Fixed<P, I, C>,
-  { at, range, T }: { at: number; range: SegmentRange; T: number },
+  at: SegmentPlace,
   settings: Settings,
 ): { x: Tensor; own: C | undefined; report: SegmentReport } {
-  const { tolerance, clamp, stopping, unroll, onIteration } = settings;
+  const { clamp, stopping, unroll, onIteration } = settings;
+  const { range, T } = at;
   const [B, , D] = start.shape as [number, number, number];
   const { first, end, last } = range;
-  const unknowns = last - first;
-  const report: SegmentReport = { first, size: end - first, iterations: 0, renewals: 0, single: 0, deltas: [], stop: 'exact' };
-  if (unknowns === 0) return { x: start, own: undefined, report };
-  const bySample = stopping === 'sample';
-  // After as many iterations as unknowns everything is exact, unless values are clipped.
-  const bound = clamp === undefined ? Math.min(settings.iterations, unknowns) : settings.iterations;
-  const perSample = new Array<number>(B).fill(0);
-  const active = new Float32Array(B).fill(1);
-  let state: Iterate = bySample ? { x: start, next: tf.clone(start) } : { x: start };
+  const report: SegmentReport = {
+    first,
+    size: end - first,
+    iterations: 0,
+    renewals: 0,
+    single: 0,
+    deltas: [],
+    changes: new Array<number>(B).fill(0),
+    stop: 'exact',
+  };
+  if (last === first) return { x: start, own: undefined, report };
+  const limits = iterationLimits(settings, last - first);
+  const rule = stopping === 'sample' ? stopEachSample(settings.tolerance, B, D) : stopBatch(settings.tolerance, B, D);
+  let state = rule.start(start);
   let own: C | undefined;
-  report.stop = bound < settings.iterations ? 'exact' : 'bound';
-  while (report.iterations < bound) {
-    const together = Math.min(unroll, bound - report.iterations);
-    const step = graphs.iteration({ range, T, clamp, unroll: together, stopping });
-    // Squares of the bound on δ·B·D, which is how the graph counts.
-    const control = bySample ? tf.tensor1d(active) : tf.scalar(tolerance < 0 ? -1 : (tolerance * B * D) ** 2);
+  let stop: Stop | undefined;
+  while (stop === undefined) {
+    const together = Math.max(1, Math.min(unroll, limits.planned - report.iterations));
+    const control = rule.control();
     if (own !== undefined) graphs.release(own);
-    const out = step(state, fixed, control);
+    const out = graphs.iteration({ range, T, clamp, unroll: together, stopping })(state, fixed, control);
     ({ state, own } = out);
-    const squares = out.squares.dataSync() as Float32Array;
     const done = out.done.dataSync()[0]!;
+    const squares = (out.squares.dataSync() as Float32Array).subarray(0, done * B);
     disposeTree([control, out.squares, out.done]);
-    for (let i = 0; i < done; i++) {
-      const rows = squares.subarray(i * B, (i + 1) * B);
-      report.deltas.push(Math.sqrt(rows.reduce((sum, value) => sum + value, 0)) / (B * D));
-      report.iterations++;
-    }
-    if (bySample)
-      for (let b = 0; b < B; b++) {
-        if (active[b] === 0) continue;
-        perSample[b]!++;
-        if (!(Math.sqrt(squares[b]!) / D > tolerance)) active[b] = 0;
-      }
-    onIteration?.({ segment: at, iteration: report.iterations, x: 'next' in state ? state.next : state.x });
-    const delta = report.deltas.at(-1)!;
-    if (!Number.isFinite(delta)) report.stop = 'non-finite';
-    else if (bySample ? active.every((one) => one === 0) : delta <= tolerance) report.stop = 'tolerance';
-    else continue;
-    break;
+    noteIterations(report, squares, { B, T, D });
+    onIteration?.({ segment: at.index, iteration: report.iterations, x: rule.current(state), changes: report.changes });
+    stop = whetherToStop(report, { ...limits, settled: rule.settled(squares.subarray(-B)) });
   }
-  if (bySample) report.perSample = perSample;
-  let x = state.x;
-  if ('next' in state) {
-    state.x.dispose();
-    x = state.next;
-  }
-  if (settings.cache === 'fresh' && last < T - 1 && report.stop !== 'non-finite') {
-    const again = graphs.iteration({ range, T, clamp: undefined, unroll: 1, stopping: 'batch' });
-    const never = tf.scalar(-1);
-    const out = again({ x: tf.clone(x) }, fixed, never);
+  report.stop = stop;
+  if (rule.perSample !== undefined) report.perSample = rule.perSample;
+  const x = rule.finish(state);
+  if (settings.cache === 'fresh' && last < T - 1 && stop !== 'non-finite') {
     graphs.release(own!);
-    disposeTree([never, out.state, out.squares, out.done]);
-    own = out.own;
+    own = renewedCache(graphs, x, fixed, at);
     report.renewals = 1;
   }
   return { x, own, report };
+}
+
+/** Where a segment is: the how manieth it is, its tokens, and the tokens in all. */
+type SegmentPlace = { index: number; range: SegmentRange; T: number };
+
+/** Iterations that are planned, and that are run at most; which stop it is to reach the latter; and the change that they go on for. */
+type IterationLimits = { planned: number; most: number; atMost: Stop; largestChange: number | undefined };
+
+function iterationLimits({ iterations, clamp, largestChange }: Settings, unknowns: number): IterationLimits {
+  // After as many iterations as unknowns everything is exact, unless values are clipped.
+  const planned = clamp === undefined ? Math.min(iterations, unknowns) : iterations;
+  if (largestChange !== undefined) return { planned, most: unknowns, atMost: 'exact', largestChange };
+  return { planned, most: planned, atMost: planned < iterations ? 'exact' : 'bound', largestChange };
+}
+
+/** Adds iterations to a report by Σ (X' - X)² of each sample in each of them [r · B]. */
+function noteIterations(report: SegmentReport, squares: Float32Array, { B, T, D }: { B: number; T: number; D: number }): void {
+  for (let at = 0; at < squares.length; at += B) {
+    const sum = squares.subarray(at, at + B).reduce((total, value) => total + value, 0);
+    report.deltas.push(Math.sqrt(sum) / (B * D));
+    report.iterations++;
+  }
+  report.changes = Array.from(squares.subarray(-B), (square) => Math.sqrt(square / (T * D)));
+}
+
+/** Why a segment ends here; undefined if it does not. */
+function whetherToStop(
+  { iterations, deltas, changes }: SegmentReport,
+  { planned, most, atMost, largestChange, settled }: IterationLimits & { settled: boolean },
+): Stop | undefined {
+  if (!Number.isFinite(deltas.at(-1)!)) return 'non-finite';
+  const within = largestChange === undefined || changes.every((change) => change <= largestChange);
+  if (within && (settled || (largestChange !== undefined && iterations >= planned))) return 'tolerance';
+  return iterations >= most ? atMost : undefined;
+}
+
+/** By what iterations are ended before their bound: the change of the batch, or that of each sample for itself. */
+type StoppingRule = {
+  start(x: Tensor): Iterate;
+  /** What the graph of an iteration is told. */
+  control(): Tensor;
+  /** Whether all is settled, by Σ (X' - X)² of each sample in the last iteration [B]. */
+  settled(squares: Float32Array): boolean;
+  /** The last values of an iterate, lent. */
+  current(state: Iterate): Tensor;
+  /** The last values of an iterate, which is used up. */
+  finish(state: Iterate): Tensor;
+  /** Iterations until each sample was settled. */
+  perSample?: number[];
+};
+
+/** ‖X' - X‖_F / (B·D) <= ε; no iteration is ended by a negative ε. */
+function stopBatch(tolerance: number, B: number, D: number): StoppingRule {
+  return {
+    start: (x) => ({ x }),
+    // The square of the bound on δ·B·D, which is how the graph counts.
+    control: () => tf.scalar(tolerance < 0 ? -1 : (tolerance * B * D) ** 2),
+    settled: (squares) => Math.sqrt(squares.reduce((sum, value) => sum + value, 0)) / (B * D) <= tolerance,
+    current: ({ x }) => x,
+    finish: ({ x }) => x,
+  };
+}
+
+/** ‖X' - X‖_F / D <= ε of each sample, which then keeps its value. */
+function stopEachSample(tolerance: number, B: number, D: number): StoppingRule {
+  const active = new Float32Array(B).fill(1);
+  const perSample = new Array<number>(B).fill(0);
+  const next = (state: Iterate): Tensor => ('next' in state ? state.next : state.x);
+  return {
+    start: (x) => ({ x, next: tf.clone(x) }),
+    control: () => tf.tensor1d(active),
+    settled: (squares) => {
+      squares.forEach((square, b) => {
+        if (active[b] === 0) return;
+        perSample[b]!++;
+        if (!(Math.sqrt(square) / D > tolerance)) active[b] = 0;
+      });
+      return active.every((one) => one === 0);
+    },
+    current: next,
+    finish: (state) => {
+      state.x.dispose();
+      return next(state);
+    },
+    perSample,
+  };
+}
+
+/** Keys and values of a segment of x by one more evaluation on its final values. */
+function renewedCache<P extends Tree, I extends Tree, C extends Tree>(
+  graphs: CompiledMap<P, I, C>,
+  x: Tensor,
+  fixed: Fixed<P, I, C>,
+  { range, T }: SegmentPlace,
+): C {
+  const never = tf.scalar(-1);
+  const out = graphs.iteration({ range, T, clamp: undefined, unroll: 1, stopping: 'batch' })({ x: tf.clone(x) }, fixed, never);
+  disposeTree([never, out.state, out.squares, out.done]);
+  return out.own;
 }
 
 /** The last `count` tokens of a padded cache, which is used up. */
@@ -164,6 +254,11 @@ function checkOptions(options: GsJacobiOptions): Settings {
   checkNumber(`${where}: iterations`, settings.iterations, { integer: true, min: 1 });
   checkNumber(`${where}: tolerance`, settings.tolerance);
   if (settings.clamp !== undefined) checkNumber(`${where}: clamp`, settings.clamp, { above: 0 });
+  if (settings.largestChange !== undefined) {
+    checkNumber(`${where}: largestChange`, settings.largestChange, { above: 0 });
+    if (settings.clamp !== undefined || settings.stopping === 'sample')
+      throw new Error(`${where}: largestChange: wanted neither clamp nor stopping by sample with it, got one of them`);
+  }
   if (settings.stopping !== 'batch' && settings.stopping !== 'sample')
     throw new Error(`${where}: stopping: wanted 'batch' or 'sample', got '${String(settings.stopping)}'`);
   if (settings.cache !== 'stale' && settings.cache !== 'fresh')

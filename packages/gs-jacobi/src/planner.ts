@@ -1,116 +1,265 @@
-import { checkNumber, disposeTree, type Tensor } from '@atelier/tensor';
-import { tokenSizes, type TarFlow } from '@atelier/tarflow';
-import { bestWithin, cheapestWithin, paretoFront, type Allocation, type Choice } from './allocation.ts';
+import { checkNumber, tf, type Tensor } from '@atelier/tensor';
+import { readGuidance, tokenSizes, type TarFlow } from '@atelier/tarflow';
+import { bestWithin, cheapestWithin, paretoFront, type Allocation } from './allocation.ts';
 import type { BlockOptions } from './block-inverter.ts';
 import { bestGuesses, crmStack, type BlockMetrics } from './convergence-ranking.ts';
+import { estimatedError, largestRatio, usualChanges, withLargestChanges, type ErrorEstimate } from './error-estimate.ts';
+import type { Plan, PlanMeasurements } from './plan.ts';
 import type { GsJacobiSampler } from './sampler.ts';
-import type { Guess, Strategy } from './strategy.ts';
-import { drawExactly, fasterIterations, growthOf, median, runStrategy, tryBlock, type Pace, type Trial, type World } from './trials.ts';
+import { everywhere, type Guess, type Strategy } from './strategy.ts';
+import { fasterIterations, growthOf, iterationTime, tryBlock, type BlockExamples, type IterationTime, type Trial } from './trials.ts';
+import {
+  disposeRuns,
+  drawSamples,
+  drawSequentially,
+  median,
+  quantile,
+  timePairs,
+  type DrawnSample,
+  type PlanningSetup,
+  type SequentialRun,
+} from './whole-samples.ts';
 
 export type PlannerOptions = {
   /** CRM and IGM of the model: which blocks are tried in many segments, and which of the two published guesses is tried. */
   metrics: readonly BlockMetrics[];
-  /** What is asked for: a root mean square error of the images against the sequential ones, or a time in ms for a batch. */
+  /**
+   * What is asked for: a root mean square error against the sequential image that **no sample** shall exceed, or a time in ms for a batch,
+   * which promises nothing about the error.
+   */
   goal: { rmse: number } | { ms: number };
   /** A clock in ms. */
   now: () => number;
+  /** The machine in words, for the plan to say where it was made. */
+  machine?: string;
   /** Labels, guidance, and means of every block; with means the guess `mean` is tried too. */
   options?: Pick<BlockOptions, 'y' | 'guidance' | 'means'>;
   /** Numbers of segments to try for blocks of the stack, and for the others. */
   segments?: { stack: readonly number[]; others: readonly number[] };
   /** Blocks with a CRM% of at least this many times 100/K are the stack. */
   stackFactor?: number;
-  /** Share of the error asked for that is left free, for samples that are harder than those it was measured on; 0.4 if not given. */
-  margin?: number;
+  /** By how many times an error may exceed the largest that was seen for such changes, and still keep the goal; 1.5 if not given. */
+  safety?: number;
+  /** Pairs of whole batches, planned and token by token, by which the faster way is chosen; 7 if not given. */
+  pairs?: number;
 };
 
-export type Plan = {
-  strategy: Strategy;
-  /** Options that the strategy was measured with, for the sampler. */
-  options: { tolerance: number; unroll: number };
-  /** What it does on the samples it was planned on. */
-  measured: { rmse: number; ms: number; sequentialMs: number };
-  /** Everything tried, in the order of sampling, and by how much an error of the block's output grows up to the image. */
-  blocks: { block: number; trials: Trial[]; growth: number }[];
-};
-
-/** How often the strategy is run and what it may use corrected. */
+/** How many strategies are run in the search, and how often the largest changes are tightened. */
 const ROUNDS = 8;
+const TIGHTENINGS = 3;
+/** Samples that a promise is made of, at least, and samples that blocks are tried on, about. */
+const LEAST_SAMPLES = 8;
+const TRIAL_SAMPLES = 4;
 /** An error of one block below this share of the goal is as good as none. */
 const NEGLIGIBLE = 0.02;
-/** Goal by which trials end where only a time is asked for. */
+/** Error by which trials end where only a time is asked for. */
 const FINE = 1e-4;
+/** By how much three quarters of the pairs must be faster than sequential sampling. */
+const FASTER = 1.05;
 
 /**
  * Chooses for every block of a TarFlow how it is inverted: token by token, or in how many segments, by how many iterations, from which guess.
- * The paper publishes no rule for this; this one measures, on a handful of samples.
+ * The paper publishes no rule for this; this one measures.
  *
- * 1. The samples are drawn sequentially once; that gives every block its exact input and output.
- * 2. Each block alone is inverted from its exact input in several ways. Blocks with a large CRM% are tried in many segments, the others in few;
- *    the start is the guess with the smaller IGM, and `mean` if there are means. The error is told after each number of iterations; the time
- *    of an iteration, which is the same for all blocks, is taken for each number of segments.
- * 3. An error in a block's output goes through all blocks after it, inverted exactly, once: by how much it grows.
- * 4. Of all combinations the cheapest is taken whose errors, grown and added in squares, keep within the goal (or the best within the time).
- * 5. That strategy is run. If it misses the error asked for, or leaves much of it free, what step 4 may use is changed in proportion.
+ * 1. All samples are drawn sequentially; that gives every block its exact input and output.
+ * 2. Each block alone is inverted from its exact input in several ways, on a few samples. Blocks with a large CRM% are tried in many segments,
+ *    the others in few; the start is the guess with the smaller IGM, and `mean` if there are means.
+ * 3. By how much an error in a block's output grows through the blocks after it is measured with one of these trials.
+ * 4. Of all combinations the cheapest that seems to keep the goal is run on all samples, then others in proportion to what came out.
+ * 5. Each block gets a largest change (see `ErrorEstimate`). While sampling, a block iterates on until none of its samples exceeds it.
+ * 6. Whole batches are timed in pairs, planned and token by token in turns. Unless three quarters of the pairs are faster, the plan is
+ *    `sequential`.
  *
- * @param noise samples to plan on [B, T, D], in batches of the size that is to be drawn later: several batches tell more than one
+ * **What is promised.** Each sample is judged by what its own iterations change, so the goal is kept for samples that are harder than those
+ * seen, and at any batch size; they take longer. The change tells the error only to first order, by a ratio that is measured: the largest of
+ * n samples. For one more sample of the same kind it is exceeded with a probability of at most about 1 / (n + 1); the goal is missed only
+ * if it is exceeded `safety` times over. It is no proof: `exact` gives one.
+ *
+ * @param noise batches [B, T, D] of the size that is to be drawn later, at least 8 samples in all; 16 or more are better
+ * @throws Error if something does not fit
  */
 export function planStrategy(sampler: GsJacobiSampler, model: TarFlow, noise: readonly Tensor[], planning: PlannerOptions): Plan {
-  const { config } = sampler;
-  const { goal, margin = 0.4, segments = { stack: [1, 2, 4, 8, 16, 32], others: [1, 2, 4] } } = planning;
-  const world = checkPlanning(sampler, model, noise, planning);
-  const samples = noise.map((batch) => drawExactly(world, batch));
-  world.fixed = fasterIterations(world, samples[0]!.outputs[0]!);
-  const sequentialMs = median(samples.map(({ ms }) => ms));
-  const wanted = 'rmse' in goal ? goal.rmse * (1 - margin) : FINE;
-  const times = new Map<number, Pace>();
-  const stack = crmStack(planning.metrics, planning.stackFactor);
-  const blocks = bestGuesses(planning.metrics).map((guess, i): Plan['blocks'][number] => {
-    const at = { block: config.blocks - 1 - i, samples: samples.map(({ outputs }) => ({ z: outputs[i]!, x: outputs[i + 1]! })) };
-    const counts = (stack.includes(at.block) ? segments.stack : segments.others).filter((count) => 2 * count <= world.T);
-    const guesses: Guess[] = world.options.means === undefined ? [guess] : [guess, 'mean'];
-    const trials: Trial[] = [{ plan: { method: 'sequential' }, ms: sequentialMs / config.blocks, rmse: 0 }];
-    for (const count of counts)
-      for (const start of guesses) trials.push(...tryBlock(world, at, { count, start, known: trials, times, floor: NEGLIGIBLE * wanted }));
-    return { block: at.block, trials, growth: growthOf(world, at, trials, { exact: samples[0]!, after: i + 1, wanted }) };
-  });
-  const front = paretoFront(
-    blocks.map(({ trials, growth }) => trials.map(({ ms, rmse }): Choice => ({ cost: ms, squaredError: (growth * rmse) ** 2 }))),
-  );
-  const strategyOf = ({ choices }: Allocation): Strategy => choices.map((choice, i) => blocks[i]!.trials[choice]!.plan);
-  const measure = (strategy: Strategy): Plan['measured'] => ({ ...runStrategy(world, noise, samples, strategy), sequentialMs });
+  const setup = checkPlanning(sampler, model, noise, planning);
+  const { goal, safety = 1.5 } = planning;
+  const runs = drawAllSequentially(setup, noise);
   try {
-    const chosen = 'ms' in goal ? bestWithin(front, goal.ms) : corrected(front, wanted, (sum) => measure(strategyOf(sum)).rmse);
-    const strategy = strategyOf(chosen);
-    return { strategy, options: world.fixed, measured: measure(strategy), blocks };
+    const images = runs.map(({ outputs }) => outputs.at(-1)!.dataSync().slice() as Float32Array);
+    const sequentialMs = median(runs.map(({ ms }) => ms));
+    setup.iteration = fasterIterations(setup, runs[0]!.outputs[0]!);
+    const blocks = tryBlocks(setup, runs, { planning, sequentialMs, wanted: 'rmse' in goal ? goal.rmse / safety : FINE });
+    const draw = (strategy: Strategy): DrawnSample[][] => drawSamples(setup, { noise, images, strategy });
+    const proposal = 'rmse' in goal ? proposeWithin(blocks, { rmse: goal.rmse, safety, draw }) : { strategy: proposeFor(blocks, goal.ms) };
+    return decide(setup, noise, { ...proposal, blocks, planning, sequentialMs, draw });
   } finally {
-    disposeTree(samples.map(({ outputs }) => outputs));
+    disposeRuns(runs);
   }
 }
 
+/** A strategy, and how its changes tell its error; `missed` says why there is none that is faster than token by token. */
+type Proposal = { strategy: Strategy; estimate?: ErrorEstimate; missed?: string };
+
+function drawAllSequentially(setup: PlanningSetup, noise: readonly Tensor[]): SequentialRun[] {
+  // The first time graphs are made.
+  disposeRuns([drawSequentially(setup, noise[0]!)]);
+  return noise.map((batch) => drawSequentially(setup, batch));
+}
+
+/** Steps 2 and 3: all trials of every block in the order of sampling. */
+function tryBlocks(
+  setup: PlanningSetup,
+  runs: readonly SequentialRun[],
+  { planning, sequentialMs, wanted }: { planning: PlannerOptions; sequentialMs: number; wanted: number },
+): Plan['blocks'] {
+  const { metrics, segments = { stack: [1, 2, 4, 8, 16, 32], others: [1, 2, 4] } } = planning;
+  const { blocks: K } = setup.sampler.config;
+  const stack = crmStack(metrics, planning.stackFactor);
+  const some = runs.slice(0, Math.ceil(TRIAL_SAMPLES / setup.sizes.B));
+  const known = new Map<number, IterationTime>();
+  const floor = NEGLIGIBLE * wanted;
+  return bestGuesses(metrics).map((guess, i): Plan['blocks'][number] => {
+    const block = K - 1 - i;
+    const examples: BlockExamples = { block, batches: some.map(({ outputs }) => ({ z: outputs[i]!, x: outputs[i + 1]! })) };
+    const counts = (stack.includes(block) ? segments.stack : segments.others).filter((count) => 2 * count <= setup.sizes.T);
+    const guesses: Guess[] = setup.options.means === undefined ? [guess] : [guess, 'mean'];
+    const trials: Trial[] = [{ plan: { method: 'sequential' }, ms: sequentialMs / K, worst: 0, errorPerChange: 0 }];
+    for (const count of counts)
+      for (const start of guesses) {
+        const time = iterationTime(setup, examples, { segments: count, known });
+        // Nothing dearer is of use than the cheapest that is as good as exact.
+        const useful = Math.min(...trials.filter(({ worst }) => worst <= floor).map(({ ms }) => ms));
+        trials.push(...tryBlock(setup, examples, { segments: count, start, time, useful, floor }));
+      }
+    return { block, trials, growth: growthOf(setup, examples, { trials, runs: some, after: i + 1, wanted }) };
+  });
+}
+
+/** All sums of one trial for each block that no other beats in time and error, the cheapest first. */
+function frontOf(blocks: Plan['blocks']): Allocation[] {
+  return paretoFront(
+    blocks.map(({ trials, growth }) => trials.map(({ ms, worst }) => ({ cost: ms, squaredError: (growth * worst) ** 2 }))),
+  );
+}
+
+const trialsOf = ({ choices }: Allocation, blocks: Plan['blocks']): Trial[] => choices.map((choice, i) => blocks[i]!.trials[choice]!);
+const strategyOf = (trials: readonly Trial[]): Strategy => trials.map(({ plan }) => plan);
+
+function proposeFor(blocks: Plan['blocks'], ms: number): Strategy {
+  return strategyOf(trialsOf(bestWithin(frontOf(blocks), ms), blocks));
+}
+
+/** Steps 4 and 5: the cheapest strategy whose estimate keeps the goal for the usual batch, with largest changes that keep it for all. */
+function proposeWithin(
+  blocks: Plan['blocks'],
+  { rmse, safety, draw }: { rmse: number; safety: number; draw: (strategy: Strategy) => DrawnSample[][] },
+): Proposal {
+  const front = frontOf(blocks);
+  const judge = (sum: Allocation): Judged => {
+    const trials = trialsOf(sum, blocks);
+    const strategy = strategyOf(trials);
+    const amplification = trials.map(({ errorPerChange }, i) => errorPerChange * blocks[i]!.growth);
+    const drawn = draw(strategy);
+    const factor = safety * largestRatio(drawn.flat(), amplification);
+    const usual = usualChanges(drawn);
+    return { strategy, amplification, factor, usual, error: factor * estimatedError(amplification, usual) };
+  };
+  const { strategy, usual, ...estimate } = cheapestJudged(front, { wanted: rmse, first: rmse / safety, judge });
+  if (isSequential(strategy)) return { strategy, missed: `no iteration that keeps an error of ${rmse} promised to be faster` };
+  let allowed = rmse;
+  for (let tightening = 0; tightening < TIGHTENINGS; tightening++) {
+    const limited = withLargestChanges(strategy, { ...estimate, usual, allowed });
+    const worst = Math.max(...draw(limited).flatMap((samples) => samples.map(({ error }) => error)));
+    if (worst <= rmse) return { strategy: limited, estimate: { amplification: estimate.amplification, factor: estimate.factor } };
+    allowed *= (0.7 * rmse) / worst;
+  }
+  return { strategy: tokenByToken(strategy), missed: `no iteration kept an error of ${rmse} for the samples that it was planned on` };
+}
+
+type Judged = ErrorEstimate & { strategy: Strategy; usual: number[]; error: number };
+
 /**
- * The cheapest sum that keeps within an error when it is run. Single errors do not add up just as assumed, so what their sum may be is
- * corrected by what came out, between the dearest sum that is known to miss and the cheapest that is known to keep within.
+ * The cheapest sum of trials whose error is within what is wanted when it is run. Single errors do not add up just as assumed, so what
+ * their sum may be, at first `first`, is corrected by what came out, between the dearest sum that is known to miss and the cheapest that is
+ * known to keep within.
  */
-function corrected(front: readonly Allocation[], wanted: number, run: (sum: Allocation) => number): Allocation {
+function cheapestJudged(
+  front: readonly Allocation[],
+  { wanted, first, judge }: { wanted: number; first: number; judge: (sum: Allocation) => Judged },
+): Judged {
   // The last of the front has the least error of all.
   let [missing, within] = [-1, front.length - 1];
-  let allowed = wanted;
+  let best: Judged | undefined;
+  let allowed = first;
   for (let round = 0; round < ROUNDS && missing + 1 < within; round++) {
     const guess = front.indexOf(cheapestWithin(front, allowed));
     const at = Math.min(within - 1, Math.max(missing + 1, guess));
-    const rmse = run(front[at]!);
-    if (rmse <= wanted) within = at;
+    const judged = judge(front[at]!);
+    if (judged.error <= wanted) [within, best] = [at, judged];
     else missing = at;
-    if (rmse <= wanted && rmse > 0.8 * wanted) break;
-    allowed = (Math.sqrt(front[at]!.squaredError) * 0.9 * wanted) / rmse;
+    if (judged.error <= wanted && judged.error > 0.8 * wanted) break;
+    allowed = (Math.sqrt(front[at]!.squaredError) * 0.9 * wanted) / judged.error;
   }
-  return front[within]!;
+  return best ?? judge(front[within]!);
 }
 
-function checkPlanning(sampler: GsJacobiSampler, model: TarFlow, noise: readonly Tensor[], planning: PlannerOptions): World {
+/** Step 6: the plan, or that there is none that is faster. */
+function decide(
+  setup: PlanningSetup,
+  noise: readonly Tensor[],
+  proposed: Proposal & {
+    blocks: Plan['blocks'];
+    planning: PlannerOptions;
+    sequentialMs: number;
+    draw: (strategy: Strategy) => DrawnSample[][];
+  },
+): Plan {
+  const { strategy, estimate, missed, blocks, planning, sequentialMs, draw } = proposed;
+  const { options, iteration, sizes } = setup;
+  const guidance = readGuidance(options.guidance, 'planStrategy');
+  const samples = noise.length * sizes.B;
+  const common: Pick<Plan, 'options' | 'madeFor' | 'blocks'> = {
+    options: iteration,
+    madeFor: {
+      batch: sizes.B,
+      engine: tf.getBackend(),
+      machine: planning.machine ?? 'not said',
+      labelled: options.y !== undefined,
+      ...(guidance && { guidance }),
+    },
+    blocks,
+  };
+  const sequential = (reason: string, measured: Pick<PlanMeasurements, 'ms' | 'sequentialMs'>): Plan => ({
+    ...common,
+    method: 'sequential',
+    reason,
+    strategy: tokenByToken(strategy),
+    measured: { samples, worst: 0, rmse: 0, ...measured, ms: measured.sequentialMs, speedUp: { lowerQuartile: 1, median: 1 } },
+  });
+  if (missed !== undefined || isSequential(strategy))
+    return sequential(missed ?? 'token by token keeps the time that was asked for', { ms: sequentialMs, sequentialMs });
+  warmUp(setup, noise[0]!, strategy);
+  const times = timePairs(setup, { noise, strategy, pairs: planning.pairs ?? 7 });
+  const ratios = times.sequentialMs.map((ms, i) => ms / times.ms[i]!);
+  const [ms, alone] = [median(times.ms), median(times.sequentialMs)];
+  const speedUp = { lowerQuartile: quantile(ratios, 0.25), median: median(ratios) };
+  const comparison = `batches of ${sizes.B} took ${ms.toFixed(1)} ms, and token by token ${alone.toFixed(1)} ms`;
+  if (!(speedUp.lowerQuartile >= FASTER)) return sequential(`not faster: ${comparison}`, { ms: alone, sequentialMs: alone });
+  const errors = draw(strategy).flatMap((batch) => batch.map(({ error }) => error));
+  const rmse = Math.hypot(...errors) / Math.sqrt(errors.length);
+  const measured = { samples, worst: Math.max(...errors), rmse, ms, sequentialMs: alone, speedUp };
+  return { ...common, method: 'gs-jacobi', reason: `faster: ${comparison}`, strategy, measured, ...(estimate && { estimate }) };
+}
+
+/** Makes the graphs of single iterations, which harder samples need, before anything is timed. */
+function warmUp({ sampler, model, options, iteration }: PlanningSetup, batch: Tensor, strategy: Strategy): void {
+  sampler(model, batch, { strategy, ...options, ...iteration, unroll: 1 }).images.dispose();
+}
+
+const isSequential = (strategy: Strategy): boolean => strategy.every(({ method }) => method === 'sequential');
+const tokenByToken = (strategy: Strategy): Strategy => everywhere(strategy.length, { method: 'sequential' });
+
+function checkPlanning(sampler: GsJacobiSampler, model: TarFlow, noise: readonly Tensor[], planning: PlannerOptions): PlanningSetup {
   const where = 'planStrategy';
-  const { goal, metrics, margin = 0.4, now, options = {} } = planning;
+  const { goal, metrics, safety = 1.5, pairs = 7, now, options = {} } = planning;
   const { blocks } = sampler.config;
   if (noise.length === 0) throw new Error(`${where}: noise: wanted at least one batch, got none`);
   if (metrics.length !== blocks) throw new Error(`${where}: metrics: wanted those of ${blocks} blocks, got ${metrics.length}`);
@@ -118,7 +267,13 @@ function checkPlanning(sampler: GsJacobiSampler, model: TarFlow, noise: readonly
   if (asked === undefined || Object.keys(goal).length !== 1 || !['rmse', 'ms'].includes(asked[0]))
     throw new Error(`${where}: goal: wanted either rmse or ms, got ${JSON.stringify(goal)}`);
   checkNumber(`${where}: goal: ${asked[0]}`, asked[1], { above: 0 });
-  checkNumber(`${where}: margin`, margin, { min: 0, below: 1 });
+  checkNumber(`${where}: safety`, safety, { min: 1 });
+  checkNumber(`${where}: pairs`, pairs, { integer: true, min: 1 });
   for (const batch of noise) sampler.blocks.check(model, batch, new Map(), options);
-  return { sampler, model, now, options, fixed: { tolerance: -1, unroll: 1 }, T: tokenSizes(sampler.config).T };
+  const B = noise[0]!.shape[0]!;
+  const other = noise.find(({ shape }) => shape[0] !== B);
+  if (other !== undefined) throw new Error(`${where}: noise: wanted batches of one size, got ${B} and ${other.shape[0]}`);
+  if (noise.length * B < LEAST_SAMPLES)
+    throw new Error(`${where}: noise: wanted at least ${LEAST_SAMPLES} samples in all, got ${noise.length * B}`);
+  return { sampler, model, now, options, iteration: { tolerance: -1, unroll: 1 }, sizes: { B, ...tokenSizes(sampler.config) } };
 }

@@ -9,15 +9,21 @@ import {
   type TarFlowSettings,
 } from '@atelier/tarflow';
 import { blockInverter, type BlockInverter, type BlockOptions, type BlockReport } from './block-inverter.ts';
+import { followPlan, type Plan } from './plan.ts';
 import { totalCost, type Cost } from './solution.ts';
 import { readStrategy, type StrategyOptions } from './strategy.ts';
 
-export type GsJacobiSampleOptions = BlockOptions & {
-  /** A plan for every block in the order of sampling: entry i is block K - 1 - i. */
-  strategy: StrategyOptions;
-  /** Looks at the output x [B, T, D] of every block, in image order, which is lent. */
-  onBlock?: (state: { block: number; x: Tensor; report: BlockReport }) => void;
-};
+/** How every block is inverted: by a strategy, in the order of sampling (entry i is block K - 1 - i), or by what `planStrategy` found. */
+export type WayToSample =
+  | { strategy: StrategyOptions; plan?: never }
+  /** A plan is followed where it was made for batches like this one; otherwise the sample is drawn token by token, with a warning. */
+  | { plan: Plan; strategy?: never };
+
+export type GsJacobiSampleOptions = BlockOptions &
+  WayToSample & {
+    /** Looks at the output x [B, T, D] of every block, in image order, which is lent. */
+    onBlock?: (state: { block: number; x: Tensor; report: BlockReport }) => void;
+  };
 
 export type GsJacobiSample = {
   /** Images [B, H, W, C]; near [-1, 1], not clipped. */
@@ -56,8 +62,14 @@ export function gsJacobiSampler(settings: TarFlowSettings): GsJacobiSampler {
   const prior = compile((noise: Tensor, variance: Tensor) => tf.mul(noise, tf.sqrt(variance)) as Tensor, { name: 'prior', idle: 'sleep' });
 
   const sample = (model: TarFlow, noise: Tensor, options: GsJacobiSampleOptions): GsJacobiSample => {
-    const { strategy, onBlock, ...rest } = options;
-    const plans = readStrategy(strategy, config.blocks, where);
+    const { strategy, plan: made, onBlock, ...given } = options;
+    const { y } = given;
+    const guidance = readGuidance(given.guidance, where);
+    if ((strategy === undefined) === (made === undefined))
+      throw new Error(`${where}: wanted either a strategy or a plan, got ${strategy ? 'both' : 'neither'}`);
+    const followed = made && followPlan(made, { batch: noise.shape[0]!, labelled: y !== undefined, ...(guidance && { guidance }) });
+    const rest = followed ? { ...given, ...followed.options } : given;
+    const plans = readStrategy(followed?.strategy ?? strategy!, config.blocks, where);
     const blockOf = (i: number): number => config.blocks - 1 - i;
     blocks.check(model, noise, new Map(plans.map((plan, i) => [blockOf(i), plan])), rest);
     const reports: BlockReport[] = [];
@@ -75,7 +87,8 @@ export function gsJacobiSampler(settings: TarFlowSettings): GsJacobiSampler {
     }
     const images = tf.tidy(() => unpatchify(z, config));
     z.dispose();
-    const warnings = guidanceWarnings(readGuidance(rest.guidance, where), rest.y !== undefined, config);
+    const warnings = guidanceWarnings(guidance, y !== undefined, config);
+    if (followed?.warning !== undefined) warnings.push(followed.warning);
     return { images, report: { ...totalCost(reports), blocks: reports }, warnings };
   };
 

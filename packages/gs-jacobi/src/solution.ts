@@ -1,7 +1,7 @@
 import type { Tensor } from '@atelier/tensor';
 
 /**
- * Why the iteration of a segment ended: the change fell to the tolerance, the bound on iterations was reached, as many iterations were run
+ * Why the iteration of a segment ended: the change fell to the tolerance (or that of every sample to `largestChange`), the bound on iterations was reached, as many iterations were run
  * as the segment has unknowns (then it is exact), a value was not finite, or such a value made it start anew token by token.
  */
 export type Stop = 'tolerance' | 'bound' | 'exact' | 'non-finite' | 'sequential';
@@ -18,6 +18,9 @@ export type SegmentReport = {
   single: number;
   /** Changes δ of each iteration, of the whole batch. */
   deltas: number[];
+  /** Change of each sample in the last iteration, √(Σ (X' - X)² / (T·D)): the root mean square over all tokens of the sequence [B]; 0 where
+   * the segment was solved token by token. */
+  changes: number[];
   /** Iterations until each sample stopped; only with per-sample stopping. */
   perSample?: number[];
   stop: Stop;

@@ -22,6 +22,7 @@ export const blockPlan = z.discriminatedUnion('method', [
     iterations: count,
     guess: guess.default('z'),
     tolerance: z.number().optional(),
+    largestChange: z.number().positive().optional(),
   }),
   /** See `ExactOptions`. */
   z.strictObject({

@@ -1,4 +1,4 @@
-/** A map of the plane: rows [a, b, c] and [d, e, f] take (x, y) to (a·x + b·y + c, d·x + e·y + f). */
+/** An affine map of the plane: the rows [a, b, c] and [d, e, f] map (x, y) to (a·x + b·y + c, d·x + e·y + f). */
 export type Affine = readonly [number, number, number, number, number, number];
 
 export const translation = (x: number, y: number): Affine => [1, 0, x, 0, 1, y];

@@ -19,13 +19,13 @@ export type AugmentDraws = {
   shiftGate: ArrayLike<number>;
 };
 
-/** Probabilities that an image is subject to each transform; `angle` is that of a stretch along a tilted axis, given a stretch. */
+/** The probability of each transform for an image; `angle` is the probability that a stretch is along a tilted axis. */
 export type AugmentGates = { flip: number; scale: number; stretch: number; angle: number; shift: number };
 
-/** The CIFAR-10 setting: the flip bit always counts, every other transform has probability 0.12. */
+/** The CIFAR-10 setting: an image is mirrored if its flip bit is 1; every other transform has probability 0.12. */
 export const cifarAugmentGates: AugmentGates = { flip: 1, scale: 0.12, stretch: 0.12, angle: 0.5, shift: 0.12 };
 
-/** Standard deviations: log2 of the scale, log2 of the stretch, and the shift as a part of the side. */
+/** Standard deviations: log2 of the scale, log2 of the stretch, and the shift as a fraction of the side. */
 const SCALE_STD = 0.2;
 const STRETCH_STD = 0.2;
 const SHIFT_STD = 0.125;
@@ -48,10 +48,10 @@ export function drawAugmentation(rng: Rng, batch: number): AugmentDraws {
 
 /**
  * The augmentation of EDM (Karras et al., arXiv 2206.00364) as the official CIFAR-10 code of MeanFlow uses it: mirror, isotropic scale, stretch
- * along an axis, shift, resampled once through a 12-tap low-pass at twice the resolution with reflected borders.
+ * along an axis, shift. The image is resampled once, with a 12-tap low-pass filter at twice the resolution and reflected borders.
  *
  * The six labels tell the network what was done, so that it can be asked for unaugmented images (labels 0):
- * (flip, w1, w2·cos ρ, w2·sin ρ, wx, wy). Runs on the host, since the size of the borders follows from the draws of the whole batch.
+ * (flip, w1, w2·cos ρ, w2·sin ρ, wx, wy). It runs on the host, because the size of the borders depends on the draws of the whole batch.
  * @param images [B, H, W, C] float32, any range, H and W at least 2
  * @returns images of the same shape and labels [B, 6]
  * @throws Error if the shapes of images and draws do not agree
@@ -93,7 +93,7 @@ export function augmentImages(
 
 type Chosen = { flip: number; scale: number; stretch: number; angle: number; shiftX: number; shiftY: number };
 
-/** What happens to image i: every quantity set to 0 where its uniform is not below the gate. */
+/** The transforms of image i. A quantity is 0 if its uniform number is not below the gate. */
 function choose(draws: AugmentDraws, i: number, batch: number, gates: AugmentGates): Chosen {
   const gated = (value: number, uniform: number, gate: number): number => (uniform < gate ? value : 0);
   const shift = (value: number): number => gated(value, draws.shiftGate[i]!, gates.shift);
@@ -120,7 +120,7 @@ function inverseMap({ scale, stretch, angle, shiftX, shiftY }: Chosen, H: number
   );
 }
 
-/** Borders [left, top, right, bottom] that the whole batch needs so that no output pixel looks past them, at most one pixel less than the side. */
+/** Borders [left, top, right, bottom] that are wide enough for every output pixel of the batch; each is at most one pixel less than the side. */
 function borders(maps: Affine[], H: number, W: number): readonly [number, number, number, number] {
   const [halfX, halfY] = [(W - 1) / 2, (H - 1) / 2];
   const corners = maps.flatMap((map) => [-1, 1].flatMap((i) => [-1, 1].map((j) => affine(map, i * halfX, j * halfY))));

@@ -5,8 +5,9 @@ const share = z.number().min(0).max(1);
 const pair = { t: timeDistribution, r: timeDistribution };
 
 /**
- * How (t, r) are drawn. The official codes both have a `ratio` of 0.75 and mean opposite things, hence two names here: `equalShare` is the
- * share of rows with r = t (JAX `data_proportion`), `movingShare` the probability of r != t (PyTorch `ratio`).
+ * How (t, r) are drawn. The two official codes use the same number for opposite shares: 0.75 of the rows have r = t (ImageNet code, JAX), and 0.75
+ * have r < t (CIFAR-10 code, PyTorch). So there are two names here: `equalShare` is the share of rows with r = t (`data_proportion` in JAX),
+ * `movingShare` the probability of r != t (`ratio` in PyTorch).
  */
 export const timeSamplerConfig = z.discriminatedUnion('rule', [
   z.strictObject({ rule: z.literal('prefix'), ...pair, equalShare: share }),
@@ -24,7 +25,7 @@ export const timeSamplers = {
   cifarImproved: { rule: 'separate', t: logitNormal(-0.6, 1.6), r: logitNormal(-4, 1.6), movingShare: 0.75 },
 } as const satisfies Record<string, TimeSamplerConfig>;
 
-/** Weights of the official codes. */
+/** The adaptive weight of the official codes. */
 export const weights = {
   imagenet: { p: 1, c: 0.01 },
   cifar: { p: 0.75, c: 0.001 },
@@ -32,7 +33,7 @@ export const weights = {
 } as const satisfies Record<string, WeightConfig>;
 
 /**
- * Guidance inside training: ω (`omega`) weighs e - x, κ (`kappa`) the conditional prediction; the effective scale is ω' = ω/(1 - κ).
+ * Guidance during training: ω (`omega`) is the weight of e - x, κ (`kappa`) that of the conditional prediction; the effective scale is ω' = ω/(1 - κ).
  * Outside `interval` (inclusive at both ends, in t) there is no guidance.
  */
 export const guidanceConfig = z.strictObject({
@@ -46,6 +47,6 @@ export const guidanceConfig = z.strictObject({
 export type GuidanceConfig = z.infer<typeof guidanceConfig>;
 export type GuidanceOptions = z.input<typeof guidanceConfig>;
 
-/** Class dropout: by the official rule (as many rows as draws fall below `probability`, taken from the top) or row by row. */
+/** Class dropout: `prefix` is the official rule (it counts the draws below `probability` and drops that many rows from the top); `row` decides row by row. */
 export const classDropConfig = z.strictObject({ probability: share, rule: z.enum(['prefix', 'row']) });
 export type ClassDropConfig = z.infer<typeof classDropConfig>;

@@ -10,7 +10,7 @@ export function flaxNames(table: readonly FlaxName[]): LoadOptions {
   return { rename: (name) => rows.get(name)!.flax, layout: (name) => rows.get(name)!.layout };
 }
 
-/** The way back: tensors under their Flax names and in Flax layout, of a parameter tree or of anything shaped like one (gradients, averages). */
+/** The opposite direction: the tensors of a parameter tree (or of gradients or averages) under their Flax names and in Flax layout. */
 export function toFlax(table: readonly FlaxName[], tree: Tree, where = 'toFlax'): Record<string, Tensor> {
   const leaves = flattenTree(tree);
   const known = new Set(table.map(({ path }) => path));

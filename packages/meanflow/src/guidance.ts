@@ -19,10 +19,10 @@ export function effectiveScale(options: { omega: number; kappa: number }): numbe
 /**
  * The guided velocity ṽ = ω·v + κ·N(z; t, 0; y) + (1 - ω - κ)·N(z; t, 0; ∅) (arXiv 2505.13447; Gsunshine/meanflow meanflow.py:176), without gradient.
  *
- * Rows whose t lies outside the interval get ṽ = v. κ = 0 needs one evaluation of the network, ω = 1 with κ = 0 none.
+ * Rows whose t lies outside the interval get ṽ = v. With κ = 0 the network is evaluated once, with ω = 1 and κ = 0 not at all.
  * @param at z and velocity v = e - x [B, …], t [B], labels y [B]
  * @param options.nullLabel the label ∅ (the number of classes, by convention)
- * @returns velocity ṽ [B, …], and the predictions it was made of where they were needed
+ * @returns velocity ṽ [B, …], and those predictions of the network that were computed for it
  */
 export function guidedVelocity(
   network: AverageVelocity,
@@ -59,8 +59,8 @@ export function guidedVelocity(
 /**
  * Class dropout: chosen rows get the null label and the unguided velocity e - x.
  *
- * Rule `prefix` (the official JAX code): k = #{i: uniform_i < probability} and the **first k rows** are dropped, so that with the prefix time
- * sampler the null label is only ever trained with r = t. Rule `row`: row i is dropped where uniform_i < probability; ∅ then also sees r < t.
+ * Rule `prefix` (the official JAX code): k = #{i: uniform_i < probability} and the **first k rows** are dropped. With the prefix time sampler
+ * the null label is therefore trained only with r = t. Rule `row`: row i is dropped if uniform_i < probability; ∅ is then also trained with r < t.
  * @param batch labels y [B], guided velocity and conditional velocity e - x, both [B, …], uniforms in [0, 1) [B]
  */
 export function dropClasses(
@@ -86,15 +86,15 @@ export function dropClasses(
   });
 }
 
-/** Guidance, then class dropout, then the MeanFlow loss with ṽ as target **and** as JVP tangent: the whole class-conditional objective. */
+/** The whole class-conditional objective: guidance, then class dropout, then the MeanFlow loss with ṽ as target **and** as velocity of the JVP. */
 export type GuidedOptions = MeanFlowOptions & { guidance: GuidanceOptions; classDrop: ClassDropConfig; nullLabel: number };
 
 /**
- * The class-conditional training loss (arXiv 2505.13447; Gsunshine/meanflow meanflow.py). One network evaluation without gradient more than `meanFlowLoss` for κ = 0,
- * two otherwise.
+ * The class-conditional training loss (arXiv 2505.13447; Gsunshine/meanflow meanflow.py). It evaluates the network more often than `meanFlowLoss`:
+ * once more for κ = 0, otherwise twice, each time without gradient.
  *
  * @param batch as for `meanFlowLoss`, with labels y [B] and `dropUniform` [B], uniforms in [0, 1) for the class dropout
- * @returns the loss with the labels `y` that entered u (some replaced by the null label)
+ * @returns the loss, and the labels `y` after the class dropout
  */
 export function guidedMeanFlowLoss(
   network: AverageVelocity,

@@ -3,12 +3,12 @@ import { parseConfig, type Rng, type Tensor } from '@atelier/tensor';
 import { flaxNames, toFlax, type FlaxName } from './flax.ts';
 import type { AverageVelocity } from './objective.ts';
 
-/** The networks of the paper, and S/2, which its code names too: size, patch. */
+/** The networks of the paper and S/2, which is only in its code; named by size and patch. */
 const names = ['S/2', 'B/4', 'B/2', 'M/2', 'L/2', 'XL/2'] as const;
 export type MeanFlowSize = (typeof names)[number];
 
 /**
- * Settings of a published network: a DiT that takes t and h = t - r, both unscaled in [0, 1], through an embedder each.
+ * Settings of a published network: a DiT that takes t and h = t - r, both unscaled in [0, 1]. Each has its own embedder.
  *
  * Parameters with 1000 classes and 4 channels: B/4 131,165,248, B/2 131,091,472, M/2 308,019,216, L/2 459,137,040, XL/2 676,440,592.
  */
@@ -21,7 +21,7 @@ export function meanFlowDiTConfig(size: MeanFlowSize, data: { inChannels?: numbe
   );
 }
 
-/** New parameters with the official start, in which the network is exactly 0. The caller owns them. */
+/** New parameters, initialised as in the official code: the output is exactly 0. The caller owns them. */
 export function initMeanFlowDiT(rng: Rng, config: DiTConfig): DiTParams {
   return initDiT(rng, checkInterval(config, 'initMeanFlowDiT'));
 }
@@ -63,12 +63,12 @@ export function ditFlaxNames(config: DiTConfig): FlaxName[] {
   });
 }
 
-/** Parameters from the tensors of an official checkpoint (`params` or `ema_params`, names `net/…`). @throws Error naming every tensor that does not fit. */
+/** Parameters from the tensors of an official checkpoint (`params` or `ema_params`, names `net/…`). @throws Error that names every tensor that does not fit. */
 export function ditFromFlax(tensors: Readonly<Record<string, Tensor>>, config: DiTConfig): DiTParams {
   return loadParameters(ditParameters(config), tensors, flaxNames(ditFlaxNames(config)), 'ditFromFlax') as DiTParams;
 }
 
-/** Parameters, or gradients or averages shaped like them, under the names and in the layout of the official checkpoint. */
+/** A tree of parameters (or of gradients or averages of the same shapes) under the names and in the layout of the official checkpoint. */
 export function ditToFlax(params: DiTParams, config: DiTConfig): Record<string, Tensor> {
   return toFlax(ditFlaxNames(config), params, 'ditToFlax');
 }

@@ -4,29 +4,29 @@ import { conditionalVelocity, interpolate, weightedError, type LossParts, type V
 /**
  * The network N_θ(z; t, h; y): average velocity of the flow between the times t - h and t, through the point z at time t.
  *
- * z [B, …], t and h [B] with 0 <= h <= t <= 1 (noise at t = 1), y [B] labels or absent; returns [B, …]. Any TensorFlow.js function fits.
+ * z [B, …], t and h [B] with 0 <= h <= t <= 1 (noise at t = 1), y [B] labels or absent; returns [B, …]. Any TensorFlow.js function can be used.
  * It must treat samples independently (group and layer norms do, batch norm does not) and use the same dropout mask in every call.
  */
 export type AverageVelocity = (z: Tensor, t: Tensor, h: Tensor, y?: Tensor) => Tensor;
 
-/** The instantaneous velocity v(z, t) = N(z; t, 0) of a network of the average velocity. */
+/** The instantaneous velocity v(z, t) = N(z; t, 0) from a network that predicts the average velocity. */
 export function instantaneousVelocity(network: AverageVelocity): Velocity {
   return (z, t, y) => network(z, t, tf.zerosLike(t), y);
 }
 
-/** Makes a network of the instantaneous velocity v(z, t) an `AverageVelocity` that ignores h, so that losses and samplers of MeanFlow take it too. */
+/** Turns a network v(z, t) of the instantaneous velocity into an `AverageVelocity` that ignores h, for the losses and samplers of MeanFlow. */
 export function fromVelocity(network: Velocity): AverageVelocity {
   return (z, t, _h, y) => network(z, t, y);
 }
 
-/** Makes a network of the pair (t, r) one of (t, h), h = t - r. The JVP goes through it, so the tangents (1, 0) of (t, r) come out right. */
+/** Turns a network of (t, r) into one of (t, h), h = t - r. The JVP passes through this change of variables, so it moves (t, r) along (1, 0) as it must. */
 export function fromTimePair(network: (z: Tensor, t: Tensor, r: Tensor, y?: Tensor) => Tensor): AverageVelocity {
   return (z, t, h, y) => network(z, t, tf.sub(t, h), y);
 }
 
 /**
- * Direction of the total derivative in (z, r, t): ż = z·velocity, ṙ = r, ṫ = t. The MeanFlow identity needs (v, 0, 1); the
- * others, three of the paper's ablation and (0, 0, 1), are there to show that they fail.
+ * Direction of the total derivative in (z, r, t): ż = z·velocity, ṙ = r, ṫ = t. The MeanFlow identity needs (v, 0, 1). The other directions
+ * (three from the paper's ablation, and (0, 0, 1)) are wrong; experiments use them to show that training then fails.
  */
 export type TangentDirection = { readonly z: number; readonly r: number; readonly t: number };
 export const correctTangent: TangentDirection = { z: 1, r: 0, t: 1 };
@@ -39,14 +39,15 @@ export const wrongTangents = {
 
 /**
  * One training batch. x [B, …] data, e [B, …] standard normal noise, t and r [B] with r <= t, y [B] labels.
- * `velocity` [B, …] is the regressed velocity (a guided one, say; e - x if absent), `tangent` [B, …] the ż of the JVP (`velocity` if absent).
+ * `velocity` [B, …] is the velocity to regress on, for example a guided one (e - x if absent). `tangent` [B, …] is the velocity along which the
+ * JVP moves z (`velocity` if absent).
  */
 export type MeanFlowBatch = { x: Tensor; e: Tensor; t: Tensor; r: Tensor; y?: Tensor; velocity?: Tensor; tangent?: Tensor };
 
 export type MeanFlowOptions = WeightConfig & {
   /**
-   * The rows [start, end) that may have r < t; all others must have r = t exactly. Their D is multiplied by t - r = 0, so leaving it out changes
-   * nothing but the cost (`dudt` is reported as 0 there). Absent: every row.
+   * The rows [start, end) that may have r < t; all other rows must have r = t exactly. If absent, every row may have r < t. For rows with r = t the
+   * loss multiplies D by t - r = 0. D is therefore computed only for the rows given here; the loss does not change (`dudt` is 0 in the other rows).
    */
   movingRows?: readonly [start: number, end: number];
   /** Direction of the total derivative, `correctTangent` if absent. */
@@ -56,8 +57,8 @@ export type MeanFlowOptions = WeightConfig & {
 export type MeanFlowLoss = LossParts & { dudt: Tensor };
 
 /**
- * Total derivative D = (d/dt) u of a network along a direction, without gradient: its JVP at (z, t, h) along (ż, ṫ, ḣ) = (z·tangent, t, t - r)
- * of the direction, (v, 1, 1) unless told. With `movingRows` for those rows only, and 0 elsewhere.
+ * Total derivative D = (d/dt) u of a network along a direction, without gradient: the JVP at (z, t, h). With the direction (z, r, t) it moves along
+ * (ż, ṫ, ḣ) = (z·tangent, t, t - r); the default is (v, 1, 1). With `movingRows`, D is computed only for those rows and is 0 in the others.
  *
  * @param network the function (z, t, h) of the rows [from, to) of the batch
  * @param at z and tangent [B, …], t and r [B]
@@ -75,7 +76,7 @@ export function totalDerivative(
   const direction = options.direction ?? correctTangent;
   if (start === end) return tf.zerosLike(at.z);
   return tf.tidy(() => {
-    // Under the tape of the caller z and h descend from t; cut, so that the partial derivatives are taken and not these paths too.
+    // On the tape of the caller z and h depend on t. They are cut from it here, because partial derivatives must not follow these paths.
     const point = [at.z, at.t, tf.sub(at.t, at.r)].map((x) => stopGradient(rows(x, start, end)));
     const along = (value: number): Tensor | null => (value === 0 ? null : tf.fill([end - start], value));
     const velocity = direction.z === 0 ? null : stopGradient(tf.mul(rows(at.tangent, start, end), direction.z));
@@ -87,9 +88,9 @@ export function totalDerivative(
 }
 
 /**
- * u with gradient and its total derivative D without.
+ * u with gradient, and its total derivative D without gradient.
  *
- * With `movingRows` the rows are cut before the network runs, so that on a lazy engine the moving rows' forward pass is shared between u and D.
+ * With `movingRows` the batch is split before the network runs. On a lazy engine u and D then share the forward pass of the moving rows.
  */
 export function averageVelocityAndDerivative(
   network: AverageVelocity,
@@ -126,7 +127,7 @@ export function averageVelocityAndDerivative(
  * The MeanFlow loss (arXiv 2505.13447; the same in Gsunshine/meanflow meanflow.py:231 and Gsunshine/py-meanflow models/meanflow.py:60): with z = (1 - t)·x + t·e, v = e - x and u = N_θ(z; t, t - r),
  * target = stopgrad(v - (t - r)·D), D = JVP of N_θ at (z, t, h) along (v, 1, 1), loss = (1/B)·Σ_i w_i·Σ (u - target)².
  *
- * Call inside `tf.tidy`, `valueAndGrad`, `tf.variableGrads` or a compiled step; what is returned belongs to the caller.
+ * Call inside `tf.tidy`, `valueAndGrad`, `tf.variableGrads` or a compiled step. The caller owns the returned tensors.
  * @throws Error if shapes do not agree, the network returns another shape than z, or p or c is negative
  */
 export function meanFlowLoss(network: AverageVelocity, batch: MeanFlowBatch, options: MeanFlowOptions): MeanFlowLoss {
@@ -138,7 +139,10 @@ export function meanFlowLoss(network: AverageVelocity, batch: MeanFlowBatch, opt
   });
 }
 
-/** The same at points z [B, …] of the path, with the regressed `velocity` [B, …] there; `tangent` [B, …] is the ż of the JVP (`velocity` if absent). */
+/**
+ * The same loss at given points z [B, …] of the path. `velocity` [B, …] is the velocity to regress on at these points, `tangent` [B, …] the velocity
+ * along which the JVP moves z (`velocity` if absent).
+ */
 export function meanFlowLossAt(
   network: AverageVelocity,
   at: { z: Tensor; velocity: Tensor; t: Tensor; r: Tensor; y?: Tensor; tangent?: Tensor },
@@ -153,7 +157,7 @@ export function meanFlowLossAt(
   });
 }
 
-/** Means of a per-sample figure [B] over the rows with r = t and the rows with r < t, and their numbers; a mean over no row is NaN. Scalars. */
+/** Means of a per-sample value [B] over the rows with r = t and over the rows with r < t, and the numbers of these rows. The mean of no rows is NaN. */
 export function splitByTimes(
   perRow: Tensor,
   times: { t: Tensor; r: Tensor },
@@ -187,7 +191,7 @@ function checkRows(movingRows: MeanFlowOptions['movingRows'], batch: number, whe
   return [start, end];
 }
 
-/** Rows [from, to) of a batch; the batch itself when they are all of its rows, so that equal calls stay one node of a lazy graph. */
+/** Rows [from, to) of a batch. If these are all of its rows it returns the batch itself, so that equal calls stay one node of a lazy graph. */
 function rows(x: Tensor, from: number, to: number): Tensor {
   if (from === 0 && to === x.shape[0]) return x;
   return tf.slice(x, [from, ...x.shape.slice(1).map(() => 0)], [to - from, ...x.shape.slice(1)]);

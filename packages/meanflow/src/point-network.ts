@@ -2,7 +2,7 @@ import { checkNumber, dims, type Rng, type Tensor, tf } from '@atelier/tensor';
 import { initParameters, linear, silu, type LinearParams } from '@atelier/nn';
 import type { AverageVelocity } from './objective.ts';
 
-/** A network for points of a few dimensions: z, t and h side by side through hidden layers with SiLU. */
+/** A network for points of a few dimensions: z, t and h are concatenated and go through hidden layers with SiLU. */
 export type PointNetworkParams = { layers: LinearParams[] };
 
 /** New parameters: `depth` hidden layers of `width` (3 of 128 in the two-dimensional experiments), weights uniform in ±1/√fan_in, biases 0. */

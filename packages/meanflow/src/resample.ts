@@ -10,8 +10,8 @@ export const TAPS = LOW_PASS.length;
 const RIM = TAPS / 4;
 
 /**
- * One channel [H, W] resampled through a map from output to input pixels (both counted from the centre of the image): reflected borders, twice the
- * resolution through the low-pass, bilinear look-up, and back through the low-pass.
+ * Resamples one channel [H, W] by a map from output to input pixels (both measured from the centre of the image). The borders are reflected, the
+ * low-pass filter doubles the resolution, values are read by bilinear interpolation, and the filter halves the resolution again.
  *
  * @param margins reflected borders [left, top, right, bottom] in pixels, each below the side
  */

@@ -3,7 +3,7 @@ import { checkLike, tf, type Tensor } from '@atelier/tensor';
 import type { AverageVelocity } from './objective.ts';
 
 /**
- * One MeanFlow jump from time `from` to time `to`: z - (from - to)·N(z; from, from - to) (arXiv 2505.13447). `from = to` moves nothing.
+ * One MeanFlow jump from time `from` to time `to`: z - (from - to)·N(z; from, from - to) (arXiv 2505.13447). With `from = to` it returns z.
  *
  * @param z points at time `from` [B, …]
  * @param y labels [B], if the network takes them
@@ -19,10 +19,10 @@ export function flowStep(network: AverageVelocity, z: Tensor, from: number, to: 
 }
 
 /**
- * MeanFlow samples from noise e [B, …] by jumps along a grid of times; one network evaluation a jump, no guidance at this point.
+ * MeanFlow samples from noise e [B, …], made by jumps along a grid of times. Each jump is one network evaluation; there is no guidance here.
  *
- * The grid is an argument and has no default number of steps behind it. In the official JAX code `num_steps = 2` without explicit times keeps
- * the grid [1, 0], and its second step silently does nothing; here the two-step sample is `grid: uniformGrid(2)` or any [1, τ, 0].
+ * The number of steps follows from the grid. (In the official JAX code, `num_steps = 2` without explicit times keeps the grid [1, 0], and the
+ * second step does nothing.) For two steps give `grid: uniformGrid(2)` or any [1, τ, 0].
  * @param options.grid strictly decreasing times in [0, 1], [1, 0] if absent (one step)
  * @param options.y labels [B]
  * @throws Error if the grid does not strictly decrease or leaves [0, 1]

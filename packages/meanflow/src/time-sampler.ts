@@ -2,16 +2,16 @@ import { dims, parseConfig, type Rng, type Tensor, tf } from '@atelier/tensor';
 import { timeFromDraw, type TimeDistribution } from '@atelier/diffusion';
 import { timeSamplerConfig, type TimeSamplerConfig } from './config.ts';
 
-/** Two times a row, 0 <= r <= t <= 1, both [B] float32. Time runs from data at 0 to noise at 1. Rows with r = t are exactly equal. */
+/** Two times per row, 0 <= r <= t <= 1, both [B] float32. Time runs from data at 0 to noise at 1. Rows with r = t are exactly equal. */
 export type Times = { t: Tensor; r: Tensor };
 
 /**
- * The random numbers behind a draw of times, all [B] float32: `t` and `r` are standard normals for a logit-normal distribution and uniforms
+ * The random numbers that times are made from, all [B] float32: `t` and `r` are standard normals for a logit-normal distribution and uniforms
  * in [0, 1) for a uniform one; `equal` are the uniforms in [0, 1) that decide which rows get r = t (absent for the prefix rule).
  */
 export type TimeDraws = { t: Tensor; r: Tensor; equal?: Tensor };
 
-/** How many rows of a batch the prefix rule gives r = t: floor(batch · equalShare). */
+/** The number of rows with r = t in a batch under the prefix rule: floor(batch · equalShare). */
 export function equalPrefix(batch: number, equalShare: number): number {
   checkShare(equalShare, 'equalPrefix: equalShare');
   return Math.floor(batch * equalShare);
@@ -20,7 +20,7 @@ export function equalPrefix(batch: number, equalShare: number): number {
 /**
  * Sampler A, of the official ImageNet code: t = max(a, b), r = min(a, b), then the **first** floor(B·equalShare) rows get r = t.
  *
- * The rule is positional: shuffle the batch. Since which rows move is known beforehand, their JVP alone can be computed (`movingRows`).
+ * The rule goes by position, so shuffle the batch. It is known in advance which rows have r < t, so the JVP can be computed only for them (`movingRows`).
  * @param draws normals or uniforms, see `TimeDraws`
  * @param options.equalShare share of rows with r = t in [0, 1] (`data_proportion` in the official code; 0.75 for ImageNet)
  */
@@ -37,7 +37,7 @@ export function prefixTimes(draws: TimeDraws, options: { t: TimeDistribution; r:
 
 /**
  * Sampler B, `v0` of the official PyTorch code and the paper's CIFAR-10 setting: t = max(a, b), r = min(a, b), then r := t where
- * q < 1 - movingShare for a uniform q of the row.
+ * q < 1 - movingShare, with one uniform q per row.
  *
  * @param draws normals or uniforms, and `equal`, the uniforms q
  * @param options.movingShare probability in [0, 1] of r < t (`ratio` in the official code; 0.75 for CIFAR-10)
@@ -53,7 +53,7 @@ export function bernoulliTimes(draws: TimeDraws, options: { t: TimeDistribution;
 
 /**
  * Sampler C, `v1` of the official PyTorch code: t and r from separate distributions, first r := t where q < 1 - movingShare, then
- * r := min(t, r). A row whose r came out above t silently becomes a row with r = t, so the share of r < t is movingShare·P(r' < t).
+ * r := min(t, r). A row whose drawn r is greater than t becomes a row with r = t. So the share of rows with r < t is movingShare·P(r' < t).
  *
  * @param draws normals or uniforms, and `equal`, the uniforms q
  * @param options.movingShare probability in [0, 1] of r != t before the minimum (`ratio` in the official code; 0.75)
@@ -68,14 +68,14 @@ export function separateTimes(draws: TimeDraws, options: { t: TimeDistribution; 
   });
 }
 
-/** Times from injected draws by the rule of `config`; pure, so a compiled step can contain it. */
+/** Times from given draws by the rule of `config`. A pure function, so a compiled step can contain it. */
 export function timesFromDraws(draws: TimeDraws, config: TimeSamplerConfig): Times {
   const checked = parseConfig(timeSamplerConfig, config, 'timesFromDraws');
   if (checked.rule === 'prefix') return prefixTimes(draws, checked);
   return checked.rule === 'bernoulli' ? bernoulliTimes(draws, checked) : separateTimes(draws, checked);
 }
 
-/** Draws what `timesFromDraws` needs, in the order of the official codes: for t, for r, then the uniforms of the r = t decision. */
+/** Draws what `timesFromDraws` needs, in the order of the official code: for t, for r, then the uniforms that decide which rows get r = t. */
 export function drawTimes(rng: Rng, batch: number, config: TimeSamplerConfig): TimeDraws {
   if (!Number.isInteger(batch) || batch < 1) throw new Error(`drawTimes: batch: wanted a whole number of at least 1, got ${batch}`);
   const draw = (distribution: TimeDistribution): Tensor => (distribution.kind === 'uniform' ? rng.uniform([batch]) : rng.normal([batch]));
@@ -90,8 +90,8 @@ export function sampleTimes(rng: Rng, batch: number, config: TimeSamplerConfig):
 }
 
 /**
- * The rows [start, end) outside which `config` is certain to give r = t, or undefined where any row may move. `meanFlowLoss` takes it as
- * `movingRows` and leaves the JVP of the other rows out; the result is the same.
+ * The rows [start, end) that may have r < t; every other row is certain to have r = t. Undefined if any row may have r < t. Give this to
+ * `meanFlowLoss` as `movingRows`: it computes the JVP only for these rows, and the loss does not change.
  */
 export function movingRows(config: TimeSamplerConfig, batch: number): readonly [start: number, end: number] | undefined {
   if (config.rule === 'prefix') return [equalPrefix(batch, config.equalShare), batch];

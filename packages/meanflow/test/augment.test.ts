@@ -14,7 +14,7 @@ function images(batch: number, H = 12, W = 16): HostTensor {
   return { dtype: 'float32', shape: [batch, H, W, 3], data };
 }
 
-/** Draws for one image with everything at rest, but for what is given. */
+/** Draws for one image that change nothing, except those that are given. */
 const draws = (some: Partial<AugmentDraws>): AugmentDraws => ({
   ...{ flip: [0], flipGate: [0], scaleNormal: [0], scaleGate: [0], stretchNormal: [0], stretchGate: [0] },
   ...{ angle: [0.5], angleGate: [0], shiftNormal: [0, 0], shiftGate: [0] },
@@ -24,7 +24,7 @@ const pixel = ({ shape, data }: HostTensor, row: number, column: number, channel
   data[(row * shape[2]! + column) * 3 + channel]!;
 
 describe('the augmentation', () => {
-  it('at rest gives the images back', () => {
+  it('with draws that change nothing returns the images', () => {
     const original = images(2);
     const out = augmentImages(original, drawAugmentation(new Rng(1), 2), never);
     // The two low-pass filters reconstruct up to the interpolation between doubled pixels.
@@ -32,7 +32,7 @@ describe('the augmentation', () => {
     expectClose(out.labels, new Float32Array(12), {});
   });
 
-  it('mirrors columns, and says so in the first label', () => {
+  it('mirrors columns, and sets the first label to 1', () => {
     const original = images(1);
     const { images: out, labels } = augmentImages(original, draws({ flip: [1] }), { ...never, flip: 1 });
     for (const [row, column, channel] of [
@@ -44,7 +44,7 @@ describe('the augmentation', () => {
     expect(Array.from(labels.data)).toEqual([1, 0, 0, 0, 0, 0]);
   });
 
-  it('shifts to the right and down by an eighth of the side a unit', () => {
+  it('shifts to the right and down by an eighth of the side per unit', () => {
     const original = images(1, 16, 16);
     const { images: out, labels } = augmentImages(original, draws({ shiftNormal: [1, 0.5] }), { ...never, shift: 1 });
     for (const [row, column, channel] of [
@@ -66,7 +66,7 @@ describe('the augmentation', () => {
     expectClose(labels, [0, -1, 2 * Math.cos(Math.PI / 2), 2, 0, 0], { abs: 1e-6 });
   });
 
-  it('keeps constants, borders and all, under any draws', () => {
+  it('keeps constant images constant, also at the borders, for any draws', () => {
     const flat: HostTensor = { dtype: 'float32', shape: [4, 8, 10, 3], data: new Float32Array(4 * 8 * 10 * 3).fill(0.7) };
     const { images: out } = augmentImages(flat, drawAugmentation(new Rng(5), 4), { flip: 1, scale: 1, stretch: 1, angle: 1, shift: 0.5 });
     expectClose(out, flat, { abs: 5e-3 });

@@ -29,7 +29,7 @@ export function gaussianWorld(mean: number[], s: number) {
   };
   const flowMap = (z: Tensor, t: Tensor, r: Tensor): Tensor =>
     tf.add(tf.mul(perSample(tf.sub(1, r), z), mu()), tf.mul(perSample(tf.div(sigma(r), sigma(t)), z), centred(z, t)));
-  /** x given z_t = z: Gaussian of precision 1/s² + (1-t)²/t². For numbers. */
+  /** The posterior of x given z_t = z, for plain numbers: a Gaussian with precision 1/s² + (1-t)²/t². */
   const posterior = (z: number[], t: number): { mean: number[]; std: number } => {
     const precision = 1 / (s * s) + ((1 - t) / t) ** 2;
     return { mean: z.map((zi, i) => (mean[i]! / (s * s) + ((1 - t) * zi) / (t * t)) / precision), std: 1 / Math.sqrt(precision) };

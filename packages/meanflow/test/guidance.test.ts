@@ -30,13 +30,13 @@ beforeAll(async () => {
 });
 
 describe('invariant 9: the guided velocity', () => {
-  it('is e - x for ω = 1, κ = 0, by the general formula too', () => {
+  it('is e - x for ω = 1, κ = 0, as in the general formula', () => {
     const { velocity, guided } = scene('none');
     expectClose(guided({ omega: 1, kappa: 0 }), velocity, {});
     expectClose(guided({ omega: 1 + 1e-9, kappa: 0 }), velocity, { abs: 1e-6 });
   });
 
-  it('is e - x outside the interval, whose ends are inside', () => {
+  it('is e - x outside the interval; the ends belong to the interval', () => {
     const { z, y, velocity, network } = scene('interval');
     const t = tf.tensor1d([0, 0.25, 0.5, 0.75, 0.875, 1]);
     const ofInterval = (interval: [number, number]): Tensor =>
@@ -49,7 +49,7 @@ describe('invariant 9: the guided velocity', () => {
     expect(tf.max(tf.abs(tf.sub(rows(everywhere, 1, 4), rows(velocity, 1, 4)))).dataSync()[0]).toBeGreaterThan(0.1);
   });
 
-  it('needs no evaluation for no guidance, one for κ = 0, two otherwise, at h = 0 and without gradient', () => {
+  it('evaluates the network never without guidance, once for κ = 0 and otherwise twice, at h = 0 and without gradient', () => {
     const { z, t, y, velocity } = scene('count');
     for (const [omega, kappa, evaluations] of [
       [1, 0, 0],
@@ -77,7 +77,7 @@ describe('invariant 9: the guided velocity', () => {
     expect(scale.dataSync()[0]).toBe(3);
   });
 
-  it('with κ = 0 is v_∅ + ω·((e - x) - v_∅), the general formula', () => {
+  it('with κ = 0 is v_∅ + ω·((e - x) - v_∅), as in the general formula', () => {
     const { z, t, y, velocity, network, guided } = scene('branch');
     const [unconditional, conditional] = [
       network(z, t, tf.zerosLike(t), tf.fill([6], nullLabel, 'int32')),
@@ -123,7 +123,7 @@ describe('class dropout', () => {
     };
   };
 
-  it('drops as many rows from the top as draws fall below the probability, or those very rows', () => {
+  it('counts the draws below the probability and drops that many rows from the top (prefix), or drops exactly those rows (row)', () => {
     for (const [rule, dropped] of [
       ['prefix', [1, 1, 0, 0, 0]],
       ['row', [0, 1, 0, 1, 0]],
@@ -139,7 +139,7 @@ describe('class dropout', () => {
     }
   });
 
-  it('enters the whole loss before the network runs, with ṽ as target and tangent', () => {
+  it('is applied before the network runs, and ṽ is the target and the velocity of the JVP', () => {
     const { data, network, z, t, y, velocity } = scene('whole', 6);
     const dropUniform = tf.tensor1d([0.9, 0.05, 0.5, 0.01, 0.6, 0.7]);
     const guidance = { omega: 1, kappa: 0.5 };

@@ -29,7 +29,7 @@ const tiny: ImfSettings = {
   ...{ classTokens: 2, guidanceTokens: 1, intervalTokens: 1, timeTokens: 1 },
 };
 
-/** Heads with a simple dependence on everything they are given. */
+/** Two heads that depend in a simple way on all of their inputs. */
 const heads: TwoHeadedVelocity = {
   u: (z, t, h, { omega, y }) => tf.add(tf.mul(z, 0.5), tf.reshape(tf.addN([t, tf.mul(h, 2), omega, tf.cast(y, 'float32')]), [-1, 1, 1])),
   v: (z, t, _h, { omega, y }) => tf.add(tf.mul(z, 0.3), tf.reshape(tf.addN([t, tf.mul(omega, 0.2), tf.cast(y, 'float32')]), [-1, 1, 1])),
@@ -52,7 +52,7 @@ beforeAll(async () => {
 });
 
 describe('the objective', () => {
-  it('with e - x as tangent has the loss and the gradients of MeanFlow', () => {
+  it('with e - x as the velocity of the JVP it has the loss and the gradients of MeanFlow', () => {
     const rng = new Rng('equivalence');
     const params = testParams(rng, 6);
     const batch = testBatch(rng, [8, 3, 2], 3);
@@ -68,7 +68,7 @@ describe('the objective', () => {
     }
   });
 
-  it('takes its own velocity at h = 0 as tangent unless told', () => {
+  it('uses its own velocity at h = 0 for the JVP if none is given', () => {
     const rng = new Rng('boundary');
     const network = testNetwork(testParams(rng, 6));
     const batch = testBatch(rng, [5, 3, 2]);
@@ -84,7 +84,7 @@ describe('the objective', () => {
 });
 
 describe('guidance', () => {
-  it('scales run from 1 to the largest, with density ∝ ω^-β', () => {
+  it('scales lie between 1 and the largest, with density ∝ ω^-β', () => {
     const n = 20_000;
     const uniform = tf.tensor1d(Float32Array.from({ length: n }, (_, i) => i / n));
     for (const beta of [0, 1, 2]) {
@@ -97,7 +97,7 @@ describe('guidance', () => {
     }
   });
 
-  it('intervals are in the lower and the upper half, and open for rows with r = t', () => {
+  it('intervals start in the lower half and end in the upper half; rows with r = t get the whole of [0, 1]', () => {
     const ends = intervalEnds({ tMin: tf.tensor1d([0, 0.5]), tMax: tf.tensor1d([0.5, 0]) });
     expect([Array.from(ends.tMin.dataSync()), Array.from(ends.tMax.dataSync())]).toEqual([
       [0, 0.25],
@@ -110,7 +110,7 @@ describe('guidance', () => {
     ]);
   });
 
-  it('is v + (1 - 1/ω)(v_c - v_u), gated for moving rows, and its fixed point is ω·v + (1 - ω)·v_u', () => {
+  it('is v + (1 - 1/ω)(v_c - v_u), only inside the interval for moving rows, and its fixed point is ω·v + (1 - ω)·v_u', () => {
     const { data, condition, velocity, z } = scene('guided');
     const { velocity: guided, tangent } = imfGuidedVelocity(heads, { z, t: data.t, r: data.r, velocity, condition }, nullLabel);
     const [h, one] = [tf.zeros([6]), tf.ones([6])];
@@ -146,7 +146,7 @@ describe('guidance', () => {
 });
 
 describe('the network', () => {
-  it('starts at 0 in both heads, where the loss is that of zero velocities', () => {
+  it('both heads start at 0, and the loss is that of zero velocities', () => {
     const network = imfNetwork(initImf(new Rng('imf'), tiny), tiny);
     const data = testBatch(new Rng('images'), [2, 4, 6, 3], 1);
     const condition = { omega: tf.tensor1d([1, 3]), tMin: tf.zeros([2]), tMax: tf.ones([2]), y: data.y };
@@ -162,7 +162,7 @@ describe('the network', () => {
     expect(parts.loss.dataSync()[0]).toBeCloseTo(2, 2);
   });
 
-  it('has about the published number of parameters at inference in the largest size', () => {
+  it('the largest size has about the published number of parameters at inference', () => {
     const settings = { ...imfSizes['XL/2'], inChannels: 4, numClasses: 1000 };
     const all = imfParameterCount(settings);
     const head = imfParameterCount({ ...settings, depth: 9, headDepth: 9 }) - imfParameterCount({ ...settings, depth: 8, headDepth: 8 });
@@ -170,7 +170,7 @@ describe('the network', () => {
     expect(Math.round((all - 4 * head) / 1e6)).toBe(610);
   });
 
-  it('turns pairs of channels so that products depend on the distance', () => {
+  it('rotates pairs of channels so that products depend on the distance', () => {
     const rng = new Rng('rotary');
     const [q, k] = [rng.normal([1, 1, 1, 8]), rng.normal([1, 1, 1, 8])];
     const [Q, K] = [rotate(tf.tile(q, [1, 1, 6, 1])), rotate(tf.tile(k, [1, 1, 6, 1]))];

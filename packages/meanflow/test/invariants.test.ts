@@ -18,7 +18,7 @@ import { testBatch, testNetwork, testParams, type TestParams } from './networks.
 
 const world = gaussianWorld([0.7, -0.4], 0.5);
 
-/** t over [0.1, 1] and r over [0, 0.95·t], every pair once, with points of the right spread. */
+/** A grid of pairs, t in [0.1, 1] and r in [0, 0.95·t], each with a random point z. */
 function timeLattice(rng: Rng): { z: Tensor; t: Tensor; r: Tensor } {
   const lattice = Array.from({ length: 13 }, (_, i) => 0.1 + (0.9 * i) / 12).flatMap((t) =>
     Array.from({ length: 11 }, (_, j) => [t, (0.95 * t * j) / 10] as const),
@@ -77,7 +77,7 @@ describe('the identity and the flow of a Gaussian', () => {
     expectClose(half, world.flowMap(e, tf.fill([64], 1), tf.fill([64], 0.4)), { abs: 5e-6 }, 'half way');
   });
 
-  it('8: the target is unbiased over the data that could have led to a point', () => {
+  it('8: the mean of the target over the posterior of x given z equals u(z, r, t), within four standard errors', () => {
     const [draws, t, r] = [200_000, 0.6, 0.2];
     const z = [0.5, 0.3];
     const rng = new Rng('invariant 8');
@@ -125,7 +125,7 @@ describe('the identity and the flow of a Gaussian', () => {
 });
 
 describe('the loss', () => {
-  it('4: with r = t everywhere it is the flow-matching loss, whatever the derivative', () => {
+  it('4: if every row has r = t, loss and gradients are those of flow matching, and the derivative D has no effect', () => {
     const rng = new Rng('invariant 4');
     const params = testParams(rng, 6);
     for (const p of [0, 0.75, 1]) {
@@ -176,7 +176,7 @@ describe('the loss', () => {
     }
   });
 
-  it('7: the derivative is linear in the tangent', () => {
+  it('7: the derivative is linear in its direction', () => {
     const rng = new Rng('invariant 7');
     const network = testNetwork(testParams(rng, 6));
     const { x: z, e: tangent, t, r, y } = testBatch(rng, [6, 3, 2]);
@@ -197,7 +197,7 @@ describe('the loss', () => {
     );
   });
 
-  it('11: the weight does what its exponent says', () => {
+  it('11: weights are 1 for p = 0, p = 1 gives the gradient of log S, and a k times larger error gives a gradient times k^(1 - 2p)', () => {
     const rng = new Rng('invariant 11');
     const [u, target] = [rng.normal([5, 3, 2]), rng.normal([5, 3, 2])];
     const at = (factor: number, p: number, c: number) =>
@@ -228,7 +228,7 @@ describe('the loss', () => {
     expectClose(one.aux.squaredError, tf.sum(tf.square(tf.sub(u, target)), [1, 2]), { rel: 1e-6 }, 'S');
   });
 
-  it('15: a batch is the mean of its halves', () => {
+  it('15: loss and gradients of a batch are the means of those of its halves', () => {
     const rng = new Rng('invariant 15');
     const params = testParams(rng, 6);
     const batch = testBatch(rng, [8, 3, 2], 3);
@@ -242,7 +242,7 @@ describe('the loss', () => {
       expectClose(whole.grads[key], average(first.grads[key], second.grads[key]), { rel: 1e-5, max: 1e-6 }, key);
   });
 
-  it('rows left out of the JVP change nothing', () => {
+  it('leaving rows with r = t out of the JVP changes neither loss nor gradients', () => {
     const rng = new Rng('moving rows');
     const params = testParams(rng, 6);
     const batch = testBatch(rng, [8, 3, 2], 5);

@@ -37,7 +37,7 @@ const tinyImf: ImfSettings = {
   ...{ classTokens: 2, guidanceTokens: 1, intervalTokens: 1, timeTokens: 1 },
 };
 
-/** Parameters away from the official start, in which whole branches are zero. */
+/** Parameters that differ from the official initial values, in which whole branches are zero. */
 const perturbed = <T extends Tree>(params: T, rng: Rng): T =>
   treeMap((leaf, path) => tf.add(leaf, tf.mul(rng.child(path).normal(leaf.shape), 0.15)), params);
 
@@ -93,7 +93,7 @@ describe('the DiT', () => {
     expect(meanFlowDiTConfig('S/2')).toMatchObject({ depth: 12, width: 384, heads: 6, patchSize: 2 });
   });
 
-  it('goes to Flax names and back unchanged, with kernels turned', () => {
+  it('parameters are unchanged after conversion to Flax names and back; kernels are transposed in Flax', () => {
     const params = initMeanFlowDiT(new Rng('flax'), tiny);
     const flax = ditToFlax(params, tiny);
     expect(flax['net/blocks/layers_1/attn/qkv/_flax_linear/kernel']!.shape).toEqual([16, 48]);
@@ -121,7 +121,7 @@ describe('the DiT', () => {
 });
 
 describe('the network for points', () => {
-  it('is silu layers on (z, t, h) side by side', () => {
+  it('is layers with SiLU on the concatenation of (z, t, h)', () => {
     const params = initPointNetwork(new Rng('points'), { dimension: 3, width: 4, depth: 1 });
     expect(params.layers.map(({ weight }) => weight.shape)).toEqual([
       [4, 5],

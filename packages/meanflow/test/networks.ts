@@ -3,7 +3,7 @@ import type { AverageVelocity } from '../src/index.ts';
 
 export type TestParams = { w1: Tensor; b1: Tensor; w2: Tensor; b2: Tensor };
 
-/** A small network with a curved dependence on z, t, h and, through a table of 4 classes, on y. Samples have `size` elements. */
+/** A small nonlinear network of z, t, h and of y (through a table of 4 classes). Samples have `size` elements. */
 export function testParams(rng: Rng, size: number, width = 16): TestParams {
   const normal = (shape: number[], scale: number): Tensor => tf.tidy(() => tf.mul(rng.normal(shape), scale));
   return { w1: normal([size + 2, width], 0.5), b1: normal([5, width], 0.5), w2: normal([width, size], 0.5), b2: normal([size], 0.5) };

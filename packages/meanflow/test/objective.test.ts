@@ -54,7 +54,7 @@ describe('the loss', () => {
       expectClose(grads[variables[key].name]!, wanted[key], { rel: 1e-5, max: 1e-6 }, key);
   });
 
-  it('uses a given velocity as target and tangent, or a tangent of its own', () => {
+  it('uses a given velocity as target and for the JVP, or a separate velocity for the JVP', () => {
     const rng = new Rng('velocity');
     const network = testNetwork(testParams(rng, 6));
     const batch = testBatch(rng, [6, 3, 2]);
@@ -67,7 +67,7 @@ describe('the loss', () => {
     expectClose(meanFlowLoss(network, { ...batch, velocity, tangent }, options).dudt, derivative(tangent), { rel: 1e-6, max: 1e-6 });
   });
 
-  it('reports the parts of equal and moving rows', () => {
+  it('reports the means of rows with r = t and of rows with r < t', () => {
     const [t, r] = [tf.tensor1d([0.5, 0.5, 0.9, 1]), tf.tensor1d([0.5, 0.2, 0.9, 0])];
     const split = splitByTimes(tf.tensor1d([1, 2, 3, 4]), { t, r });
     const read = (x: Tensor): number => x.dataSync()[0]!;
@@ -75,7 +75,7 @@ describe('the loss', () => {
     expect(read(splitByTimes(tf.tensor1d([1, 2, 3, 4]), { t, r: t }).moving)).toBeNaN();
   });
 
-  it('leaves no tensor behind, nor do the samplers', async () => {
+  it('neither the loss nor the samplers leave a tensor behind', async () => {
     const rng = new Rng('leak');
     const params = testParams(rng, 6);
     const batch = testBatch(rng, [4, 3, 2], 1);
@@ -94,7 +94,7 @@ describe('grids', () => {
     expect(uniformGrid(4)).toEqual([1, 0.75, 0.5, 0.25, 0]);
   });
 
-  it('of the official two-step default move nothing in the second step and are refused here', () => {
+  it('with two equal times, as in the official two-step default, are refused; a jump between equal times returns its input', () => {
     const network = testNetwork(testParams(new Rng('trap'), 6));
     const e = new Rng('noise').normal([3, 3, 2]);
     const one = sampleMeanFlow(network, e);
@@ -226,4 +226,23 @@ describe('bad input', () => {
       /flowStep: output of the network: wanted shape \[2, 6\], got \[2\]/,
     ],
   ])('%s is refused', (_, call, message) => expect(call).toThrow(message));
+});
+
+describe('adaptive weight at its border', () => {
+  it('refuses settings for which the weight of a sample without error is not a number', () => {
+    const still = { x: tf.zeros([2, 3]), e: tf.zeros([2, 3]), t: tf.ones([2]), r: tf.ones([2]) };
+    const network = (z: Tensor): Tensor => tf.zerosLike(z);
+    for (const options of [
+      { p: 1, c: 0 },
+      { p: 1, c: 1e-50 },
+      { p: 0.5, c: 0 },
+      { p: 4, c: 1e-10 },
+    ])
+      expect(() => meanFlowLoss(network, still, options)).toThrow('adaptiveWeight: c: wanted c so far above 0');
+    for (const options of [
+      { p: 1, c: 1e-30 },
+      { p: 0, c: 0 },
+    ])
+      expect(meanFlowLoss(network, still, options).loss.dataSync()[0]).toBe(0);
+  });
 });

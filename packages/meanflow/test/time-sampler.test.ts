@@ -67,7 +67,7 @@ describe('invariant 12: times', () => {
     );
   });
 
-  it('of the prefix rule have exactly floor(B·equalShare) rows r = t at the top', () => {
+  it('of the prefix rule have r = t in exactly the first floor(B·equalShare) rows', () => {
     for (const [batch, equalShare] of [
       [33, 0.75],
       [30, 0.5],
@@ -82,7 +82,7 @@ describe('invariant 12: times', () => {
     }
   });
 
-  it('of the Bernoulli rule move with the probability movingShare', () => {
+  it('of the Bernoulli rule have r < t with the probability movingShare', () => {
     const n = 40_000;
     for (const movingShare of [0.25, 0.75]) {
       const { t, r } = values(sampleTimes(new Rng('bernoulli'), n, { ...timeSamplers.cifar, movingShare }));
@@ -91,7 +91,7 @@ describe('invariant 12: times', () => {
     }
   });
 
-  it('of separate laws move with the probability movingShare·P(r < t), and t keeps its law', () => {
+  it('from separate distributions have r < t with the probability movingShare·P(r < t), and t keeps its distribution', () => {
     const n = 40_000;
     const { t: lawT, r: lawR, movingShare } = timeSamplers.cifarImproved;
     const wanted = movingShare * phi((lawT.mean - lawR.mean) / Math.hypot(lawT.std, lawR.std));
@@ -102,7 +102,7 @@ describe('invariant 12: times', () => {
     expect(Math.abs(below - 0.5)).toBeLessThan(4 * Math.sqrt(0.25 / n));
   });
 
-  it('are all equal for a share of moving rows of 0, and nearly all moving for 1', () => {
+  it('have r = t in all rows if movingShare is 0, and r < t in nearly all rows if it is 1', () => {
     for (const sampler of [
       { ...timeSamplers.cifar, movingShare: 0 },
       { ...timeSamplers.cifarImproved, movingShare: 0 },
@@ -115,7 +115,7 @@ describe('invariant 12: times', () => {
     expect(t.every((ti, i) => r[i]! < ti)).toBe(true);
   });
 
-  it('depend on the seed alone', () => {
+  it('depend only on the seed', () => {
     const draw = (seed: string): { t: number[]; r: number[] } => values(sampleTimes(new Rng(seed), 32, timeSamplers.cifar));
     expect(draw('a')).toEqual(draw('a'));
     expect(draw('a')).not.toEqual(draw('b'));

@@ -173,6 +173,22 @@ describe('clipByGlobalNorm', () => {
     const clipped = clipByGlobalNorm({ a: tf.tensor1d([1, NaN]), b: tf.tensor1d([2]) }, 1);
     expect(clipped.norm.dataSync()[0]).toBeNaN();
     expect(clipped.grads.b.dataSync()[0]).toBeNaN();
+    const infinite = clipByGlobalNorm({ a: tf.tensor1d([Infinity, 1]), b: tf.tensor1d([2]) }, 1);
+    expect([...infinite.norm.dataSync(), ...infinite.grads.a.dataSync(), ...infinite.grads.b.dataSync()]).toEqual([NaN, NaN, NaN, NaN]);
+  });
+
+  it('has the norm of gradients whose squares are out of range', () => {
+    const clip = (values: number[], max: number): { norm: number; grads: Float32Array } => {
+      const { norm, grads } = compile((g: Tensor) => clipByGlobalNorm({ g }, max))(tf.tensor1d(values));
+      return { norm: norm.dataSync()[0]!, grads: grads.g.dataSync() as Float32Array };
+    };
+    const large = clip([1e20, 1e20, 1e20], 1);
+    expectClose([large.norm], [Math.sqrt(3) * 1e20], { rel: 1e-6 });
+    expectClose(large.grads, new Float32Array(3).fill(1 / Math.sqrt(3)), { rel: 1e-6 });
+    const small = clip([3e-25, 4e-25], 1);
+    expectClose([small.norm], [5e-25], { rel: 1e-6 });
+    expectClose(small.grads, Float32Array.of(3e-25, 4e-25));
+    expect([...clip([0, 0], 1).grads]).toEqual([0, 0]);
   });
 
   it('refuses what does not fit', () => {
@@ -203,8 +219,20 @@ describe('emaUpdate', () => {
     expectClose(flat(emaUpdate(a, b, tf.scalar(0))), flat(b), { abs: 5e-7 });
   });
 
-  it('refuses a decay that is not a scalar tensor', () => {
+  it('moves by 1 - decay to float32 precision, however near to 1 the decay is', () => {
+    for (const decay of [0.9, 0.9999, 0.999999, 0.99999999]) {
+      const [a, b] = [{ w: tf.zeros([2]) as Tensor }, { w: tf.ones([2]) as Tensor }];
+      const moved = [1 - decay, 1 - decay];
+      expectClose(emaUpdate(a, b, decay).w, moved, { rel: 2e-7 });
+      const step = compile((average: typeof a, params: typeof a, rate: Tensor) => emaUpdate(average, params, { rate }));
+      expectClose(step(a, b, tf.scalar(1 - decay)).w, moved, { rel: 2e-7 });
+    }
+  });
+
+  it('refuses what is no decay', () => {
     const a = makeParams(new Rng(1));
-    expect(() => emaUpdate(a, a, 0.9 as never)).toThrow('emaUpdate: decay: wanted a scalar tensor, got number');
+    expect(() => emaUpdate(a, a, 1.5)).toThrow('emaUpdate: decay: wanted a finite number at least 0 and at most 1, got 1.5');
+    expect(() => emaUpdate(a, a, '0.9' as never)).toThrow('emaUpdate: decay: wanted a scalar tensor, got string');
+    expect(() => emaUpdate(a, a, { rate: tf.ones([2]) })).toThrow('emaUpdate: rate: wanted a scalar tensor, got shape [2]');
   });
 });

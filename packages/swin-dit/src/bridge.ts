@@ -18,7 +18,7 @@ export function bridge(p: BridgeParams, x: Tensor, { h, w }: Grid): Tensor {
 }
 
 /** A kernel has a centre. */
-export function checkKernel(where: string, K: number): void {
+function checkKernel(where: string, K: number): void {
   checkNumber(where, K, { integer: true, min: 1 });
   if (K % 2 === 0) throw new Error(`${where}: wanted an odd side of the kernel, got ${K}`);
 }

@@ -70,5 +70,8 @@ export function pswaBranches(p: PswaParams, layer: PswaLayer): (u: Tensor) => Ps
 function logitBias(p: PswaParams, { grid: { h, w }, windowHeads, window: M, shift }: PswaLayer): Tensor {
   if (!('rel_pos_bias_table' in p)) throw new Error(`pswa: params: wanted a rel_pos_bias_table for ${windowHeads} window heads, got none`);
   const bias = relativePositionBias(p.rel_pos_bias_table, M, M);
-  return maskedBias(bias, shift === 0 ? undefined : tf.tensor3d(shiftMask({ h, w }, M, shift), [(h * w) / (M * M), M * M, M * M]));
+  return maskedBias(
+    bias,
+    shift === 0 ? undefined : tf.tensor3d(shiftMask({ h, w }, M, shift, -Infinity), [(h * w) / (M * M), M * M, M * M]),
+  );
 }

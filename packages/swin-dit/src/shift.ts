@@ -16,15 +16,13 @@ function rollAxis(x: Tensor, axis: number, side: number, shift: number): Tensor 
   return tf.concat([tail!, head!], axis);
 }
 
-/** What Swin adds to a logit that no pair of tokens should have. */
-const FORBIDDEN = -100;
-
 /**
- * Mask of shifted windows, added to the logits: [n, M², M²] flattened, 0 where two tokens of a rolled window were neighbours before, else -100.
+ * Mask of shifted windows, added to the logits: [n, M², M²] flattened, 0 where two tokens of a rolled window were neighbours before, else
+ * `apart`: -100 as in Swin's code, where a logit 100 above the others still comes through, or -Infinity, where nothing does.
  *
  * Regions are the slices [0, -M), [-M, -s), [-s, end) of both axes after the roll (microsoft/Swin-Transformer swin_transformer.py:223).
  */
-export function shiftMask({ h, w }: Grid, M: number, shift: number): Float32Array {
+export function shiftMask({ h, w }: Grid, M: number, shift: number, apart = -100): Float32Array {
   const side = windowSide({ h, w }, M, 'shiftMask');
   checkNumber('shiftMask: shift', shift, { integer: true, min: 0, below: side });
   const part = (at: number, whole: number): number => (shift === 0 || at < whole - side ? 0 : at < whole - shift ? 1 : 2);
@@ -38,7 +36,7 @@ export function shiftMask({ h, w }: Grid, M: number, shift: number): Float32Arra
       const j = (window % across) * side + (k % side);
       region[k] = 3 * part(i, h) + part(j, w);
     }
-    for (let q = 0; q < n; q++) for (let k = 0; k < n; k++) if (region[q] !== region[k]) mask[(window * n + q) * n + k] = FORBIDDEN;
+    for (let q = 0; q < n; q++) for (let k = 0; k < n; k++) if (region[q] !== region[k]) mask[(window * n + q) * n + k] = apart;
   }
   return mask;
 }

@@ -24,7 +24,7 @@ export function swinBlock(
   const M = windowSide(grid, window, 'swinBlock');
   const s = Math.min(h, w) <= window ? 0 : shift;
   const { B, D } = dims<'B' | 'D'>(x, 'B T D', 'swinBlock: x', { T: h * w });
-  const mask = s === 0 ? undefined : tf.tensor3d(shiftMask(grid, M, s), [(h * w) / (M * M), M * M, M * M]);
+  const mask = s === 0 ? undefined : tf.tensor3d(shiftMask(grid, M, s, -Infinity), [(h * w) / (M * M), M * M, M * M]);
 
   const moved = rollTokens(layerNorm(x, { eps: 1e-5, ...p.norm1 }), grid, s);
   const windows = tf.reshape(windowPartition(tf.reshape(moved, [B, h, w, D]), M), [-1, M * M, D]); // -> [B·n, M², D]

@@ -75,7 +75,7 @@ export function reverseBlock(
 
 /** Softmax over the tokens of earlier loops and those of the window that there are already. */
 function attend(q: Tensor, window: Cache, old: Cache | undefined, mask: Tensor, scale: number): Tensor {
-  const near = tf.add(tf.mul(tf.matMul(q, window.keys, false, true), scale), mask); // -> [R, 1, K, 1, window]
+  const near = tf.minimum(tf.mul(tf.matMul(q, window.keys, false, true), scale), mask); // -> [R, 1, K, 1, window]
   if (old === undefined) return tf.matMul(tf.softmax(near), window.values);
   const far = tf.mul(tf.matMul(q, old.keys, false, true), scale); // -> [R, 1, K, 1, t]
   const weights = tf.softmax(tf.concat([far, near], 4));
@@ -91,9 +91,11 @@ function push(window: Tensor, newest: Tensor): Tensor {
 
 const join = (a: Cache, b: Cache): Cache => ({ keys: tf.concat([a.keys, b.keys], 3), values: tf.concat([a.values, b.values], 3) });
 
-/** Added to the logits of step i, one row a step: only the last i + 1 places of the window are filled. */
+/** What the logits of step i stay below, one row for each step: -∞ but for the last i + 1 places of the window, which are filled. */
 function windowMask(size: number): Tensor {
-  const values = Float32Array.from({ length: size * size }, (_, at) => (at % size < size - 1 - Math.floor(at / size) ? -1e9 : 0));
+  const values = Float32Array.from({ length: size * size }, (_, at) =>
+    at % size < size - 1 - Math.floor(at / size) ? -Infinity : Infinity,
+  );
   return tf.tensor2d(values, [size, size]);
 }
 

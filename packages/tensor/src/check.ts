@@ -1,5 +1,3 @@
-import type { z } from 'zod';
-
 /** Throws one sentence unless `value` is a finite number inside the bounds (`min` and `max` belong to the range, `above` and `below` do not). */
 export function checkNumber(
   where: string,
@@ -24,12 +22,4 @@ export function checkNumber(
   ].filter((text) => text !== '');
   const wanted = `${integer ? 'an integer' : 'a finite number'}${bounds.length > 0 ? ` ${bounds.join(' and ')}` : ''}`;
   throw new Error(`${where}: wanted ${wanted}, got ${String(value)}`);
-}
-
-/** Reads settings through a zod schema; whatever does not fit is told in one sentence that names the setting. */
-export function parseConfig<Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.output<Schema> {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const reasons = result.error.issues.map((issue) => `${issue.path.length > 0 ? `${issue.path.join('.')}: ` : ''}${issue.message}`);
-  throw new Error(`${where}: ${reasons.join('; ')}`);
 }

@@ -12,11 +12,21 @@ export interface CompileOptions {
    * `sleep`, for graphs that are called in turn with others: threads that wait by spinning take the cores from them.
    */
   idle?: 'spin' | 'sleep';
+  /** Names of the arguments in a saved model: with `['params', 'x']` its inputs are `params.w`, `x` and so on; `0.w` and `1` unless told. */
+  argumentNames?: readonly string[];
+  /**
+   * Name of the result in a saved model: with `'y'` its outputs are `y`, or `y.loss` and so on. Unless told they are the paths in the result
+   * (`loss`), behind `output` where the result is one tensor or a path is also the name of an input.
+   */
+  resultName?: string;
 }
 
 /** A compiled function is called like the function it was made from. */
 export type Compiled<A extends Tree[], R extends Tree> = ((...args: A) => R) & {
-  /** The bytes of an `.onnx` file for arguments like these. @throws Error on an engine without a graph */
+  /**
+   * The bytes of an `.onnx` file for arguments like these: every tensor of the arguments is an input and every tensor of the result an output,
+   * in their order and named by their path. @throws Error on an engine without a graph, or if two would have one name
+   */
   onnx(...args: A): Uint8Array;
   /** Where the time of a call like this goes, by operator type, longest first. @throws Error on an engine without a graph */
   profile(...args: A): OperatorTime[];
@@ -33,6 +43,8 @@ interface Trace {
   args: readonly Tree[];
   signature: { shape: readonly number[]; dtype: string }[];
   graph: CompiledGraph;
+  /** Path of each tensor in the result. */
+  paths: readonly string[];
   /** Rebuilds the result's tree around its tensors. */
   rebuild: (leaves: Tensor[]) => Tree;
 }
@@ -46,7 +58,7 @@ interface Trace {
  * another compiled function the call is inlined. On an engine without a graph `fn` runs eagerly, with the same results.
  */
 export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
-  const { donate = [], name = fn.name === '' ? 'compiled' : fn.name, idle = 'spin' } = options;
+  const { donate = [], name = fn.name === '' ? 'compiled' : fn.name, idle = 'spin', argumentNames = [], resultName } = options;
   for (const index of donate)
     if (!Number.isInteger(index) || index < 0) throw new Error(`compile ${name}: donate: wanted indexes of arguments, got ${index}`);
   if (idle !== 'spin' && idle !== 'sleep') throw new Error(`compile ${name}: idle: wanted 'spin' or 'sleep', got '${String(idle)}'`);
@@ -62,12 +74,14 @@ export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R,
     if (at >= 0) return traces[at]!;
     const signature = leaves.map(({ shape, dtype }) => ({ shape: [...shape], dtype }));
     let rebuild: Trace['rebuild'] | undefined;
+    let paths: string[] = [];
     const graph = traceGraph(
       backend,
       signature,
       (inputs) => {
         let next = 0;
         const result = fn(...(args.map((arg) => treeMap(() => inputs[next++]!, arg)) as A));
+        paths = pathsOf(result);
         const template = treeMap((leaf) => leaf, result);
         rebuild = (outputs) => {
           let k = 0;
@@ -78,7 +92,7 @@ export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R,
       name,
       idle,
     );
-    const trace = { args: treeMap((leaf) => leaf, args as Tree[]) as Tree[], signature, graph, rebuild: rebuild! };
+    const trace = { args: treeMap((leaf) => leaf, args as Tree[]) as Tree[], signature, graph, paths, rebuild: rebuild! };
     traces.push(trace);
     return trace;
   };
@@ -106,7 +120,15 @@ export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R,
   };
 
   const compiled = Object.assign(call, {
-    onnx: (...args: A): Uint8Array => traceFor(graphBackend('onnx'), args, args.flatMap(leavesOf)).graph.onnx(),
+    onnx: (...args: A): Uint8Array => {
+      const { graph, paths } = traceFor(graphBackend('onnx'), args, args.flatMap(leavesOf));
+      const inputs = args.flatMap((arg, i) => pathsOf(arg).map((path) => joinPath(argumentNames[i] ?? String(i), path)));
+      const prefix = resultName ?? (paths.some((path) => path === '' || inputs.includes(path)) ? 'output' : '');
+      return graph.onnx(
+        inputs,
+        paths.map((path) => joinPath(prefix, path)),
+      );
+    },
     profile: (...args: A): OperatorTime[] => {
       const leaves = args.flatMap(leavesOf);
       return traceFor(graphBackend('profile'), args, leaves).graph.profile(leaves);
@@ -144,6 +166,18 @@ function sameStructure(a: Tree | readonly Tree[], b: Tree | readonly Tree[]): bo
   if (Array.isArray(a) !== Array.isArray(b) || keys.length !== others.length) return false;
   return keys.every((key, i) => key === others[i] && sameStructure((a as Record<string, Tree>)[key]!, (b as Record<string, Tree>)[key]!));
 }
+
+/** Paths of the leaves in the order of `treeMap`. */
+function pathsOf(tree: Tree): string[] {
+  const paths: string[] = [];
+  treeMap((leaf, path) => {
+    paths.push(path);
+    return leaf;
+  }, tree);
+  return paths;
+}
+
+const joinPath = (...parts: string[]): string => parts.filter((part) => part !== '').join('.');
 
 const leavesOf = (tree: Tree): Tensor[] => {
   const out: Tensor[] = [];

@@ -1,11 +1,6 @@
-import * as tf from '@tensorflow/tfjs';
+import { registerGradients } from './gradients/index.ts';
 
-// TensorFlow.js advertises tfjs-node on stderr at its first use in Node; the engine is chosen by `useEngine` instead.
-tf.env().set('PROD', true);
+export { tf, type DataType, type Tensor, type TypedArray } from './tfjs.ts';
 
-/** The one TensorFlow.js instance of the workspace, values and types (`tf.Tensor`, `tf.Tensor2D`, …); everything imports it from here. */
-export { tf };
-
-export type Tensor = tf.Tensor;
-export type DataType = tf.DataType;
-export type TypedArray = Float32Array | Int32Array | Uint8Array;
+// Whoever takes TensorFlow.js from here has every derivative right, on every engine.
+registerGradients();

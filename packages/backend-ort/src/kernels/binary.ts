@@ -1,92 +1,106 @@
-import type { Graph, Node } from '../graph.ts';
+import { broadcastShape, type Graph, type Node } from '../graph.ts';
 import type { KernelCall, KernelTable } from '../kernel.ts';
-import { numberOf, where } from './elementwise.ts';
+import type { OnnxType } from '../onnx.ts';
+import { numberOf, storedAs, where } from './elementwise.ts';
 
 /** Kernels on pairs of elements, with broadcasting. */
 
-/** Both operands in their common type: float32 if either is, else int32. */
-function pair(k: KernelCall): [Node, Node] {
+/** Both operands in their common type, bool as int32, and the type of the result. */
+function pair(k: KernelCall): { a: Node; b: Node; dtype: OnnxType } {
   const g = k.graph;
-  const [a, b] = [numberOf(g, k.node('a')), numberOf(g, k.node('b'))];
-  const dtype = a.dtype === 'float32' || b.dtype === 'float32' ? 'float32' : 'int32';
-  return [g.cast(a, dtype), g.cast(b, dtype)];
+  const [x, y] = [k.node('a'), k.node('b')];
+  const dtype = commonType(x, y);
+  const wide = dtype === 'bool' ? 'int32' : dtype;
+  return { a: g.cast(x, wide), b: g.cast(y, wide), dtype };
 }
 
-const arithmetic = (op: string) => (k: KernelCall) => k.graph.binary(op, ...pair(k));
-const comparison = (op: string) => (k: KernelCall) => k.graph.binary(op, ...pair(k), 'bool');
+/** float32 if any is, else int32 if any is, else bool. */
+export const commonType = (...xs: readonly Node[]): OnnxType => WIDEST_FIRST.find((dtype) => xs.some((x) => x.dtype === dtype))!;
+const WIDEST_FIRST = ['float32', 'int32', 'bool'] as const;
+
+const arithmetic = (op: string) => (k: KernelCall) => {
+  const { a, b, dtype } = pair(k);
+  return k.graph.cast(k.graph.binary(op, a, b), dtype);
+};
+
+/** What a number was cast to float32 from, where it was a whole number: float32 does not hold all of them. */
+function beforeCast(x: Node): Node {
+  const spread = x.op === 'Expand' ? x.inputs[0]! : x;
+  const source = spread.op === 'Cast' && spread.dtype === 'float32' ? spread.inputs[0]! : null;
+  return source?.dtype === 'int32' ? source : x;
+}
+
+/** Comparisons are exact for every pair of types: whole numbers meet floats in float64. */
+const comparison = (op: string) => (k: KernelCall) => {
+  const g = k.graph;
+  const { a, b } = pair(k);
+  const [x, y] = [beforeCast(a), beforeCast(b)];
+  const result = x.dtype === y.dtype ? g.binary(op, x, y, 'bool') : g.binary(op, g.cast(x, 'float64'), g.cast(y, 'float64'), 'bool');
+  // A cast below an expansion was compared before it.
+  return g.expand(result, broadcastShape(a.shape, b.shape, op));
+};
+
 const logical = (op: string) => (k: KernelCall) => {
   const [a, b] = [k.graph.cast(k.node('a'), 'bool'), k.graph.cast(k.node('b'), 'bool')];
   return k.graph.binary(op, a, b, 'bool');
 };
 
-/** Whether a remainder has to move by one divisor so that it takes the divisor's sign. */
-const offSign = (g: Graph, remainder: Node, divisor: Node): Node => {
-  const zero = g.scalar(0, remainder.dtype);
-  const negative = (x: Node): Node => g.binary('Less', x, zero, 'bool');
-  const nonzero = g.unary('Not', g.binary('Equal', remainder, zero, 'bool'));
-  return g.binary('And', nonzero, g.binary('Xor', negative(remainder), negative(divisor)));
+/**
+ * Computed in float64, which holds every int32 and every quotient that a floor can tell apart. ONNX Runtime's integer division ends the process for a
+ * divisor of 0 and for -2³¹ / -1.
+ */
+const inDouble = (f: (g: Graph, a: Node, b: Node) => Node, to?: OnnxType) => (k: KernelCall) => {
+  const g = k.graph;
+  const { a, b, dtype } = pair(k);
+  const wide = (x: Node): Node => g.expand(g.cast(beforeCast(x), 'float64'), x.shape);
+  return storedAs(g, f(g, wide(a), wide(b)), to ?? dtype);
 };
 
-/** An integer divisor with 1 in place of 0, which would stop the process. */
-const safeDivisor = (g: Graph, b: Node): Node => where(g, g.binary('Equal', b, g.scalar(0, b.dtype), 'bool'), g.scalar(1, b.dtype), b);
-
-function floorDivide(k: KernelCall): Node {
-  const g = k.graph;
-  const [a, b] = pair(k);
-  if (a.dtype === 'float32') return g.unary('Floor', g.binary('Div', a, b));
-  const divisor = safeDivisor(g, b);
-  const quotient = g.binary('Div', a, divisor);
-  const remainder = g.binary('Sub', a, g.binary('Mul', quotient, divisor));
-  const floored = where(g, offSign(g, remainder, divisor), g.binary('Sub', quotient, g.scalar(1, 'int32')), quotient);
-  return where(g, g.binary('Equal', b, g.scalar(0, 'int32'), 'bool'), g.scalar(0, 'int32'), floored);
+/** The remainder with the divisor's sign. */
+function modulo(g: Graph, a: Node, b: Node): Node {
+  const zero = g.cast(g.scalar(0), 'float64');
+  const both = (op: string): Node => g.binary('And', g.binary(op, a, zero, 'bool'), g.binary(op, b, zero, 'bool'));
+  const rest = (x: Node): Node => g.binary('Mod', x, b, 'float64', { fmod: 1 });
+  const remainder = rest(a);
+  return where(g, g.binary('Or', both('Less'), both('GreaterOrEqual')), remainder, rest(g.binary('Add', remainder, b)));
 }
 
-function modulo(k: KernelCall): Node {
-  const g = k.graph;
-  const [a, b] = pair(k);
-  if (a.dtype === 'int32') {
-    const result = g.binary('Mod', a, safeDivisor(g, b));
-    return where(g, g.binary('Equal', b, g.scalar(0, 'int32'), 'bool'), g.scalar(0, 'int32'), result);
-  }
-  const remainder = g.binary('Mod', a, b, 'float32', { fmod: 1 });
-  return where(g, offSign(g, remainder, b), g.binary('Add', remainder, b), remainder);
-}
-
-/** The angle of (x, y) from the half-plane that `atan` gives, turned by ±π for x < 0. */
+/** The angle of (x, y): that of (|x|, |y|) in the first quadrant, mirrored by the signs, those of zeros too (IEEE 754). */
 function angle(k: KernelCall): Node {
   const g = k.graph;
-  const [y, x] = pair(k).map((v) => g.cast(v, 'float32')) as [Node, Node];
-  const zero = g.scalar(0);
-  const isZero = (v: Node): Node => g.binary('Equal', v, zero, 'bool');
-  const isNegative = (v: Node): Node => g.binary('Less', v, zero, 'bool');
-  const base = g.unary('Atan', g.binary('Div', y, x));
-  const turn = where(g, isNegative(y), g.scalar(-Math.PI), g.scalar(Math.PI));
-  const turned = where(g, isNegative(x), g.binary('Add', base, turn), base);
-  const upright = where(g, isNegative(y), g.scalar(-Math.PI / 2), g.scalar(Math.PI / 2));
-  const onAxis = where(g, isZero(y), zero, upright);
-  return where(g, isZero(x), onAxis, turned);
+  const { a, b, dtype } = pair(k);
+  const [y, x] = [g.cast(a, 'float32'), g.cast(b, 'float32')];
+  const isNegative = (v: Node): Node => {
+    const below = (w: Node): Node => g.binary('Less', w, g.scalar(0), 'bool');
+    return g.binary('Or', below(v), below(g.unary('Reciprocal', v)));
+  };
+  const [height, width] = [g.unary('Abs', y), g.unary('Abs', x)];
+  const isBoth = (value: number): Node =>
+    g.binary('And', g.binary('Equal', height, g.scalar(value), 'bool'), g.binary('Equal', width, g.scalar(value), 'bool'));
+  const ratio = where(g, isBoth(0), g.scalar(0), where(g, isBoth(Infinity), g.scalar(1), g.binary('Div', height, width)));
+  const acute = g.unary('Atan', ratio);
+  const upper = where(g, isNegative(x), g.binary('Sub', g.scalar(Math.PI), acute), acute);
+  return storedAs(g, where(g, isNegative(y), g.unary('Neg', upper), upper), dtype);
 }
 
 export const binary: KernelTable = {
   Add: arithmetic('Add'),
   Sub: arithmetic('Sub'),
   Multiply: arithmetic('Mul'),
-  RealDiv: (k) => {
-    const [a, b] = pair(k);
-    return k.graph.binary('Div', k.graph.cast(a, 'float32'), k.graph.cast(b, 'float32'));
-  },
-  FloorDiv: floorDivide,
-  Mod: modulo,
+  RealDiv: (k) => (pair(k).dtype === 'float32' ? arithmetic('Div')(k) : inDouble((g, a, b) => g.binary('Div', a, b))(k)),
+  FloorDiv: inDouble((g, a, b) => g.unary('Floor', g.binary('Div', a, b)), 'int32'),
+  Mod: inDouble(modulo),
   Atan2: angle,
-  Pow: arithmetic('Pow'),
+  Pow: (k) => (pair(k).dtype === 'float32' ? arithmetic('Pow')(k) : inDouble((g, a, b) => g.binary('Pow', a, b))(k)),
   Maximum: arithmetic('Max'),
   Minimum: arithmetic('Min'),
   SquaredDifference: (k) => {
-    const d = k.graph.binary('Sub', ...pair(k));
-    return k.graph.binary('Mul', d, d);
+    const { a, b, dtype } = pair(k);
+    const d = k.graph.binary('Sub', a, b);
+    return k.graph.cast(k.graph.binary('Mul', d, d), dtype);
   },
   Equal: comparison('Equal'),
-  NotEqual: (k) => k.graph.unary('Not', k.graph.binary('Equal', ...pair(k), 'bool')),
+  NotEqual: (k) => k.graph.unary('Not', comparison('Equal')(k)),
   Greater: comparison('Greater'),
   GreaterEqual: comparison('GreaterOrEqual'),
   Less: comparison('Less'),
@@ -95,5 +109,9 @@ export const binary: KernelTable = {
   LogicalAnd: logical('And'),
   LogicalOr: logical('Or'),
   LogicalXor: logical('Xor'),
-  AddN: (k) => k.list().reduce((a, b) => k.graph.binary('Add', a, b)),
+  AddN: (k) => {
+    const xs = k.list();
+    const sum = xs.map((x) => numberOf(k.graph, x)).reduce((a, b) => k.graph.binary('Add', a, b));
+    return k.graph.cast(sum, xs[0]!.dtype);
+  },
 };

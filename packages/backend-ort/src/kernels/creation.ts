@@ -29,14 +29,14 @@ export const creation: KernelTable = {
       start === stop || (start < stop && step < 0) || (stop < start && step > 1) ? 0 : Math.abs(Math.ceil((stop - start) / step));
     const signed = stop < start && step === 1 ? -1 : step;
     const data = emptyArray(dtype, count) as Float32Array;
-    for (let i = 0, value = start; i < count; i++, value += signed) data[i] = value;
+    for (let i = 0; i < count; i++) data[i] = start + i * signed;
     return k.backend.isTracing ? k.graph.constant(data, [count], dtype) : k.graph.leaf(data, [count], dtype);
   },
   LinSpace: (k) => {
     const [start, stop, count] = [k.attribute<number>('start'), k.attribute<number>('stop'), k.attribute<number>('num')];
     const step = (stop - start) / (count - 1);
     const data = new Float32Array(count);
-    for (let i = 0; i < count; i++) data[i] = i === 0 ? start : data[i - 1]! + step;
+    for (let i = 0; i < count; i++) data[i] = i === 0 ? start : start + i * step;
     return k.backend.isTracing ? k.graph.constant(data, [count], 'float32') : k.graph.leaf(data, [count], 'float32');
   },
 };

@@ -1,5 +1,7 @@
 import { broadcastShape, type Graph, type Node } from '../graph.ts';
 import type { KernelCall, KernelTable } from '../kernel.ts';
+import type { OnnxType } from '../onnx.ts';
+import { tf } from '../tf.ts';
 
 /** Kernels that act on each element alone. */
 
@@ -7,45 +9,117 @@ const float = (k: KernelCall, name = 'x'): Node => k.graph.cast(k.node(name), 'f
 
 /** An ONNX operator on floats. */
 const unary = (op: string) => (k: KernelCall) => k.graph.unary(op, float(k));
-/** An ONNX operator that also takes int32. */
-const numeric = (op: string) => (k: KernelCall) => k.graph.unary(op, numberOf(k.graph, k.node('x')));
+/** An operator that also takes int32. The result has the type of x. */
+const numeric = (op: string) => (k: KernelCall) => {
+  const x = k.node('x');
+  return k.graph.cast(k.graph.unary(op, numberOf(k.graph, x)), x.dtype);
+};
 /** The identity on integers. */
 const rounding = (op: string) => (k: KernelCall) => (k.node('x').dtype === 'float32' ? k.graph.unary(op, k.node('x')) : k.node('x'));
+/** A function on floats whose result is stored in the type of x. */
+const stored =
+  (f: (g: Graph, x: Node) => Node) =>
+  (k: KernelCall): Node =>
+    storedAs(k.graph, f(k.graph, float(k)), k.node('x').dtype);
+const storedUnary = (op: string) => stored((g, x) => g.unary(op, x));
 
 /** bool as int32, so that arithmetic takes it. */
 export const numberOf = (g: Graph, x: Node): Node => (x.dtype === 'bool' ? g.cast(x, 'int32') : x);
 
-/** Broadcasting selection. */
+/** Broadcasting selection. ONNX Runtime has none for bool. */
 export const where = (g: Graph, condition: Node, a: Node, b: Node): Node => {
   const shape = broadcastShape(condition.shape, broadcastShape(a.shape, b.shape, 'Where'), 'Where');
-  return g.add('Where', [condition, a, b], {}, shape, a.dtype);
+  const pick = (x: Node, y: Node): Node => g.add('Where', [condition, x, y], {}, shape, x.dtype);
+  return a.dtype === 'bool' ? g.cast(pick(numberOf(g, a), numberOf(g, b)), 'bool') : pick(a, b);
 };
+
+/** Floats as an `Int32Array` takes them: cut towards 0, around at 32 bits, 0 for NaN and the infinities. */
+function wholeOf(g: Graph, x: Node): Node {
+  const constant = (value: number): Node => g.cast(g.scalar(value), x.dtype);
+  // From 2⁶³ on a float32 is a multiple of 2³², and a float64 need not be.
+  const small = x.dtype === 'float32' ? x : g.binary('Mod', x, constant(2 ** 32), x.dtype, { fmod: 1 });
+  const fits = g.binary('Less', g.unary('Abs', small), constant(2 ** 63), 'bool');
+  const long = g.cast(where(g, fits, small, constant(0)), 'int64');
+  // The remainder keeps ONNX Runtime from joining the two casts to one, which does not go around.
+  return g.cast(g.binary('Mod', long, g.scalar(2 ** 32, 'int64')), 'int32');
+}
+
+/** Floats in the type of a result, as TensorFlow.js stores them. Any number but 0 is true. */
+export function storedAs(g: Graph, x: Node, dtype: OnnxType): Node {
+  if (dtype === 'float32') return g.cast(x, 'float32');
+  return g.cast(wholeOf(g, x), dtype);
+}
+
+/**
+ * σ(x) = eˣ / (eˣ + 1) with a relative error of two units in the last place everywhere: ONNX Runtime's own operator has an absolute one of 1e-7,
+ * which leaves nothing of σ(-17). Above 30 the result is 1.
+ */
+export function sigmoid(g: Graph, x: Node): Node {
+  const e = g.unary('Exp', g.binary('Min', x, g.scalar(30)));
+  return g.binary('Div', e, g.binary('Add', e, g.scalar(1)));
+}
+
+/** eˣ - 1 = 2 tanh(x/2) / (1 - tanh(x/2)) keeps its digits where eˣ is close to 1. */
+function expm1(g: Graph, x: Node): Node {
+  const half = g.unary('Tanh', g.binary('Mul', x, g.scalar(0.5)));
+  const small = g.binary('Div', g.binary('Mul', half, g.scalar(2)), g.binary('Sub', g.scalar(1), half));
+  return where(g, g.binary('Less', g.unary('Abs', x), g.scalar(1), 'bool'), small, g.binary('Sub', g.unary('Exp', x), g.scalar(1)));
+}
+
+/** scale · x from 0, and below it alpha · (eˣ - 1). */
+export function exponentialLinear(g: Graph, x: Node, alpha = 1, scale = 1): Node {
+  const negative = g.binary('Less', x, g.scalar(0), 'bool');
+  return where(g, negative, g.binary('Mul', expm1(g, x), g.scalar(alpha)), g.binary('Mul', x, g.scalar(scale)));
+}
+
+/** log(1 + x) = log(u) x / (u - 1) with u = 1 + x rounded (Kahan): the rounding of u cancels. */
+function log1p(g: Graph, x: Node): Node {
+  const u = g.binary('Add', x, g.scalar(1));
+  const log = g.unary('Log', u);
+  const corrected = g.binary('Mul', log, g.binary('Div', x, g.binary('Sub', u, g.scalar(1))));
+  const exact = where(g, g.binary('Equal', u, g.scalar(1), 'bool'), x, corrected);
+  return where(g, g.binary('Less', g.unary('Abs', x), g.scalar(1), 'bool'), exact, log);
+}
+
+/** An integer bound on integers, or the float on floats. */
+function bound(k: KernelCall, name: string, dtype: OnnxType): Node {
+  const value = k.attribute<number>(name);
+  return k.graph.scalar(dtype === 'int32' ? Math.min(Math.max(value, -(2 ** 31)), 2 ** 31 - 1) : value, dtype);
+}
+
+/** Between two bounds; the result has the type of x. */
+function clip(k: KernelCall, low: (dtype: OnnxType) => Node, high: (dtype: OnnxType) => Node): Node {
+  const raw = k.node('x');
+  const x = numberOf(k.graph, raw);
+  return k.graph.cast(k.graph.add('Clip', [x, low(x.dtype), high(x.dtype)], {}, x.shape, x.dtype), raw.dtype);
+}
 
 export const elementwise: KernelTable = {
   Abs: numeric('Abs'),
   Neg: numeric('Neg'),
   Sign: (k) => {
     const g = k.graph;
-    const x = numberOf(g, k.node('x'));
+    const raw = k.node('x');
+    const x = numberOf(g, raw);
     const sign = g.unary('Sign', x);
-    return x.dtype === 'float32' ? where(g, g.unary('IsNaN', x, 'bool'), g.scalar(0), sign) : sign;
+    return x.dtype === 'float32' ? where(g, g.unary('IsNaN', x, 'bool'), g.scalar(0), sign) : g.cast(sign, raw.dtype);
   },
-  Acos: unary('Acos'),
-  Acosh: unary('Acosh'),
-  Asin: unary('Asin'),
-  Asinh: unary('Asinh'),
-  Atan: unary('Atan'),
-  Atanh: unary('Atanh'),
+  Acos: storedUnary('Acos'),
+  Acosh: storedUnary('Acosh'),
+  Asin: storedUnary('Asin'),
+  Asinh: storedUnary('Asinh'),
+  Atan: storedUnary('Atan'),
+  Atanh: storedUnary('Atanh'),
   Cos: unary('Cos'),
-  Cosh: unary('Cosh'),
+  Cosh: storedUnary('Cosh'),
   Erf: unary('Erf'),
   // Integers are few and exact: ONNX Runtime's vectorised float32 exponential may miss by a unit in the last place.
   Exp: (k) => (k.node('x').dtype === 'float32' ? k.graph.unary('Exp', k.node('x')) : k.graph.inDouble('Exp', k.node('x'))),
   Log: unary('Log'),
-  Reciprocal: unary('Reciprocal'),
-  Sigmoid: unary('Sigmoid'),
+  Reciprocal: storedUnary('Reciprocal'),
+  Sigmoid: (k) => sigmoid(k.graph, float(k)),
   Sin: unary('Sin'),
-  Sinh: unary('Sinh'),
+  Sinh: storedUnary('Sinh'),
   Sqrt: unary('Sqrt'),
   // In float64: near its poles the result has more digits than a float32 argument of the sine and the cosine.
   Tan: (k) => {
@@ -54,17 +128,19 @@ export const elementwise: KernelTable = {
     return g.cast(g.binary('Div', g.unary('Sin', x), g.unary('Cos', x)), 'float32');
   },
   Tanh: unary('Tanh'),
-  Softplus: unary('Softplus'),
+  Softplus: storedUnary('Softplus'),
   Ceil: rounding('Ceil'),
   Floor: rounding('Floor'),
   Round: rounding('Round'),
   Relu: numeric('Relu'),
-  Relu6: (k) => {
-    const x = numberOf(k.graph, k.node('x'));
-    return k.graph.add('Clip', [x, k.graph.scalar(0, x.dtype), k.graph.scalar(6, x.dtype)], {}, x.shape, x.dtype);
-  },
-  Elu: (k) => k.graph.unary('Elu', float(k), 'float32', { alpha: { float: 1 } }),
-  Selu: (k) => k.graph.unary('Selu', float(k), 'float32', { alpha: { float: 1.6732632423543772 }, gamma: { float: 1.0507009873554805 } }),
+  Relu6: (k) =>
+    clip(
+      k,
+      (dtype) => k.graph.scalar(0, dtype),
+      (dtype) => k.graph.scalar(6, dtype),
+    ),
+  Elu: stored((g, x) => exponentialLinear(g, x)),
+  Selu: stored((g, x) => exponentialLinear(g, x, tf.backend_util.SELU_SCALEALPHA, tf.backend_util.SELU_SCALE)),
   LeakyRelu: (k) => k.graph.unary('LeakyRelu', float(k), 'float32', { alpha: { float: k.attribute<number>('alpha') } }),
   Prelu: (k) => {
     const g = k.graph;
@@ -73,49 +149,35 @@ export const elementwise: KernelTable = {
   },
   Rsqrt: (k) => k.graph.unary('Reciprocal', k.graph.unary('Sqrt', float(k))),
   Square: (k) => {
-    const x = numberOf(k.graph, k.node('x'));
-    return k.graph.binary('Mul', x, x);
+    const raw = k.node('x');
+    const x = numberOf(k.graph, raw);
+    return k.graph.cast(k.graph.binary('Mul', x, x), raw.dtype);
   },
-  // e^x - 1 = 2 tanh(x/2) / (1 - tanh(x/2)) keeps its digits where e^x is close to 1.
-  Expm1: (k) => {
-    const g = k.graph;
-    const x = float(k);
-    const half = g.unary('Tanh', g.binary('Mul', x, g.scalar(0.5)));
-    const small = g.binary('Div', g.binary('Mul', half, g.scalar(2)), g.binary('Sub', g.scalar(1), half));
-    return where(g, g.binary('Less', g.unary('Abs', x), g.scalar(1), 'bool'), small, g.binary('Sub', g.unary('Exp', x), g.scalar(1)));
-  },
-  // log(1 + x) = log(u) x / (u - 1) with u = 1 + x rounded (Kahan): the rounding of u cancels.
-  Log1p: (k) => {
-    const g = k.graph;
-    const x = float(k);
-    const u = g.binary('Add', x, g.scalar(1));
-    const log = g.unary('Log', u);
-    const corrected = g.binary('Mul', log, g.binary('Div', x, g.binary('Sub', u, g.scalar(1))));
-    const exact = where(g, g.binary('Equal', u, g.scalar(1), 'bool'), x, corrected);
-    return where(g, g.binary('Less', g.unary('Abs', x), g.scalar(1), 'bool'), exact, log);
-  },
+  Expm1: stored(expm1),
+  Log1p: stored(log1p),
   Step: (k) => {
     const g = k.graph;
-    const x = numberOf(g, k.node('x'));
+    const raw = k.node('x');
+    const x = numberOf(g, raw);
     const step = where(
       g,
       g.binary('Greater', x, g.scalar(0, x.dtype), 'bool'),
       g.scalar(1, x.dtype),
       g.scalar(k.attribute<number>('alpha'), x.dtype),
     );
-    if (x.dtype === 'int32') return step;
-    return where(g, g.unary('IsNaN', x, 'bool'), x, step);
+    return raw.dtype === 'float32' ? where(g, g.unary('IsNaN', x, 'bool'), x, step) : g.cast(step, raw.dtype);
   },
   EluGrad: (k) => {
     const g = k.graph;
     const [dy, y] = [float(k, 'dy'), float(k, 'y')];
     return where(g, g.binary('GreaterOrEqual', y, g.scalar(0), 'bool'), dy, g.binary('Mul', dy, g.binary('Add', y, g.scalar(1))));
   },
-  ClipByValue: (k) => {
-    const x = numberOf(k.graph, k.node('x'));
-    const bound = (name: string): Node => k.graph.scalar(k.attribute<number>(name), x.dtype);
-    return k.graph.add('Clip', [x, bound('clipValueMin'), bound('clipValueMax')], {}, x.shape, x.dtype);
-  },
+  ClipByValue: (k) =>
+    clip(
+      k,
+      (dtype) => bound(k, 'clipValueMin', dtype),
+      (dtype) => bound(k, 'clipValueMax', dtype),
+    ),
   IsNan: (k) => k.graph.unary('IsNaN', float(k), 'bool'),
   IsInf: (k) => k.graph.unary('IsInf', float(k), 'bool'),
   IsFinite: (k) => {
@@ -128,12 +190,7 @@ export const elementwise: KernelTable = {
     const x = k.node('x');
     if (to !== 'float32' && to !== 'int32' && to !== 'bool') throw k.refuse('dtype float32, int32 or bool', to);
     if (x.dtype === to) return { share: k.infos.x!, shape: x.shape };
-    if (to === 'int32' && x.dtype === 'float32') {
-      // As an Int32Array takes it: NaN and the infinities become 0.
-      const g = k.graph;
-      const finite = g.unary('Not', g.binary('Or', g.unary('IsNaN', x, 'bool'), g.unary('IsInf', x, 'bool')));
-      return g.cast(where(g, finite, x, g.scalar(0)), 'int32');
-    }
+    if (to === 'int32' && x.dtype === 'float32') return wholeOf(k.graph, x);
     return k.graph.cast(x, to);
   },
 };

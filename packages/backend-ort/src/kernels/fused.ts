@@ -25,6 +25,8 @@ export const fused: KernelTable = {
     const attributes = { axis: -1, epsilon: { float: k.attribute<number>('eps') } };
     return k.graph.add('LayerNormalization', [x, weight, bias], attributes, x.shape, 'float32');
   },
+  /** σ(x) with an absolute error of 1e-7, for gates that multiply what is large where they are. `Sigmoid` has a relative one. */
+  FastSigmoid: (k) => k.graph.unary('Sigmoid', k.node('x')),
   /** x Φ(x), with the distribution function of the standard normal. */
   GeluErf: (k) => k.graph.unary('Gelu', k.node('x')),
 };
@@ -32,10 +34,15 @@ export const fused: KernelTable = {
 type Tensor = tf.Tensor;
 
 /**
- * The derivative of `Standardize`, for those who differentiate twice. With n = (x - mean)·i, i = (var + eps)^-½ over N elements:
+ * The derivatives of `FastSigmoid` and `Standardize`, for those who differentiate twice. The first is y (1 - y). With n = (x - mean)·i, i = (var + eps)^-½ over N elements:
  * dx = i·(dn - mean(dn) - n·mean(n·dn)) - di·i²·n/N.
  */
 export function registerFusedGradients(): void {
+  tf.registerGradient({
+    kernelName: 'FastSigmoid',
+    outputsToSave: [true],
+    gradFunc: (dy, saved) => ({ x: () => tf.mul(dy as Tensor, tf.mul(saved[0] as Tensor, tf.sub(1, saved[0] as Tensor))) }),
+  });
   tf.registerGradient({
     kernelName: 'Standardize',
     outputsToSave: [true, true],

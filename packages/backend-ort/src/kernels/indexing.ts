@@ -1,6 +1,7 @@
 import { sizeOf, type Node } from '../graph.ts';
 import type { KernelCall, KernelTable } from '../kernel.ts';
 import { tf } from '../tf.ts';
+import { commonType } from './binary.ts';
 import { checkedIndices } from './bounds.ts';
 import { numberOf, where } from './elementwise.ts';
 
@@ -70,7 +71,7 @@ function oneHot(k: KernelCall): Node {
 function select(k: KernelCall): Node {
   const g = k.graph;
   const [condition, t, e] = [k.node('condition'), k.node('t'), k.node('e')];
-  const dtype = t.dtype === 'float32' || e.dtype === 'float32' ? 'float32' : t.dtype;
+  const dtype = commonType(t, e);
   // A condition of rank 1 selects whole rows.
   const rows = condition.shape.length === 1 && t.shape.length > 1;
   const mask = rows ? g.reshape(condition, [condition.shape[0]!, ...t.shape.slice(1).map(() => 1)]) : condition;
@@ -79,15 +80,16 @@ function select(k: KernelCall): Node {
 
 function topK(k: KernelCall): Node[] {
   const g = k.graph;
-  const x = numberOf(g, k.node('x'));
+  const raw = k.node('x');
+  const x = numberOf(g, raw);
   const count = k.attribute<number>('k');
   const shape = [...x.shape.slice(0, -1), count];
-  if (sizeOf(shape) === 0) return [g.fill(0, shape, x.dtype), g.fill(0, shape, 'int32')];
+  if (sizeOf(shape) === 0) return [g.fill(0, shape, raw.dtype), g.fill(0, shape, 'int32')];
   const [values, indices] = g.addMany('TopK', [x, g.int64([count])], { axis: -1, largest: 1, sorted: 1 }, [
     { shape, dtype: x.dtype },
     { shape, dtype: 'int64' },
   ]);
-  return [values!, g.cast(indices!, 'int32')];
+  return [g.cast(values!, raw.dtype), g.cast(indices!, 'int32')];
 }
 
 export const indexing: KernelTable = {

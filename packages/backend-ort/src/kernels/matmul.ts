@@ -1,6 +1,8 @@
 import { broadcastShape, type Graph, type Node } from '../graph.ts';
 import type { KernelCall, KernelTable } from '../kernel.ts';
-import { where } from './elementwise.ts';
+import { commonType } from './binary.ts';
+import { exponentialLinear, sigmoid, where } from './elementwise.ts';
+import { padded } from './shape.ts';
 
 /** Matrix products. */
 
@@ -17,6 +19,34 @@ function belowSwap(x: Node): Node | null {
   const rank = perm.length;
   const swaps = perm.every((axis, i) => axis === (i === rank - 1 ? rank - 2 : i === rank - 2 ? rank - 1 : i));
   return swaps ? x.inputs[0]! : null;
+}
+
+/**
+ * Contractions that are longer are cut into blocks, whose products are summed as every sum is. ONNX Runtime adds up the products for few results
+ * one after the other, so that digits are lost from some thousand on; for many results it works in blocks itself, which do for longer.
+ */
+const FEW_RESULTS = { below: 4096, longest: 1024, block: 128 };
+const MANY_RESULTS = { longest: 16_384, block: 4096 };
+
+/** Blocks of a contraction of length k that is too long for one product, or null. */
+function blocksOf(k: number, results: number): { count: number; size: number } | null {
+  const { longest, block } = results < FEW_RESULTS.below ? FEW_RESULTS : MANY_RESULTS;
+  if (k <= longest) return null;
+  for (let size = block; size >= block / 2; size--) if (k % size === 0) return { count: k / size, size };
+  return { count: Math.ceil(k / block), size: block };
+}
+
+/** The contracted axis, last or last but one, as an axis of blocks before the last two and an axis within a block; zeros fill up the last block. */
+function parted(g: Graph, x: Node, isLast: boolean, { count, size }: { count: number; size: number }): Node {
+  const rank = x.shape.length;
+  const axis = isLast ? rank - 1 : rank - 2;
+  const missing = count * size - x.shape[axis]!;
+  const widths = x.shape.map((_, i) => (i === axis ? [0, missing] : [0, 0]));
+  const full = padded(g, x, widths, 0);
+  const split = g.reshape(full, [...full.shape.slice(0, axis), count, size, ...full.shape.slice(axis + 1)]);
+  if (!isLast) return split;
+  const front = [...x.shape.keys()].slice(0, rank - 2);
+  return g.transpose(split, [...front, rank - 1, rank - 2, rank]);
 }
 
 /** a b over the last two axes, batch axes broadcast. */
@@ -36,6 +66,11 @@ export function matMul(g: Graph, a: Node, b: Node, transposeA: boolean, transpos
   }
   const shape = [...broadcastShape(a.shape.slice(0, -2), b.shape.slice(0, -2), 'MatMul'), m, n];
   if (k === 0) return g.fill(0, shape, a.dtype);
+  const blocks = fused ? blocksOf(k, m * n) : null;
+  if (blocks !== null) {
+    const products = matMul(g, parted(g, a, !transposeA, blocks), parted(g, b, transposeB, blocks), transposeA, transposeB);
+    return g.reduce('ReduceSum', products, [products.shape.length - 3], false);
+  }
   if (!fused) return g.add('MatMul', [transposeA ? transposed(g, a) : a, transposeB ? transposed(g, b) : b], {}, shape, a.dtype);
   if (!transposeA && !transposeB) return g.add('MatMul', [a, b], {}, shape, a.dtype);
   const attributes = { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0 };
@@ -63,15 +98,15 @@ export function activate(
   if (name === 'linear') return x;
   if (name === 'relu') return g.unary('Relu', x);
   if (name === 'relu6') return g.add('Clip', [x, g.scalar(0), g.scalar(6)], {}, x.shape, 'float32');
-  if (name === 'elu') return g.unary('Elu', x, 'float32', { alpha: { float: 1 } });
-  if (name === 'sigmoid') return g.unary('Sigmoid', x);
+  if (name === 'elu') return exponentialLinear(g, x);
+  if (name === 'sigmoid') return sigmoid(g, x);
   if (name === 'leakyrelu') return g.unary('LeakyRelu', x, 'float32', { alpha: { float: k.attribute<number>('leakyreluAlpha') } });
   if (name === 'prelu') return where(g, g.binary('Less', x, g.scalar(0), 'bool'), g.binary('Mul', x, slope!), x);
   throw k.refuse('activation linear, relu, relu6, elu, sigmoid, leakyrelu or prelu', name);
 }
 
 export const matmul: KernelTable = {
-  BatchMatMul: product,
+  BatchMatMul: (k) => k.graph.cast(product(k), commonType(k.node('a'), k.node('b'))),
   _FusedMatMul: (k) => {
     const raw = product(k);
     return activate(k, k.has('bias') ? k.graph.binary('Add', raw, k.node('bias')) : raw);

@@ -1,5 +1,6 @@
 import type { Graph, Node } from '../graph.ts';
 import type { KernelCall, KernelTable } from '../kernel.ts';
+import { storedAs } from './elementwise.ts';
 
 /** Batch normalization with given moments, and normalization by the neighbouring channels. */
 
@@ -11,7 +12,7 @@ function batchNorm(k: KernelCall): Node {
   const deviation = g.unary('Sqrt', g.binary('Add', float('variance'), epsilon));
   const factor = k.has('scale') ? g.binary('Div', float('scale'), deviation) : g.unary('Reciprocal', deviation);
   const scaled = g.binary('Mul', g.binary('Sub', float('x'), float('mean')), factor);
-  return k.has('offset') ? g.binary('Add', float('offset'), scaled) : scaled;
+  return storedAs(g, k.has('offset') ? g.binary('Add', float('offset'), scaled) : scaled, k.node('x').dtype);
 }
 
 /** Sums over the channels c - r … c + r of [B, H, W, C]. */

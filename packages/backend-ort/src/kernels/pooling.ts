@@ -1,7 +1,7 @@
 import { sizeOf, type Graph, type Node } from '../graph.ts';
 import type { KernelCall, KernelTable } from '../kernel.ts';
 import { sumContributions, transposeContributions, type Contribution } from './contributions.ts';
-import { numberOf, where } from './elementwise.ts';
+import { numberOf, storedAs, where } from './elementwise.ts';
 import { reversed } from './shape.ts';
 import { channelsFirst, channelsLast, cutSpatial, padSpatial, poolWindows, reach, type Windows } from './window.ts';
 
@@ -9,6 +9,9 @@ import { channelsFirst, channelsLast, cutSpatial, padSpatial, poolWindows, reach
 
 /** What ONNX Runtime's maximum without indices starts from; TensorFlow.js starts from -Infinity. */
 const LOWEST = -3.4028234663852886e38;
+
+/** Elements that are added one after the other in float32. */
+const SMALL_WINDOW = 16;
 
 const isIdentity = ({ size, input, output }: Windows): boolean => size.every((n, i) => n === 1 && input[i] === output[i]);
 
@@ -129,8 +132,15 @@ function avgPool(k: KernelCall): Node {
   const windows = poolWindows(k, raw.shape);
   if (isIdentity(windows)) return raw;
   const x = g.cast(raw, 'float32');
-  const mean = isWide(windows) ? wideMean(g, x, windows) : narrowMean(g, x, windows);
-  return g.cast(mean, raw.dtype);
+  return storedAs(g, meanOf(g, x, windows), raw.dtype);
+}
+
+/** ONNX Runtime's operator adds up a window element by element, which keeps its digits where the window is small. */
+function meanOf(g: Graph, x: Node, windows: Windows): Node {
+  const { size, input, output, pads } = windows;
+  const isWhole = size.every((n, axis) => n === input[axis] && output[axis] === 1 && pads[axis] === 0);
+  if (isWhole) return g.reduce('ReduceMean', x, size.map((_, axis) => axis + 1), true); // prettier-ignore
+  return isWide(windows) || sizeOf(size) > SMALL_WINDOW ? wideMean(g, x, windows) : narrowMean(g, x, windows);
 }
 
 function narrowMean(g: Graph, x: Node, windows: Windows): Node {

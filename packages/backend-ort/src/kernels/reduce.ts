@@ -39,8 +39,8 @@ function extreme(op: string, empty: number) {
   const fold = reduction(op, empty);
   return (k: KernelCall): Node => {
     const g = k.graph;
-    const folded = fold(k);
     const x = k.node('x');
+    const folded = g.cast(fold(k), x.dtype);
     if (x.dtype !== 'float32' || x.shape.includes(0)) return folded;
     const hasNaN = g.reduce(
       'ReduceMax',
@@ -60,9 +60,10 @@ function logical(op: string, empty: number) {
 function argument(op: string) {
   return (k: KernelCall): Node => {
     const g = k.graph;
-    const raw = g.cast(k.node('x'), 'float32');
+    const raw = numberOf(g, k.node('x'));
     // NaN never wins.
-    const x = where(g, g.unary('IsNaN', raw, 'bool'), g.scalar(op === 'ArgMax' ? -Infinity : Infinity), raw);
+    const worst = g.scalar(op === 'ArgMax' ? -Infinity : Infinity);
+    const x = raw.dtype === 'float32' ? where(g, g.unary('IsNaN', raw, 'bool'), worst, raw) : raw;
     const [axis] = axesOf(k, x.shape.length);
     const shape = x.shape.filter((_, i) => i !== axis);
     if (x.shape.includes(0)) throw k.refuse('at least one element along the axis', `shape [${x.shape}]`);
@@ -70,24 +71,23 @@ function argument(op: string) {
   };
 }
 
+/** Float sums run on in float64, so that the last is as exact as the first. A scalar, which has no axis, gives 0, and in a product 1, as on `cpu`. */
 function cumulative(k: KernelCall): Node {
   const g = k.graph;
   const x = numberOf(g, k.node('x'));
+  if (x.shape.length === 0) return g.scalar(0, x.dtype);
   const [axis] = axesOf(k, x.shape.length);
   const flag = (name: string): number => (k.attribute<boolean>(name) ? 1 : 0);
-  return g.add(
-    'CumSum',
-    [x, g.constant(BigInt64Array.of(BigInt(axis!)), [], 'int64')],
-    { exclusive: flag('exclusive'), reverse: flag('reverse') },
-    x.shape,
-    x.dtype,
-  );
+  const wide = x.dtype === 'float32' ? g.cast(x, 'float64') : x;
+  const inputs = [wide, g.constant(BigInt64Array.of(BigInt(axis!)), [], 'int64')];
+  return g.cast(g.add('CumSum', inputs, { exclusive: flag('exclusive'), reverse: flag('reverse') }, x.shape, wide.dtype), x.dtype);
 }
 
 /** Running product by doubling: after step s each element holds the product of the 2^s elements that end in it. */
 function cumulativeProduct(k: KernelCall): Node {
   const g = k.graph;
   let x = numberOf(g, k.node('x'));
+  if (x.shape.length === 0) return g.scalar(1, x.dtype);
   const [axis] = axesOf(k, x.shape.length) as [number];
   const length = x.shape[axis]!;
   const reverse = k.attribute<boolean>('reverse');
@@ -108,6 +108,21 @@ function cumulativeProduct(k: KernelCall): Node {
   return x;
 }
 
+/** A longer row is summed in blocks: ONNX Runtime's operator adds up its exponentials one after the other. */
+const LONG_ROW = 32_768;
+
+/** Over one axis; tfjs moves it to the end. */
+function softmax(k: KernelCall, op: 'Softmax' | 'LogSoftmax', dim: number): Node {
+  const g = k.graph;
+  const x = g.cast(k.node('logits'), 'float32');
+  const axis = dim < 0 ? dim + x.shape.length : dim;
+  if ((x.shape[axis] ?? 0) <= LONG_ROW) return g.add(op, [x], { axis }, x.shape, 'float32');
+  const centred = g.binary('Sub', x, g.reduce('ReduceMax', x, [axis], true));
+  const powers = g.unary('Exp', centred);
+  const sum = g.reduce('ReduceSum', powers, [axis], true);
+  return op === 'Softmax' ? g.binary('Div', powers, sum) : g.binary('Sub', centred, g.unary('Log', sum));
+}
+
 export const reduce: KernelTable = {
   Sum: reduction('ReduceSum', 0),
   Mean: reduction('ReduceMean', NaN, () => 'float32'),
@@ -120,12 +135,6 @@ export const reduce: KernelTable = {
   ArgMin: argument('ArgMin'),
   Cumsum: cumulative,
   Cumprod: cumulativeProduct,
-  Softmax: (k) => {
-    const x = k.graph.cast(k.node('logits'), 'float32');
-    return k.graph.add('Softmax', [x], { axis: k.attribute<number>('dim') }, x.shape, 'float32');
-  },
-  LogSoftmax: (k) => {
-    const x = k.graph.cast(k.node('logits'), 'float32');
-    return k.graph.add('LogSoftmax', [x], { axis: k.attribute<number>('axis') }, x.shape, 'float32');
-  },
+  Softmax: (k) => softmax(k, 'Softmax', k.attribute<number>('dim')),
+  LogSoftmax: (k) => softmax(k, 'LogSoftmax', k.attribute<number>('axis')),
 };

@@ -2,9 +2,12 @@ import { sizeOf, type Graph, type Node } from '../graph.ts';
 import type { KernelCall, KernelTable } from '../kernel.ts';
 import { tf } from '../tf.ts';
 import { numberOf, where } from './elementwise.ts';
-import { checkedIndices } from './bounds.ts';
+import { checkedIndices, checkedRows } from './bounds.ts';
 
 /** Kernels that put elements where indices say. */
+
+/** Rows that may be added one after the other in float32. */
+const FEW = 16;
 
 /**
  * Writes rows of `updates` [N, W] into the rows of `target` [R, W] that `rows` [N] names; `add` sums into them. Scattering by element runs
@@ -13,30 +16,33 @@ import { checkedIndices } from './bounds.ts';
 function scatterRows(g: Graph, target: Node, rows: Node, updates: Node, add: boolean): Node {
   const [n, width] = updates.shape as [number, number];
   const spread = g.expand(g.reshape(rows, [n, 1]), [n, width]);
-  return g.add('ScatterElements', [target, spread, updates], { axis: 0, ...(add ? { reduction: 'add' } : {}) }, target.shape, target.dtype);
+  const scattered = (into: Node, from: Node): Node =>
+    g.add('ScatterElements', [into, spread, from], { axis: 0, ...(add ? { reduction: 'add' } : {}) }, into.shape, into.dtype);
+  // All rows may fall on one: many are added in float64.
+  if (!add || target.dtype !== 'float32' || n <= FEW) return scattered(target, updates);
+  return g.cast(scattered(g.cast(target, 'float64'), g.cast(updates, 'float64')), 'float32');
 }
 
 /** Scatters into `target`, whatever the depth of the indices: [N, D] and updates [N, …rest], or one index and one update. */
 function scatterInto(k: KernelCall, target: Node, indexName: string, updates: Node, add: boolean): Node {
   const g = k.graph;
   const indices = g.cast(k.node(indexName), 'int32');
-  const { sliceRank, numUpdates, sliceSize, strides, outputSize } = tf.backend_util.calculateShapes(
+  const { sliceRank, numUpdates, sliceSize, outputSize } = tf.backend_util.calculateShapes(
     { shape: [...updates.shape], rank: updates.shape.length } as never,
     { shape: [...indices.shape], rank: indices.shape.length } as never,
     [...target.shape],
   );
   if (outputSize === 0 || numUpdates === 0 || sliceSize === 0) return target;
   const count = outputSize / sliceSize;
-  const weights = g.constant(Int32Array.from(strides.slice(0, sliceRank)), [sliceRank], 'int32');
-  const weighted = g.binary('Mul', g.reshape(indices, [numUpdates, sliceRank]), weights);
-  const rows = checkedIndices(k, g.reduce('ReduceSum', weighted, [1], false), count);
+  const rows = checkedRows(k, g.reshape(indices, [numUpdates, sliceRank]), target.shape.slice(0, sliceRank));
   const spread = updates.shape.length === 0 ? g.expand(updates, [numUpdates, sliceSize]) : g.reshape(updates, [numUpdates, sliceSize]);
   return g.reshape(scatterRows(g, g.reshape(target, [count, sliceSize]), rows, spread, add), target.shape);
 }
 
 function scatterNd(k: KernelCall): Node {
-  const updates = numberOf(k.graph, k.node('updates'));
-  return scatterInto(k, k.graph.fill(0, k.attribute<number[]>('shape'), updates.dtype), 'indices', updates, true);
+  const raw = k.node('updates');
+  const updates = numberOf(k.graph, raw);
+  return k.graph.cast(scatterInto(k, k.graph.fill(0, k.attribute<number[]>('shape'), updates.dtype), 'indices', updates, true), raw.dtype);
 }
 
 function sparseToDense(k: KernelCall): Node {

@@ -1,6 +1,7 @@
 import { sameShape, sizeOf, type Graph, type Node } from '../graph.ts';
 import type { KernelCall, KernelTable } from '../kernel.ts';
 import { tf } from '../tf.ts';
+import { commonType } from './binary.ts';
 import { numberOf, where } from './elementwise.ts';
 
 /** Kernels that move elements without computing on them. */
@@ -60,7 +61,7 @@ function stridedSlice(k: KernelCall): Node {
   // A negative stride that runs to the front ends before index 0, which ONNX spells as any number below -size.
   const ends = end.map((e, i) => (strides[i]! < 0 && e < 0 ? -x.shape[i]! - 1 : e));
   const axes = g.int64(x.shape.map((_, i) => i));
-  const picked = g.add('Slice', [x, g.int64(begin), g.int64(ends), axes, g.int64(strides)], {}, finalShapeSparse, x.dtype);
+  const picked = g.add('Slice', [x, g.places(begin), g.places(ends), axes, g.int64(strides)], {}, finalShapeSparse, x.dtype);
   return g.reshape(picked, finalShape);
 }
 
@@ -127,7 +128,7 @@ function concat(k: KernelCall): Node {
     xs.map((x) => [...x.shape]),
     axis,
   );
-  const dtype = xs.some((x) => x.dtype === 'float32') ? 'float32' : xs.some((x) => x.dtype === 'int32') ? 'int32' : 'bool';
+  const dtype = commonType(...xs);
   return k.graph.concat(
     xs.map((x) => k.graph.cast(x, dtype)),
     axis,

@@ -1,7 +1,7 @@
 import { checkNumber } from '@atelier/tensor';
 
 /**
- * Noise variances β_t of DiT and DDPM, t = 0 … steps-1: a straight line from 10⁻⁴ to 0.02 over 1000 steps; for another number of steps both ends are
+ * Noise variances β_t of DiT and DDPM, t = 0 … steps-1: linear from 10⁻⁴ to 0.02 over 1000 steps. For another number of steps both ends are
  * multiplied by 1000/steps (facebookresearch/DiT diffusion/gaussian_diffusion.py:98). Float64.
  *
  * @throws Error below 21 steps, where the last β would reach 1

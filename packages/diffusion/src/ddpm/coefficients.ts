@@ -1,11 +1,11 @@
 import { perSample, type Tensor, tf } from '@atelier/tensor';
 
-/** Coefficients by name, one number of each for every step. */
+/** Coefficients by name, each with one number per step. */
 export type Columns<Name extends string> = Readonly<Record<Name, Float64Array>>;
-/** The same at one step as tensors that broadcast over samples [B, …]: [B, 1, …] where each sample has a step of its own, scalars where all are at one. */
+/** The coefficients as tensors that broadcast over samples [B, …]: [B, 1, …] if each sample has its own step, scalars if all are at the same step. */
 export type Coefficients<Name extends string> = Record<Name, Tensor>;
 
-/** Coefficients of the step k [B] int32 of each sample of `like` [B, …]. Inside a compiled function the columns are a constant. */
+/** Coefficients of the step k [B] int32 of each sample of `like` [B, …]. Inside a compiled function the table is a constant. */
 export function gatherCoefficients<Name extends string>(columns: Columns<Name>, k: Tensor, like: Tensor): Coefficients<Name> {
   const names = Object.keys(columns) as Name[];
   const steps = columns[names[0]!].length;

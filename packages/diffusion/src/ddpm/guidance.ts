@@ -6,17 +6,17 @@ export type LabelledPredictor = (x: Tensor, t: Tensor, y: Tensor) => Tensor;
 export type GuidanceOptions = {
   /** w; 1 is the plain conditional network, 0 the unconditional one. */
   scale: number;
-  /** Which channels of ε̂ are guided: 'all' of them, or the first 3 alone, as in the released DiT although its latents have 4. */
+  /** Which channels of ε̂ are guided: 'all' of them, or only the first 3 (as in the released DiT, although its latents have 4). */
   channels: 3 | 'all';
   /** The label that stands for "no class": the number of classes. */
   nullLabel: number;
 };
 
 /**
- * Classifier-free guidance: a network whose ε̂ is ε̂_∅ + w·(ε̂_y - ε̂_∅), both from one evaluation on a doubled batch; what is not guided (v, and ε̂ past the third
- * channel with `channels: 3`) is that of the labels y (facebookresearch/DiT models.py:250).
+ * Classifier-free guidance: a network whose ε̂ is ε̂_∅ + w·(ε̂_y - ε̂_∅), both from one evaluation on a doubled batch. Outputs that are not guided (v, and with
+ * `channels: 3` also ε̂ after the third channel) are those for the labels y (facebookresearch/DiT models.py:250).
  *
- * A scale of exactly 1 returns the network itself: nothing is doubled.
+ * With a scale of exactly 1 the network is returned as it is, and no batch is doubled.
  */
 export function guidedNetwork(network: LabelledPredictor, options: GuidanceOptions): LabelledPredictor {
   const where = 'guidedNetwork';

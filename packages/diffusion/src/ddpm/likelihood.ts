@@ -9,14 +9,14 @@ export function normalKl(mean1: Tensor, logVariance1: Tensor, mean2: Tensor, log
   });
 }
 
-/** Half the distance of two of the 256 levels of [-1, 1]. */
+/** Half of the distance between neighbouring levels: 256 levels cover [-1, 1]. */
 const HALF_BIN = 1 / 255;
-/** Where the outermost levels begin, whose bins reach to infinity. */
+/** Beyond ± this value lie the two outermost levels, whose bins reach to infinity. */
 const OUTERMOST = 0.999;
 
 /**
- * Log-probability in nats, elementwise, of x in [-1, 1] under N(mean, e^logVariance) integrated over the bin of its level: of half width 1/255, open to the
- * outside at the two outermost (facebookresearch/DiT diffusion/diffusion_utils.py:60). Φ is approximated by a tanh.
+ * Log-probability in nats, elementwise, of x in [-1, 1]: N(mean, e^logVariance) integrated over the bin of the level of x. A bin has half width 1/255; the two
+ * outermost bins reach to ±∞ (facebookresearch/DiT diffusion/diffusion_utils.py:60). Φ is approximated by a tanh.
  */
 export function discretizedGaussianLogLikelihood(x: Tensor, mean: Tensor, logVariance: Tensor): Tensor {
   return tf.tidy(() => {
@@ -36,8 +36,8 @@ function approximateNormalCdf(z: Tensor): Tensor {
 }
 
 /**
- * tanh u = ±(1 - 2/(1 + e^(2|u|))), rounded to the nearest float32 where it is close to ±1. A bin in the tail is the difference of two such numbers, a few of
- * their last bits, and the fast tanh of an engine is off by up to five of them.
+ * tanh u = ±(1 - 2/(1 + e^(2|u|))), rounded to the nearest float32 near ±1. The probability of a bin in the tail is the difference of two numbers near ±1: only
+ * a few of their last bits. The fast tanh of an engine can be wrong by five units in the last place, so it cannot be used here.
  */
 function roundedTanh(u: Tensor): Tensor {
   const value = (at: Tensor): Tensor => {

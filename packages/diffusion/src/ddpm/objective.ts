@@ -16,10 +16,10 @@ import type { DiffusionTables } from './tables.ts';
 /** ε̂ (and v) as a function of x [B, …, C] and the times [B] float32 of the original process: [B, …, C], or [B, …, 2C] with a learned variance. */
 export type NoisePredictor = (x: Tensor, t: Tensor) => Tensor;
 
-/** x0 [B, …, C] data, noise ε [B, …, C], k [B] int32 the step of each sample, 0 (least noise) … steps-1. */
+/** x0 [B, …, C] data, noise ε [B, …, C], k [B] int32 the step of each sample, from 0 (least noise) to steps-1. */
 export type DiffusionBatch = { x0: Tensor; noise: Tensor; k: Tensor };
 
-/** What the loss is made of; [B] each but for the scalar `loss`. All but `xk` carry a gradient. */
+/** The loss and its parts: `loss` is a scalar, the others are [B] unless another shape is given. All except `xk` carry a gradient. */
 export type DiffusionLoss = {
   /** Mean over the batch. */
   loss: Tensor;
@@ -33,7 +33,7 @@ export type DiffusionLoss = {
   xk: Tensor;
 };
 
-/** Draws what a training step needs besides the data: k uniform over the steps, one for each sample, and ε. The caller owns both. */
+/** Draws what a training step needs besides the data: one uniform step k per sample, and ε. The caller owns both. */
 export function drawDiffusion(rng: Rng, tables: DiffusionTables, shape: readonly number[]): { noise: Tensor; k: Tensor } {
   if (shape.length < 2) throw new Error(`drawDiffusion: shape: wanted [B, …] of rank 2 or more, got [${shape.join(', ')}]`);
   const k = tf.tensor1d(rng.child('steps').integers(shape[0]!, 0, tables.steps), 'int32');
@@ -41,11 +41,11 @@ export function drawDiffusion(rng: Rng, tables: DiffusionTables, shape: readonly
 }
 
 /**
- * The training loss of DiT (facebookresearch/DiT diffusion/gaussian_diffusion.py:715): mean over the batch of (ε̂ - ε)², plus, with a learned variance, the
- * variational term with weight 1, in which ε̂ is held fixed so that it trains v alone.
+ * The training loss of DiT (facebookresearch/DiT diffusion/gaussian_diffusion.py:715): the mean over the batch of (ε̂ - ε)². With a learned variance the
+ * variational term is added with weight 1. It gives no gradient to ε̂, so it trains only v.
  *
- * Call inside `tf.tidy`, `valueAndGrad` or a compiled step; what is returned belongs to the caller.
- * @param network the labels, if it takes any, are closed over (some dropped, see `dropLabels`)
+ * Call inside `tf.tidy`, `valueAndGrad` or a compiled step. The caller owns the returned tensors.
+ * @param network a function of x and t. If it needs labels, it closes over them (some may be dropped, see `dropLabels`)
  * @throws Error if shapes do not agree or the network returns another number of channels than `variance` asks for
  */
 export function diffusionLoss(
@@ -71,10 +71,10 @@ export function diffusionLoss(
 }
 
 /**
- * One term of the variational bound for each sample, in bits per element [B]: KL(q(x_{k-1} | x_k, x₀) ‖ p(x_{k-1} | x_k)) for k > 0, and for k = 0
- * -log p(x₀ | x_k), the Gaussian integrated over the bins of 256 levels of [-1, 1] also where the data are no pixels. x̂₀ is not clipped.
+ * One term of the variational bound per sample, in bits per element [B]. For k > 0 it is KL(q(x_{k-1} | x_k, x₀) ‖ p(x_{k-1} | x_k)). For k = 0 it is
+ * -log p(x₀ | x_k), where the Gaussian is integrated over the bins of 256 levels of [-1, 1], even if the data are not pixels. x̂₀ is not clipped.
  *
- * @param output ε̂ and v [B, …, C]; a gradient flows to both, so hand in ε̂ cut from the tape to train v alone
+ * @param output ε̂ and v [B, …, C]. The gradient flows to both; to train only v, pass `stopGradient` of ε̂
  * @param at x0 and xk [B, …, C], k [B] int32
  */
 export function variationalTerm(
@@ -97,7 +97,7 @@ export function variationalTerm(
   });
 }
 
-/** The times that the network is told at the steps k [B] int32: [B] float32. */
+/** The times that the network gets at the steps k [B] int32: [B] float32. */
 function timesOf(tables: DiffusionTables, k: Tensor): Tensor {
   return tf.gather(tf.tensor1d(Float32Array.from(tables.timesteps)), k);
 }

@@ -3,8 +3,8 @@ import { gatherCoefficients, type Coefficients, type Columns } from './coefficie
 import type { DiffusionTables } from './tables.ts';
 
 /**
- * What is known of the variance of a reverse step. `learned`: the network's second half v says where log σ² lies between log β̃ (v = -1) and log β (v = 1),
- * and the training loss has a variational term. `small`: σ² = β̃; `large`: σ² = β, with β̃₁ at the last step; both have C output channels.
+ * Where the variance of a reverse step comes from. `learned`: the second half v of the output says where log σ² lies between log β̃ (v = -1) and log β (v = 1),
+ * and the training loss has a variational term. `small`: σ² = β̃. `large`: σ² = β, but β̃₁ at the last step. With `small` and `large` the output has C channels.
  */
 export type Variance = 'learned' | 'small' | 'large';
 
@@ -24,7 +24,7 @@ type PosteriorName =
   | 'largeLogVariance';
 export type PosteriorCoefficients = Coefficients<PosteriorName>;
 
-/** What `reversePosterior` needs of each step. */
+/** The numbers of each step that `reversePosterior` needs. */
 export function posteriorColumns(tables: DiffusionTables): Columns<PosteriorName> {
   const { sqrtRecipAlphaBar, sqrtRecipAlphaBarMinusOne, posteriorMeanX0, posteriorMeanXk, posteriorLogVariance } = tables;
   const logBeta = tables.betas.map(Math.log);
@@ -57,7 +57,7 @@ export function diffuse(tables: DiffusionTables, x0: Tensor, noise: Tensor, k: T
   });
 }
 
-/** The network's output [B, …, C] or, with a learned variance, [B, …, 2C] for x [B, …, C] as ε̂ and v. */
+/** Splits the output of the network for x [B, …, C] into ε̂ and v: [B, …, 2C] with a learned variance, else [B, …, C] without v. */
 export function splitOutput(output: Tensor, x: Tensor, variance: Variance, where: string): { epsilon: Tensor; v?: Tensor } {
   checkVariance(variance, where);
   if (variance !== 'learned') {
@@ -91,8 +91,8 @@ export function posteriorMean(x0: Tensor, x: Tensor, c: Coefficients<'posteriorM
 }
 
 /**
- * The Gaussian p(x_{k-1} | x_k) that the network's output stands for (facebookresearch/DiT diffusion/gaussian_diffusion.py:253): mean c¹·x̂₀ + c²·x,
- * log σ² = (v + 1)/2·log β + (1 - v)/2·log β̃ with v as it comes, or a fixed one.
+ * The Gaussian p(x_{k-1} | x_k) that the network's output describes (facebookresearch/DiT diffusion/gaussian_diffusion.py:253): mean c¹·x̂₀ + c²·x,
+ * and log σ² = (v + 1)/2·log β + (1 - v)/2·log β̃ with v not clipped, or a fixed log σ².
  */
 export function reversePosterior(
   { epsilon, v }: { epsilon: Tensor; v?: Tensor },
@@ -110,7 +110,7 @@ function between(v: Tensor, c: PosteriorCoefficients): Tensor {
   return tf.add(tf.mul(share, c.logBeta), tf.mul(tf.sub(1, share), c.posteriorLogVariance));
 }
 
-/** Throws unless k is a step index [B] int32 for each sample of x. */
+/** Throws unless k [B] int32 holds one step index per sample of x. */
 export function checkSteps(k: Tensor, x: Tensor, where: string): void {
   dims(k, 'B', `${where}: k`, { B: x.shape[0]! });
   if (k.dtype !== 'int32') throw new Error(`${where}: k: wanted int32 steps, got ${k.dtype}`);

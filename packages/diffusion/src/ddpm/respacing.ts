@@ -2,8 +2,8 @@ import { checkNumber } from '@atelier/tensor';
 import { diffusionTables, type DiffusionTables } from './tables.ts';
 
 /**
- * The process that stops at some of the steps of another one only: β'_k = 1 - ᾱ_{τ_k}/ᾱ_{τ_{k-1}} for the kept steps τ₀ < τ₁ < …, all tables anew, and the
- * network is told τ_k (facebookresearch/DiT diffusion/respace.py:65).
+ * A process that keeps only some steps τ₀ < τ₁ < … of another one: β'_k = 1 - ᾱ_{τ_k}/ᾱ_{τ_{k-1}}. All tables are computed again from these β', and the network
+ * gets the time τ_k (facebookresearch/DiT diffusion/respace.py:65).
  *
  * @param respacing see `keptSteps`
  */
@@ -17,12 +17,12 @@ export function respace(tables: DiffusionTables, respacing: number | string): Di
 }
 
 /**
- * Which of `steps` steps are kept, ascending (facebookresearch/DiT diffusion/respace.py:12): `250` or `'250'` spreads that many evenly, first and last step
- * included; `'10,15,20'` does so in each of three equal sections; `'ddim25'` takes every i-th step from 0 on, with the whole i that gives 25; `''`
- * keeps all.
+ * Which of `steps` steps are kept, ascending (facebookresearch/DiT diffusion/respace.py:12). `250` or `'250'` keeps that many steps, evenly spaced, with the
+ * first and the last step among them. `'10,15,20'` does this in each of three equal sections. `'ddim25'` keeps every i-th step from 0 on, with the integer i
+ * that gives 25 steps. `''` keeps all.
  *
  * Positions are accumulated and rounded half to even, as Python rounds.
- * @throws Error if there are more steps to keep than there are, or no such stride
+ * @throws Error if more steps are asked for than there are, or if no stride i gives the number asked for
  */
 export function keptSteps(steps: number, respacing: number | string): number[] {
   checkNumber('keptSteps: steps', steps, { integer: true, min: 1 });

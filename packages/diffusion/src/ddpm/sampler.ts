@@ -4,35 +4,35 @@ import { checkVariance, posteriorColumns, predictX0, reversePosterior, splitOutp
 import type { DiffusionTables } from './tables.ts';
 
 /**
- * The network as a sampler runs it: x [B, …, C], t [B] float32 the time of the original process, the same for all, and a tree of whatever else it
- * needs (weights, labels) -> [B, …, C], or [B, …, 2C] with a learned variance. Tensors that it closes over become constants of the graph.
+ * The network as the sampler calls it: with x [B, …, C], t [B] float32 (the time of the original process, equal for all samples) and a tree of its other
+ * inputs (weights, labels). It returns [B, …, C], or [B, …, 2C] with a learned variance. Tensors that it closes over become constants of the graph.
  */
 export type SamplerNetwork<Context extends Tree> = (x: Tensor, t: Tensor, context: Context) => Tensor;
 
 export type ReverseOptions = {
   variance: Variance;
-  /** Whether x̂₀ is clipped to [-1, 1]; false if absent. For data in that range, not for latents. */
+  /** Whether x̂₀ is clipped to [-1, 1]; false if absent. Use it for data in that range, not for latents. */
   clip?: boolean;
 };
 
-/** Where a sampler is after a step: x_{k-1} and the x̂₀ that it was made from, [B, …, C]. */
+/** The state of a sampler after a step: x_{k-1} and the x̂₀ that it was computed from, [B, …, C]. */
 export type ReverseStep = { sample: Tensor; x0: Tensor };
 
 export type SampleOptions<Context extends Tree> = {
-  /** The network's third argument; an empty list if absent. It stays the caller's. */
+  /** The network's third argument; an empty list if absent. The caller still owns it. */
   context?: Context;
   /**
-   * Standard normal noise [B, …, C] of loop step i = 0 (the noisiest) … steps-2, which the sampler disposes; see `stepNoise`. The last step has none, and
-   * DDIM with η = 0 none at all.
+   * Standard normal noise [B, …, C] for each step of the loop, from i = 0 (the noisiest) to steps-2; see `stepNoise`. The sampler disposes it. The last step
+   * uses no noise, and DDIM with η = 0 uses none in any step.
    */
   noise?: (i: number) => Tensor;
 };
 
 /** Draws samples by the reverse process. The step is compiled once; that one graph serves every step of every table. */
 export type DiffusionSampler<Context extends Tree> = {
-  /** From x [B, …, C], standard normal, at the noisiest step of the tables (respaced ones, as a rule) to samples. The caller owns both. */
+  /** Turns standard normal noise x [B, …, C] into samples. It starts at the noisiest step of the tables (usually respaced ones). The caller owns both. */
   sample(tables: DiffusionTables, x: Tensor, options?: SampleOptions<Context>): Tensor;
-  /** The same one step at a time, with what it was at each; k counts down to 0. The caller owns what each step gives. */
+  /** The same, one step at a time: yields the state after each step; k counts down to 0. The caller owns the tensors of each step. */
   steps(tables: DiffusionTables, x: Tensor, options?: SampleOptions<Context>): Generator<ReverseStep & { k: number }, void, void>;
   /** Graphs made so far. */
   readonly graphs: number;
@@ -40,7 +40,7 @@ export type DiffusionSampler<Context extends Tree> = {
   dispose(): void;
 };
 
-/** Noise for a sampler, each step's from a child stream of its own. */
+/** Noise for a sampler. Each step draws from its own child stream. */
 export function stepNoise(rng: Rng, shape: readonly number[]): (i: number) => Tensor {
   return (i) => rng.child(i).normal(shape);
 }
@@ -63,7 +63,8 @@ export function ddpmSampler<Context extends Tree = Tree>(
 }
 
 /**
- * DDIM (arXiv 2010.02502; facebookresearch/DiT diffusion/gaussian_diffusion.py:513): with σ = η·√((1 - ᾱ_{k-1})/(1 - ᾱ_k))·√(1 - ᾱ_k/ᾱ_{k-1}) and ε̂ derived anew from x̂₀,
+ * DDIM (arXiv 2010.02502; facebookresearch/DiT diffusion/gaussian_diffusion.py:513): with σ = η·√((1 - ᾱ_{k-1})/(1 - ᾱ_k))·√(1 - ᾱ_k/ᾱ_{k-1}) and ε̂
+ * computed again from x̂₀,
  * x ← √ᾱ_{k-1}·x̂₀ + √(1 - ᾱ_{k-1} - σ²)·ε̂ + σ·z.
  *
  * @param options.eta η in [0, 1], 0 (no noise) if absent; 1 is ancestral sampling with σ² = β̃. The network's own variance is not used.
@@ -101,7 +102,7 @@ function ddimColumns(tables: DiffusionTables, eta: number) {
   };
 }
 
-/** One reverse step as a pure function. `noisy`: whether there is a z, on the last step a tensor of zeros. */
+/** One reverse step as a pure function. `noisy`: whether the step takes noise z (in the last step z is zeros). */
 type Rule<Name extends string> = {
   noisy: boolean;
   columns: (tables: DiffusionTables) => Columns<Name>;
@@ -115,7 +116,7 @@ function makeSampler<Context extends Tree, Name extends string>(
 ): DiffusionSampler<Context> {
   type At = { t: Tensor; c: Coefficients<Name>; z: readonly Tensor[] };
   const run = (x: Tensor, { t, c, z }: At, context: Context): ReverseStep => rule.step(network(x, t, context), x, c, z[0] ?? x);
-  // Whoever wants the samples alone is not handed an x̂₀ at every step.
+  // `sample` returns only the samples, so its graph does not return x̂₀ at every step.
   const brief = compile((x: Tensor, at: At, context: Context) => run(x, at, context).sample, { donate: [0, 1], name: where });
   const full = compile(run, { donate: [0, 1], name: where });
 
@@ -141,7 +142,7 @@ function makeSampler<Context extends Tree, Name extends string>(
         } finally {
           tf.dispose(at as never);
         }
-        // The caller may dispose what it is handed before it asks for the next step.
+        // The caller may dispose these tensors before it asks for the next step.
         current = next(result).clone();
         yield { k, result };
       }

@@ -1,13 +1,13 @@
 import { checkNumber } from '@atelier/tensor';
 
 /**
- * A diffusion process in numbers, one of each for the steps k = 0 (least noise) … steps-1 (most), in float64 on the host; cast to float32 at use.
+ * The numbers of a diffusion process. Each list has one entry per step, from k = 0 (least noise) to steps-1 (most). Float64 on the host, float32 when used.
  *
  * ᾱ_k = Π_{s≤k} (1 - β_s), ᾱ_{-1} = 1.
  */
 export type DiffusionTables = {
   readonly steps: number;
-  /** The time that the network is told at step k: k itself, or the step of the original process that a respaced one has kept. */
+  /** The time that the network gets at step k: k itself or, in a respaced process, the step of the original process. */
   readonly timesteps: Int32Array;
   /** β */
   readonly betas: Float64Array;
@@ -26,16 +26,16 @@ export type DiffusionTables = {
   readonly posteriorMeanXk: Float64Array;
   /** β̃, the posterior variance; 0 at k = 0. */
   readonly posteriorVariance: Float64Array;
-  /** log β̃, with β̃₁ in the place of β̃₀ = 0 (β₀ if there is no other step). */
+  /** log β̃. At k = 0, where β̃₀ = 0, it is log β̃₁ (log β₀ if there is only one step). */
   readonly posteriorLogVariance: Float64Array;
 };
 
 /**
- * Everything that follows from the variances β of a process (facebookresearch/DiT diffusion/gaussian_diffusion.py:153):
+ * Computes all tables of a process from its variances β (facebookresearch/DiT diffusion/gaussian_diffusion.py:153):
  * c¹ = β√ᾱ_{k-1}/(1 - ᾱ_k), c² = (1 - ᾱ_{k-1})√α_k/(1 - ᾱ_k), β̃ = β(1 - ᾱ_{k-1})/(1 - ᾱ_k).
  *
- * @param betas each inside (0, 1)
- * @param timesteps the time that the network is told at each step; 0, 1, 2, … if absent
+ * @param betas each between 0 and 1, both excluded
+ * @param timesteps the time that the network gets at each step; 0, 1, 2, … if absent
  */
 export function diffusionTables(betas: ArrayLike<number>, timesteps?: ArrayLike<number>): DiffusionTables {
   const steps = betas?.length;

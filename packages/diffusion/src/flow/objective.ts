@@ -4,13 +4,13 @@ import { weightedError, type LossParts, type WeightConfig } from './weighted-err
 
 /**
  * The network v_θ(z, t; y): velocity of the flow through the point z at time t. z [B, …], t [B] in [0, 1] (data at 0, noise at 1), y [B] labels or
- * absent; returns [B, …]. Any TensorFlow.js function fits.
+ * absent; returns [B, …]. Any TensorFlow.js function can be used.
  */
 export type Velocity = (z: Tensor, t: Tensor, y?: Tensor) => Tensor;
 
 /**
- * Flow matching: v_θ(z, t) regressed on v = e - x along z = (1 - t)·x + t·e (t = 0 data, t = 1 noise), with an adaptive weight of each sample
- * (p = 0 is none).
+ * Flow matching: v_θ(z, t) is regressed on v = e - x along z = (1 - t)·x + t·e (t = 0 data, t = 1 noise). Each sample has an adaptive weight
+ * (with p = 0 all weights are 1).
  *
  * @param batch x and e [B, …], t [B], y [B] labels, `velocity` [B, …] in place of e - x
  * @throws Error if shapes do not agree or the network returns another shape than z

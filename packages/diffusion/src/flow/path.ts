@@ -17,13 +17,13 @@ export function interpolate(x: Tensor, e: Tensor, t: Tensor): Tensor {
   });
 }
 
-/** Velocity of the straight path given both of its ends, v_t = e - x [B, …]; constant in t. */
+/** Velocity of the straight path between given ends x and e: v_t = e - x [B, …], constant in t. */
 export function conditionalVelocity(x: Tensor, e: Tensor): Tensor {
   checkPair(x, e, 'conditionalVelocity', ['x', 'e']);
   return tf.sub(e, x);
 }
 
-/** Sum of the squares of each sample: [B, …] -> [B]. A sum, not a mean: the constant c of the adaptive weight is measured against it. */
+/** Sum of the squares of each sample: [B, …] -> [B]. It is a sum and not a mean, because the adaptive weight adds its constant c to a sum. */
 export function squaredNorm(x: Tensor): Tensor {
   return tf.tidy(() => tf.sum(tf.square(tf.reshape(x, [x.shape[0]!, -1])), 1)); // [B, …] -> [B, d] -> [B]
 }

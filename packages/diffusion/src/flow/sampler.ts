@@ -11,7 +11,7 @@ export function uniformGrid(steps: number): number[] {
  * Samples from noise e [B, …] at t = 1 to data at t = 0 by integrating the velocity along a grid of times.
  *
  * @param options.grid strictly decreasing times in [0, 1]
- * @param options.method `euler` (one evaluation a step) or `heun` (two, the last step from t > 0 to 0 included)
+ * @param options.method `euler` (one evaluation per step) or `heun` (two per step, also in the last step, which ends at 0)
  * @throws Error if the grid does not strictly decrease or leaves [0, 1]
  */
 export function integrateVelocity(
@@ -39,14 +39,14 @@ export function integrateVelocity(
   });
 }
 
-/** Throws unless the times strictly decrease in [0, 1]; gives them back. */
+/** Throws unless the times strictly decrease in [0, 1]; returns them. */
 export function checkGrid(grid: readonly number[], where: string): readonly number[] {
   const good = grid.length >= 2 && grid.every((time, k) => time >= 0 && time <= 1 && (k === 0 || time < grid[k - 1]!));
   if (!good) throw new Error(`${where}: grid: wanted at least two strictly decreasing times in [0, 1], got [${grid.join(', ')}]`);
   return grid;
 }
 
-/** Throws unless e is noise [B, …], and y labels [B] if there are any. */
+/** Throws unless e is noise [B, …] and y, if given, labels [B]. */
 export function checkNoiseAndLabels(e: Tensor, y: Tensor | undefined, where: string): void {
   if (!(e instanceof tf.Tensor) || e.rank < 2)
     throw new Error(

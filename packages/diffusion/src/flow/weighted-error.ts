@@ -2,15 +2,20 @@ import { checkPair, dims, parseConfig, stopGradient, tf, type Tensor } from '@at
 import { z } from 'zod';
 import { squaredNorm } from './path.ts';
 
-/** Adaptive weight w = 1/(S + c)^p of a sample with summed squared error S. p = 0 is the plain squared error; below about 50 dimensions use it. */
-export const weightConfig = z.strictObject({ p: z.number().min(0), c: z.number().min(0) });
+/** Adaptive weight w = 1/(S + c)^p of a sample with summed squared error S. p = 0 gives the plain squared error; use it below about 50 dimensions. */
+export const weightConfig = z
+  .strictObject({ p: z.number().min(0), c: z.number().min(0) })
+  .refine(({ p, c }) => p === 0 || Number.isFinite(Math.fround(Math.fround(c) ** -p)), {
+    path: ['c'],
+    message: 'wanted c so far above 0 that 1/c^p, the weight of a sample without error, is a float32 number, unless p is 0',
+  });
 export type WeightConfig = z.infer<typeof weightConfig>;
 
-/** What the loss is made of. Only `loss`, `lossPerSample`, `squaredError` and `u` carry a gradient. [B] or [B, …] each, `loss` a scalar. */
+/** The loss and its parts: `loss` is a scalar, the others are [B] or [B, …]. Only `loss`, `lossPerSample`, `squaredError` and `u` carry a gradient. */
 export type LossParts = {
   loss: Tensor;
   lossPerSample: Tensor;
-  /** S_i = Σ (u - target)², the figure to log: with p = 1 the loss itself is near 1 whatever the network does. */
+  /** S_i = Σ (u - target)². Log this value: with p = 1 the loss itself stays near 1 even while the network improves. */
   squaredError: Tensor;
   weight: Tensor;
   z: Tensor;
@@ -29,7 +34,7 @@ export function adaptiveWeight(squaredError: Tensor, options: WeightConfig): Ten
   });
 }
 
-/** Adaptively weighted squared error of `u` against `target`, both [B, …]: (1/B)·Σ_i w_i·S_i. Nothing flows through `target` or the weight. */
+/** Adaptively weighted squared error of `u` against `target`, both [B, …]: (1/B)·Σ_i w_i·S_i. No gradient flows through `target` or the weight. */
 export function weightedError(
   u: Tensor,
   target: Tensor,

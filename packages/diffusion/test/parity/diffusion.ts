@@ -57,7 +57,7 @@ export function guidance(file: GoldenFile, all: Golden): number {
   const [settings, scale] = [settingsOf(file), Number(file.setting('cfg_scale'))];
   const { params } = weightsOf<DiTParams>(all.load(named(file, 'weights')));
   const network: LabelledPredictor = (x, t, y) => applyDiT(params, x, { t, y }, settings);
-  // The official function is handed a doubled batch, labels first, and reads the images of its first half alone.
+  // The official function takes a doubled batch (first half with labels, second half without) and uses the images of the first half only.
   const half = (x: Tensor): Tensor => tf.split(x, 2, 0)[0]!;
   const doubled = nchwToNhwc(file.tensor('in.x'));
   const [x, t, y] = [half(doubled), tf.cast(half(file.tensor('in.t')), 'float32'), half(file.tensor('in.y'))];
@@ -70,7 +70,7 @@ export function guidance(file: GoldenFile, all: Golden): number {
   ] as const;
   for (const [key, channels] of kinds) {
     const count = channels === 'all' ? settings.inChannels : channels;
-    // u + w(c - u) = c + (1 - w)(u - c): seen from the unconditional half, whose other channels it keeps.
+    // u + w(c - u) = c + (1 - w)(u - c): the same formula with the halves exchanged. The other channels are then those of the unconditional half.
     const halves = [
       guide(conditional, unconditional, { scale, channels: count }),
       guide(unconditional, conditional, { scale: 1 - scale, channels: count }),
@@ -104,7 +104,7 @@ export function trainingLoss(file: GoldenFile): number {
 
 type Context = { params: DiTParams; y: Tensor };
 
-/** The network, the times and the weights that a file of samples was made with. */
+/** The network, the times and the weights that the samples in a file were made with. */
 const samplingOf = (file: GoldenFile, all: Golden) => ({
   settings: settingsOf(file),
   tables: respace(full, file.metadata['steps']!),
@@ -116,7 +116,7 @@ export function ancestralSampling(file: GoldenFile, all: Golden): number {
   const { settings, tables, params: trained } = samplingOf(file, all);
   const scale = Number(file.setting('cfg_scale'));
   const y = file.tensor('in.y');
-  // The official loop keeps both halves of the doubled batch, each with noise of its own, and shows the network the first one twice.
+  // The official loop keeps both halves of the doubled batch, each with its own noise, and gives the network the first half twice.
   const network = (x: Tensor, t: Tensor, { params, y }: Context): Tensor => {
     const first = tf.split(x, 2, 0)[0]!;
     const [labelled, plain] = tf.split(applyDiT(params, tf.concat([first, first], 0), { t, y }, settings), 2, 0) as [Tensor, Tensor];
@@ -133,7 +133,7 @@ export function ancestralSampling(file: GoldenFile, all: Golden): number {
     expectClose(nhwcToNchw(x0), predictions[i]!, relative, `x0 of step ${i}`);
   });
 
-  // What the file's first half shows is what the package's own guidance samples.
+  // The first half in the file holds the samples that the guidance of this package must give.
   const half = (x: Tensor): Tensor => tf.split(x, 2, 0)[0]!;
   const own = ddpmSampler(
     (x, t, { params, y }: Context) =>

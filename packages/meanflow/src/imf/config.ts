@@ -11,7 +11,7 @@ export const imfConfig = z
     patchSize: size,
     /** D; a multiple of twice the number of heads. */
     width: size,
-    /** Blocks on the way to one output: the shared ones and those of its head. */
+    /** Number of blocks from the input to one output: the shared blocks and those of its head. */
     depth: size,
     /** K, attention heads of a block. */
     heads: size,
@@ -19,7 +19,7 @@ export const imfConfig = z
     headDepth: size.default(8),
     /** N, number of classes; label N is "no class". */
     numClasses: size,
-    /** Hidden width of the MLP over D; the hidden width is rounded down. */
+    /** Hidden width of the MLP divided by D; the hidden width is rounded down. */
     mlpRatio: z
       .number()
       .positive()
@@ -57,7 +57,7 @@ export const imfSizes = {
   'XL/2': { depth: 48, width: 1024, heads: 16, patchSize: 2 },
 } as const satisfies Record<string, Partial<ImfSettings>>;
 
-/** Number of tokens before the image's. */
+/** Number of tokens before those of the image. */
 export function imfPrefix({ classTokens, guidanceTokens, intervalTokens, timeTokens }: ImfConfig): number {
   return classTokens + guidanceTokens + 2 * intervalTokens + timeTokens;
 }

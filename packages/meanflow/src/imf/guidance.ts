@@ -41,10 +41,11 @@ export function guidanceInterval(ends: { tMin: Tensor; tMax: Tensor }, times: { 
 }
 
 /**
- * The guided velocity v_g = v_t + (1 - 1/ω)·(v_c - v_u) and the tangent v_c of improved MeanFlow, both from the v-head and without gradient.
+ * The guided velocity v_g = v_t + (1 - 1/ω)·(v_c - v_u) of improved MeanFlow, and the velocity v_c along which its JVP is taken (`tangent`).
+ * Both come from the v-head and carry no gradient.
  *
- * Outside the row's interval ω is 1. Rows with r = t use the ω that was drawn. The tangent is v_c at the gated ω. Three evaluations of the v-head,
- * all at h = 0 with the interval [0, 1].
+ * Outside the interval of a row, ω is 1 for that row. Rows with r = t use the ω that was drawn. The JVP runs along v_c at the ω after this rule.
+ * The v-head is evaluated three times, always at h = 0 with the interval [0, 1].
  */
 export function imfGuidedVelocity(
   network: TwoHeadedVelocity,
@@ -73,7 +74,7 @@ export function imfGuidedVelocity(
   });
 }
 
-/** The u-head under one guidance for all rows, as an `AverageVelocity` for `sampleMeanFlow`; scale and interval are free at sampling time. */
+/** The u-head with the same guidance for all rows, as an `AverageVelocity` for `sampleMeanFlow`. Scale and interval can be chosen when sampling. */
 export function underGuidance(
   network: TwoHeadedVelocity,
   guidance: { omega: number; interval?: readonly [start: number, end: number] },

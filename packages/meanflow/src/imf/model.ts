@@ -43,7 +43,7 @@ export type ImfParams = {
   cfg_t_start_embedder: TimestepEmbedderParams;
   cfg_t_end_embedder: TimestepEmbedderParams;
   y_embedder: { embedding_table: Weight };
-  /** Absent where the heads take up the whole depth. */
+  /** Absent if the heads have all of the blocks. */
   shared_blocks?: ImfBlockParams[];
   u_heads: ImfBlockParams[];
   v_heads: ImfBlockParams[];
@@ -54,16 +54,17 @@ export type ImfParams = {
 /** Epsilon of every RMS norm. */
 const EPS = 1e-6;
 
-/** New parameters with the official start, in which both outputs are exactly 0. The caller owns them. */
+/** New parameters, initialised as in the official code: both outputs are exactly 0. The caller owns them. */
 export function initImf(rng: Rng, settings: ImfSettings): ImfParams {
   return initParameters(rng, imfParameters(settings)) as unknown as ImfParams;
 }
 
 /**
- * The transformer of improved MeanFlow as its two heads (arXiv 2512.02012; Lyy-iiis/imeanflow models/imfDiT.py): u, the average velocity, and v, the instantaneous one.
+ * The transformer of improved MeanFlow as two functions, one per head (arXiv 2512.02012; Lyy-iiis/imeanflow models/imfDiT.py):
+ * u is the average velocity and v the instantaneous velocity.
  *
- * The conditions are tokens before the image's: class, ω as 1 - 1/ω, both ends of the guidance interval, and h. The time t itself is not
- * embedded. On a lazy engine the blocks that both heads share are computed once.
+ * The conditions are tokens that stand before those of the image: class, ω as 1 - 1/ω, both ends of the guidance interval, and h. The time t
+ * itself is not embedded. On a lazy engine the blocks that both heads share are computed once.
  */
 export function imfNetwork(params: ImfParams, settings: ImfSettings): TwoHeadedVelocity {
   const config = parseConfig(imfConfig, settings, 'imfNetwork');
@@ -84,7 +85,7 @@ export function imfNetwork(params: ImfParams, settings: ImfSettings): TwoHeadedV
   return { u: head('u'), v: head('v') };
 }
 
-/** Condition and image tokens in the official order, each condition token being a learned token plus the embedded value: [B, prefix + T, D]. */
+/** Condition and image tokens in the official order: [B, prefix + T, D]. A condition token is a learned token plus the embedded value. */
 function sequence(params: ImfParams, z: Tensor, h: Tensor, { omega, tMin, tMax, y }: ImfCondition): Tensor {
   const conditioned = (tokens: Tensor, value: Tensor): Tensor => tf.add(tf.expandDims(tokens, 0), tf.expandDims(value, 1)); // -> [B, n, D]
   return tf.concat(
@@ -100,7 +101,7 @@ function sequence(params: ImfParams, z: Tensor, h: Tensor, { omega, tMin, tMax, 
   );
 }
 
-/** One block: attention with normalised, rotated queries and keys, then a gated MLP; both enter through a gate per channel. [B, T, D] -> same. */
+/** One block: attention with normalised, rotated queries and keys, then a gated MLP. A learned factor per channel scales both. [B, T, D] -> [B, T, D]. */
 export function imfBlock(p: ImfBlockParams, x: Tensor, heads: number): Tensor {
   const a = rmsNorm(x, { eps: EPS, weight: p.norm1.weight });
   const project = (layer: Weight): Tensor => splitHeads(linear(layer, a), heads); // -> [B, K, T, D/K]
@@ -112,12 +113,12 @@ export function imfBlock(p: ImfBlockParams, x: Tensor, heads: number): Tensor {
   return tf.add(attended, tf.mul(linear(p.mlp.w2, gated), p.mlp_scale));
 }
 
-/** Parameters from the tensors of an official checkpoint (names `net/…`). @throws Error naming every tensor that does not fit. */
+/** Parameters from the tensors of an official checkpoint (names `net/…`). @throws Error that names every tensor that does not fit. */
 export function imfFromFlax(tensors: Readonly<Record<string, Tensor>>, config: ImfConfig): ImfParams {
   return loadParameters(imfParameters(config), tensors, flaxNames(imfFlaxNames(config)), 'imfFromFlax') as unknown as ImfParams;
 }
 
-/** Parameters, or gradients or averages shaped like them, under the names and in the layout of the official checkpoint. */
+/** A tree of parameters (or of gradients or averages of the same shapes) under the names and in the layout of the official checkpoint. */
 export function imfToFlax(params: ImfParams, config: ImfConfig): Record<string, Tensor> {
   return toFlax(imfFlaxNames(config), params as never, 'imfToFlax');
 }

@@ -15,10 +15,10 @@ import { imfGuidedVelocity } from './guidance.ts';
 import type { ImfCondition, TwoHeadedVelocity } from './heads.ts';
 
 /**
- * The objective of improved MeanFlow for a network with one head: V = u + (t - r)·stopgrad(D) is regressed on the velocity, D along the
- * network's own velocity N(z; t, 0) ("boundary" tangent), so that no sampled e - x enters the network's side (arXiv 2512.02012).
+ * The objective of improved MeanFlow for a network with one head: V = u + (t - r)·stopgrad(D) is regressed on the velocity. D is the JVP along
+ * the network's own velocity N(z; t, 0), so the prediction V does not depend on the sampled e - x (arXiv 2512.02012).
  *
- * With `tangent` set to e - x its gradient is that of `meanFlowLoss`.
+ * With `tangent` (the velocity of the JVP) set to e - x, the gradient equals that of `meanFlowLoss`.
  * @param batch and options as for `meanFlowLoss`
  */
 export function improvedMeanFlowLoss(network: AverageVelocity, batch: MeanFlowBatch, options: MeanFlowOptions): MeanFlowLoss {
@@ -35,7 +35,7 @@ export function improvedMeanFlowLoss(network: AverageVelocity, batch: MeanFlowBa
 }
 
 export type ImfOptions = MeanFlowOptions & { classDrop: ClassDropConfig; nullLabel: number };
-/** One batch: as for `meanFlowLoss`, with the drawn condition and the uniforms of the class dropout [B]. */
+/** One batch: as for `meanFlowLoss`, and also the drawn condition and the uniforms of the class dropout [B]. */
 export type ImfBatch = { x: Tensor; e: Tensor; t: Tensor; r: Tensor; condition: ImfCondition; dropUniform: Tensor };
 export type ImfLoss = {
   /** Mean over the batch of the two weighted errors. Scalar. */
@@ -59,9 +59,9 @@ export type ImfLoss = {
 
 /**
  * The whole loss of improved MeanFlow (arXiv 2512.02012): guidance from the v-head at a drawn scale and interval, class dropout, then
- * w(S_u)·S_u + w(S_v)·S_v with S_u = ‖V - v_g‖², S_v = ‖v_head - v_g‖² and D along the v-head's prediction.
+ * w(S_u)·S_u + w(S_v)·S_v with S_u = ‖V - v_g‖², S_v = ‖v_head - v_g‖². D is the JVP along the v-head's prediction.
  *
- * Rows whose label is dropped keep their ω and the tangent of their original label, as in the official code.
+ * Rows whose label is dropped keep their ω, and their JVP runs along the velocity of the original label, as in the official code.
  * @throws Error if shapes do not agree or a setting is out of range
  */
 export function imfLoss(network: TwoHeadedVelocity, batch: ImfBatch, options: ImfOptions): ImfLoss {

@@ -5,10 +5,10 @@ import { imfConfig, type ImfSettings } from './config.ts';
 
 type Row = FlaxName & { shape: number[]; init: Init };
 
-/** Factor of the start of attention and MLP weights, N(0, 0.32/√fan_in). */
+/** Attention and MLP weights start from N(0, 0.32/√fan_in); this is the factor 0.32. */
 const BLOCK_INIT = 0.32;
 
-/** Every parameter: our path, its name in the official Flax checkpoint, shape and official start. */
+/** Every parameter: our path, its name in the official Flax checkpoint, its shape and its official initial values. */
 function imfRows(settings: ImfSettings): Row[] {
   const config = parseConfig(imfConfig, settings, 'imfParameters');
   const { inChannels: C, patchSize: P, width: D, heads, headDepth, depth, frequencySize } = config;
@@ -61,7 +61,7 @@ function imfRows(settings: ImfSettings): Row[] {
   return rows;
 }
 
-/** Shape and official start of every parameter by its path. */
+/** Shape and official initial values of every parameter, by its path. */
 export function imfParameters(settings: ImfSettings): ParameterTable {
   return Object.fromEntries(imfRows(settings).map(({ path, shape, init }) => [path, { shape, init }]));
 }

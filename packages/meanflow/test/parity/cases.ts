@@ -3,12 +3,12 @@ import type { GoldenFile } from '@atelier/testkit';
 
 export type Settings = ReturnType<GoldenFile['settings']>;
 
-/** Names of the cases in a file: what stands before `.suffix` in its keys. */
+/** Names of the cases in a file: the part before `.suffix` in its keys. */
 export function casesWith(file: GoldenFile, suffix: string): string[] {
   return file.keys().flatMap((key) => (key.endsWith(`.${suffix}`) ? [key.slice(0, -suffix.length - 1)] : []));
 }
 
-/** A number among the settings, or `fallback` where the official code has a default and the file says nothing. */
+/** A number from the settings, or `fallback` (the official default) if the file does not give it. */
 export function number(settings: Settings, key: string, fallback?: number): number {
   const value = settings[key] ?? fallback;
   if (typeof value !== 'number') throw new Error(`settings: ${key}: wanted a number, got ${String(value)}`);

@@ -18,7 +18,7 @@ import { labelsOf, loadDiT } from './dit.ts';
 import { checkParts } from './losses.ts';
 import { checkTimes, samplerOfJax } from './time-samplers.ts';
 
-/** Guidance of a case; `guidance_eq` other than cfg is none, and the official defaults stand in for what the case leaves out. */
+/** Guidance of a case. A `guidance_eq` other than cfg means no guidance. Settings that the case leaves out get the official defaults. */
 function guidanceOf(settings: Settings): GuidanceOptions {
   if (settings['guidance_eq'] !== 'cfg') return { omega: 1, kappa: 0 };
   return {
@@ -28,7 +28,7 @@ function guidanceOf(settings: Settings): GuidanceOptions {
   };
 }
 
-/** The guided velocity ṽ under every setting, and the predictions that it is made of. */
+/** The guided velocity ṽ for every setting, and the predictions that it is computed from. */
 export function cfgTarget(file: GoldenFile, all: Golden): number {
   const { network, config } = loadDiT(file, all);
   const cases = casesWith(file, 'v_g');
@@ -49,7 +49,7 @@ export function cfgTarget(file: GoldenFile, all: Golden): number {
   return cases.length;
 }
 
-/** Class dropout by the prefix rule, exactly. */
+/** Class dropout by the prefix rule; the results must be equal to the last bit. */
 export function condDrop(file: GoldenFile): number {
   const cases = casesWith(file, 'labels_out');
   const batch = { y: file.tensor('labels'), guided: file.tensor('v_g'), conditionalVelocity: file.tensor('v_t') };
@@ -101,7 +101,7 @@ function lossOf(file: GoldenFile, all: Golden, name: string, useMovingRows: bool
   return { parts: aux, grads, file };
 }
 
-/** Every stage of the class-conditional loss, with D for all rows as in the official code, and again for the moving rows only. */
+/** Every stage of the class-conditional loss: with D for all rows, as in the official code, and again with D only for the moving rows. */
 export function ditLoss(file: GoldenFile, all: Golden): number {
   const cases = casesWith(file, 'u_tgt');
   const close = { rel: 5e-5, max: 5e-6 };

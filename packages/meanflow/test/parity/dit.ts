@@ -46,13 +46,13 @@ export function loadDiT(file: GoldenFile, all: Golden): { params: DiTParams; con
   return { params, config, network: meanFlowDiT(params, config) };
 }
 
-/** The labels of a file; the null label where it has none, nothing for a network without classes. */
+/** The labels of a file; null labels if it has none, and nothing for a network without classes. */
 export function labelsOf(file: GoldenFile, key: string, batch: number, { numClasses }: DiTConfig): Tensor | undefined {
   if (file.has(key)) return file.tensor(key);
   return numClasses > 0 ? tf.fill([batch], numClasses, 'int32') : undefined;
 }
 
-/** Every parameter is known by name and shape, and the way back to Flax gives the file again. */
+/** Every parameter has a known name and shape, and converting back to Flax gives the same file again. */
 export function ditWeights(file: GoldenFile, all: Golden): number {
   const { params, config } = loadDiT(file, all);
   const back = ditToFlax(params, config);
@@ -61,7 +61,7 @@ export function ditWeights(file: GoldenFile, all: Golden): number {
   return keys.length;
 }
 
-/** The output, and every stage that the file holds, each from the official output of the stage before it where there is one. */
+/** The output and every stage that the file holds. Each stage starts from the official output of the stage before it, if the file has that. */
 export function ditForward(file: GoldenFile, all: Golden): number {
   const { params, config } = loadDiT(file, all);
   const [x, t, h] = [file.tensor('x'), file.tensor('t'), file.tensor('h')];
@@ -105,7 +105,7 @@ export function ditForward(file: GoldenFile, all: Golden): number {
   return keys.length;
 }
 
-/** Samples along every grid of the file; a case without a grid is the official default grid [1, 0] run for two steps. */
+/** Samples along every grid of the file. A case without a grid used the official default grid [1, 0] with two steps. */
 export function ditSample(file: GoldenFile, all: Golden): number {
   const { network, config } = loadDiT(file, all);
   const e = file.tensor('z1');
@@ -115,7 +115,7 @@ export function ditSample(file: GoldenFile, all: Golden): number {
     const out = tf.tidy(() => {
       if (file.has(`${name}.grid`))
         return sampleMeanFlow(network, e, { grid: Array.from(file.host(`${name}.grid`).data), ...(y && { y }) });
-      // The trap: the second step reads past the end of the grid [1, 0], is clamped to the time 0 and moves nothing.
+      // A trap in the official code: the second step reads past the end of the grid [1, 0], gets the time 0 again and so changes nothing.
       return flowStep(network, flowStep(network, e, 1, 0, y), 0, 0, y);
     });
     expectClose(out, file.host(`${name}.out`), close, `${name}.out`);

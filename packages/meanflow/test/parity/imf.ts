@@ -17,7 +17,7 @@ import {
 import { casesWith, number, tensorsOf } from './cases.ts';
 import { samplerOfJax } from './time-samplers.ts';
 
-/** Settings of the network that a file of weights is for. */
+/** Settings of the network that the weights in a file belong to. */
 function configOf(weights: GoldenFile): ImfConfig {
   const settings = weights.settings('config');
   return parseConfig(
@@ -50,7 +50,7 @@ export function imfScales(file: GoldenFile): number {
   return cases.length;
 }
 
-/** Every parameter is known by name and shape, and the way back to Flax gives the file again. */
+/** Every parameter has a known name and shape, and converting back to Flax gives the same file again. */
 export function imfWeights(file: GoldenFile): number {
   const config = configOf(file);
   const back = imfToFlax(imfFromFlax(tensorsOf(file), config), config);
@@ -70,7 +70,7 @@ function lossOf(
   const settings = file.settings('config');
   const sampler = samplerOfJax(settings);
   const times = timesFromDraws({ t: file.tensor('normal_t'), r: file.tensor('normal_r') }, sampler);
-  // The draws of the file took the place of the official ranged uniforms, so they are the ends themselves (some with t_min > t_max).
+  // The draws of the file replace the official uniforms on their ranges, so they are the interval ends themselves (some have t_min > t_max).
   const interval = guidanceInterval({ tMin: file.tensor('uniform_tmin'), tMax: file.tensor('uniform_tmax') }, times);
   const omega = guidanceScale(file.tensor('uniform_omega'), { beta: number(settings, 'cfg_beta') });
   const moving = useMovingRows ? movingRows(sampler, times.t.shape[0]!) : undefined;

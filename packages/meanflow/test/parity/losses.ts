@@ -5,12 +5,12 @@ import { weightedError } from '@atelier/diffusion';
 import { casesWith, number, tensorsOf } from './cases.ts';
 import { checkTimes, samplerOfPyTorch } from './time-samplers.ts';
 
-/** 1e-5 of the element, plus what float32 leaves of a difference of terms as large as the largest element. */
+/** 1e-5 of the element, plus the float32 rounding error of a difference between terms as large as the largest element. */
 const close = { rel: 1e-5, max: 1e-6 };
 /** Largest |value|. */
 const largest = (x: Tensor): number => tf.max(tf.abs(x)).dataSync()[0]!;
 
-/** A free tensor u in place of a network, r = t in effect: only the weight and the reduction are at work. */
+/** A free tensor u takes the place of the network, as if r = t: this checks only the weight and the reduction. */
 export function adaptiveWeights(file: GoldenFile): number {
   const cases = casesWith(file, 'sqerr');
   const target = tf.sub(file.tensor('e'), file.tensor('x'));
@@ -30,7 +30,7 @@ export function adaptiveWeights(file: GoldenFile): number {
     expectClose(aux.weight, file.host(`${name}.weight`), close, `${name}.weight`);
     expectClose(aux.lossPerSample, file.host(`${name}.loss_per_sample`), close, `${name}.loss_per_sample`);
     expectClose(tf.reshape(loss, [1]), file.host(`${name}.loss`), close, `${name}.loss`);
-    // The gradient (2/B)·w·(u - v) inherits the float32 rounding of u and v, magnified by the weight of a sample that is nearly right.
+    // The gradient (2/B)·w·(u - v) has the float32 rounding error of u and v. The weight of a sample with a small error makes it larger.
     const rounding = (2 / target.shape[0]!) * largest(aux.weight) * 2 ** -23 * (largest(target) + largest(file.tensor('u')));
     expectClose(grads.u, file.host(`${name}.grad_u`), { rel: 1e-5, abs: rounding }, `${name}.grad_u`);
   }
@@ -74,7 +74,7 @@ export function lossOfTanhMlp(file: GoldenFile): number {
   return cases.length;
 }
 
-/** Compares whichever stages of the loss the file holds for the case. */
+/** Compares all stages of the loss that the file holds for the case. */
 export function checkParts(file: GoldenFile, name: string, parts: MeanFlowLoss, tolerance: Parameters<typeof expectClose>[2]): void {
   const stages: [key: string, value: Tensor][] = [
     ['z', parts.z],

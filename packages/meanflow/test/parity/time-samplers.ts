@@ -44,7 +44,7 @@ export function timeSamplersJax(file: GoldenFile): number {
   return cases.length;
 }
 
-/** t and r within 1e-6; a row has r == t exactly if and only if the official one has. */
+/** t and r agree within 1e-6, and a row has r == t exactly if and only if the official row has. */
 export function checkTimes(file: GoldenFile, name: string, times: ReturnType<typeof timesFromDraws>): void {
   expectClose(times.t, file.host(`${name}.t`), { abs: 1e-6 }, `${name}.t`);
   expectClose(times.r, file.host(`${name}.r`), { abs: 1e-6 }, `${name}.r`);

@@ -1,116 +1,120 @@
-import { checkNumber, customGradient, dims, engineName, stopGradient, sumLast, type Tensor, tf } from '@atelier/tensor';
-import { softmax } from '../layers/activation.ts';
+import { checkNumber, customGradient, dims, engineName, stopGradient, sumLast, sumTo, type Tensor, tf } from '@atelier/tensor';
 import { linear, type LinearParams } from '../layers/linear.ts';
-import { inPieces, pieceSizes } from '../layers/pieces.ts';
+import { pieceSizes } from '../layers/pieces.ts';
 
 /** Bytes of logits that are worked on at a time, so that no T × T tensor lies in memory; of 2 to 512 MiB the fastest, forward and backward. */
 const LOGIT_BYTES = 32 * 2 ** 20;
 
 /** Rows of a causal tile, at most: the fewer, the less is computed for keys that a query does not see. */
 const CAUSAL_ROWS = 128;
-/** Added to the logit of a key that is not seen: low enough that its weight is exactly 0, finite so that no gradient becomes NaN. */
-const UNSEEN = -1e9;
-/** What stands above every logit. */
-const UNBOUNDED = 3e38;
-/** How far below any query's logit of its own key the logits of keys are put that it does not see: a weight of e⁻⁴⁰ is lost in any float32 sum. */
-const DEPTH = 40;
 
 export type AttentionOptions = {
   /**
-   * What a query may see, broadcast against [B, K, T, S]: `bool`, true where it may (every query must see a key), or float32, added to
-   * the logits (a relative position bias). Beside `causal` it says which keys there are at all, `bool` [S].
+   * Which keys a query sees, in any shape that broadcasts to [B, K, T, S]: `bool`, true where it sees the key, or float32, added to the
+   * logits (a relative position bias), where -∞ means that it does not see the key.
    */
   mask?: Tensor;
-  /** Whether query i sees the keys 0 … i + S - T alone, so that the last query sees them all (T <= S). */
+  /**
+   * Whether query i sees only the keys 0 … i + S - T, so that the last query sees them all (T <= S; PyTorch's `causal_lower_right`). With a
+   * mask too, a query sees the keys that both allow.
+   */
   causal?: boolean;
   /** Factor of the logits; 1/√d if not given. */
   scale?: number;
 };
 
-/** softmax(scale·QKᵀ + mask)·V: q [B, K, T, d], k [B, K, S, d], v [B, K, S, e] -> [B, K, T, e]. */
+/**
+ * softmax(scale·QKᵀ + mask)·V: q [B, K, T, d], k [B, K, S, d], v [B, K, S, e] -> [B, K, T, e].
+ *
+ * The logit of a key that is not seen is replaced by -∞, whatever it was, so its weight and its gradients are exactly 0. A query that sees no
+ * key gives zeros and gets zero gradients (as in PyTorch's fused kernels). Keys and values that nobody sees must still be finite, for 0·NaN is NaN.
+ */
 export function attention(q: Tensor, k: Tensor, v: Tensor, { mask, causal = false, scale }: AttentionOptions = {}): Tensor {
   const { B, K, T, d } = dims<'B' | 'K' | 'T' | 'd'>(q, 'B K T d', 'attention: q');
   const { S } = dims<'S'>(k, 'B K S d', 'attention: k', { B, K, d });
   dims(v, 'B K S e', 'attention: v', { B, K, S });
   if (scale !== undefined) checkNumber('attention: scale', scale);
-  const factor = scale ?? d ** -0.5;
-  if (causal) {
-    if (T > S) throw new Error(`attention: causal: wanted at most as many queries as keys (${S}), got ${T}`);
-    if (mask !== undefined && (mask.shape.join() !== String(S) || mask.dtype !== 'bool'))
-      throw new Error(`attention: mask: wanted bool [${S}], one for each key, beside causal, got ${mask.dtype} [${mask.shape.join(', ')}]`);
-    return causalAttention(q, k, v, factor, mask ?? null);
-  }
-  const bias = mask === undefined ? null : logitBias(mask, [B, K, T, S]);
-  if (bias === null) {
-    const rows = Math.max(1, Math.floor(LOGIT_BYTES / (4 * B * K * S)));
-    const count = engineName() === 'ort' ? Math.ceil(T / rows) : 1;
-    return inPieces([q], count, 2, (queries) => fusedAttention(queries!, k, v, factor)); // -> [B, K, T, e]
-  }
-  const logits = tf.mul(tf.matMul(q, k, false, true), factor); // -> [B, K, T, S]
-  return tf.matMul(softmax(tf.add(logits, bias)), v); // -> [B, K, T, e]
-}
-
-/** Queries in rows of tiles, each with the keys that its last row sees; the triangle at the end of a tile is masked. `present`: bool [S]. */
-function causalAttention(q: Tensor, k: Tensor, v: Tensor, scale: number, present: Tensor | null): Tensor {
-  const [B, K, T, d] = q.shape as [number, number, number, number];
-  const [S, e] = [k.shape[2]!, v.shape[3]!];
-  const rows = engineName() === 'ort' ? Math.max(1, Math.min(CAUSAL_ROWS, Math.floor(LOGIT_BYTES / (4 * B * K * S)))) : T;
-  const floor = T === 1 && present === null ? null : unseenLogit(q, tf.slice(k, [0, 0, S - T, 0], [B, K, T, d]), scale);
-  const attend = (queries: Tensor, keys: Tensor, values: Tensor): Tensor => {
-    if (floor === null) return fusedAttention(queries, keys, values, scale);
-    const [n, seen] = [queries.shape[2]!, keys.shape[2]!];
-    // UNBOUNDED where a key is seen and 0 where not; the floor added to it changes nothing above.
-    let seenKeys = triangle(n, seen - n);
-    if (present !== null) seenKeys = tf.minimum(seenKeys, tf.mul(tf.cast(tf.slice(present, [0], [seen]), 'float32'), UNBOUNDED));
-    return fusedAttention(queries, keys, values, scale, tf.add(seenKeys, floor));
-  };
-  if (T <= rows) return attend(q, k, v);
-  const sizes = pieceSizes(T, Math.ceil(T / rows));
-  let seen = S - T;
-  const tiles = tf.split(q, sizes, 2).map((queries, i) => {
-    seen += sizes[i]!;
-    return attend(queries, tf.slice(k, [0, 0, 0, 0], [B, K, seen, d]), tf.slice(v, [0, 0, 0, 0], [B, K, seen, e]));
+  if (causal && T > S) throw new Error(`attention: causal: wanted at most as many queries as keys (${S}), got ${T}`);
+  if (mask !== undefined) checkMask(mask, [B, K, T, S]);
+  const sizes = pieceSizes(T, Math.ceil(T / tileRows([B, K, T, S], causal)));
+  let end = 0;
+  const tiles = (sizes.length === 1 ? [q] : tf.split(q, sizes, 2)).map((queries, i) => {
+    const rows = sizes[i]!;
+    end += rows;
+    const keys = causal ? S - T + end : S;
+    const part = mask && cut(cut(mask, -2, end - rows, rows), -1, 0, keys);
+    return attend(
+      queries,
+      cut(k, 2, 0, keys),
+      cut(v, 2, 0, keys),
+      scale ?? d ** -0.5,
+      visibility(part, causal ? triangle(rows, keys) : undefined),
+    );
   });
-  return tf.concat(tiles, 2); // -> [B, K, T, e]
+  return tiles.length === 1 ? tiles[0]! : tf.concat(tiles, 2); // -> [B, K, T, e]
+}
+
+/** How many queries are worked on at a time. An eager engine takes them all: a tile would cost it more than it saves. */
+function tileRows([B, K, T, S]: [number, number, number, number], causal: boolean): number {
+  if (engineName() !== 'ort') return T;
+  const rows = Math.max(1, Math.floor(LOGIT_BYTES / (4 * B * K * S)));
+  return causal ? Math.min(CAUSAL_ROWS, rows) : rows;
+}
+
+/** What is done to the logits: `bias` is added, then they are cut at `ceiling`, -∞ where a key is not seen. `sees` is false for a query without keys. */
+type Visibility = { bias?: Tensor | undefined; ceiling?: Tensor | undefined; sees?: Tensor | undefined };
+
+/** `mask` as the option, cut to a tile, and `limit` [n, keys], ∞ where the causal order lets a query see a key and else -∞. */
+function visibility(mask: Tensor | undefined, limit: Tensor | undefined): Visibility {
+  if (mask === undefined) return { ceiling: limit };
+  const own = mask.dtype === 'bool' ? tf.where(mask, Infinity, -Infinity) : stopGradient(mask);
+  const open = limit === undefined ? own : tf.minimum(own, limit);
+  // NaN in a mask is not -∞, so it comes through to the result.
+  const sees = tf.notEqual(tf.max(open, -1, true), -Infinity); // [.., n, keys] -> [.., n, 1]
+  return mask.dtype === 'bool' ? { ceiling: open, sees } : { bias: mask, ceiling: limit, sees };
+}
+
+/** ∞ where one of the last `rows` queries of a sequence sees a key, up to its own, and -∞ elsewhere: [rows, keys]. */
+function triangle(rows: number, keys: number): Tensor | undefined {
+  if (rows === 1) return undefined;
+  const values = new Float32Array(rows * keys).fill(-Infinity);
+  for (let i = 0; i < rows; i++) values.fill(Infinity, i * keys, i * keys + keys - rows + i + 1);
+  return tf.tensor2d(values, [rows, keys]);
 }
 
 /**
- * A logit that stands for "not seen": below the logit of every query with its own key, which it always sees, by so much that the weight counts for
- * nothing, and no lower, for an exponential that underflows takes ten times as long. A scalar without gradient.
+ * With P = softmax(min(s·QKᵀ + bias, ceiling)) and O = PV, given dO: dV = PᵀdO, dS = P∘(dO·Vᵀ - δ), δ = rowsum(dO∘O), dQ = s·dS·K, dK = s·dSᵀQ
+ * and dbias = dS, summed to its shape. The row sums of the softmax's own derivative, Σ P∘(dO·Vᵀ), are those of dO∘O, a smaller tensor.
  */
-function unseenLogit(q: Tensor, own: Tensor, scale: number): Tensor {
-  const least = stopGradient(tf.min(tf.sum(tf.mul(q, own), -1)));
-  return tf.sub(tf.mul(least, scale), DEPTH);
-}
-
-/** UNBOUNDED where one of `rows` queries behind `before` keys sees a key, up to its own, and 0 elsewhere. */
-function triangle(rows: number, before: number): Tensor {
-  const columns = before + rows;
-  const values = new Float32Array(rows * columns);
-  for (let i = 0; i < rows; i++) values.fill(UNBOUNDED, i * columns, i * columns + before + i + 1);
-  return tf.tensor2d(values, [rows, columns]);
-}
-
-/**
- * With P = softmax(min(s·QKᵀ, ceiling)) and O = PV, given dO: dV = PᵀdO, dS = P∘(dO·Vᵀ - δ), δ = rowsum(dO∘O), dQ = s·dS·K, dK = s·dSᵀQ. The row sums
- * of the softmax's own derivative, Σ P∘(dO·Vᵀ), are those of dO∘O, a smaller tensor. The ceiling [T, S] is a constant that nothing seen
- * comes up to.
- */
-function fusedAttention(q: Tensor, k: Tensor, v: Tensor, scale: number, ceiling: Tensor | null = null): Tensor {
-  const weights = (queries: Tensor, keys: Tensor, most: Tensor | undefined): Tensor => {
-    const logits = tf.mul(tf.matMul(queries, keys, false, true), scale);
+function attend(q: Tensor, k: Tensor, v: Tensor, scale: number, { bias, ceiling, sees }: Visibility): Tensor {
+  const weights = (queries: Tensor, keys: Tensor, added?: Tensor, most?: Tensor, seeing?: Tensor): Tensor => {
+    // A query without keys gets finite logits, so that its weights are numbers; they count for nothing.
+    const lift = (x: Tensor): Tensor => (seeing === undefined ? x : tf.maximum(x, tf.where(seeing, -Infinity, 0)));
+    const products = tf.mul(tf.matMul(queries, keys, false, true), scale); // -> [B, K, n, keys]
+    if (added === undefined) return tf.softmax(most === undefined ? products : tf.minimum(products, lift(most)));
+    const logits = tf.add(products, lift(added));
     return tf.softmax(most === undefined ? logits : tf.minimum(logits, most));
   };
-  return customGradient([q, k, v], (queries, keys, values) => ({
-    value: tf.matMul(weights(queries, keys, ceiling ?? undefined), values),
-    kept: [queries, keys, values, ...(ceiling === null ? [] : [ceiling])],
-    pullback: (dO, Q, K, V, ...[most]) => {
-      const P = weights(Q, K, most);
-      const delta = sumLast(tf.mul(dO, tf.matMul(P, V)));
-      const dS = tf.mul(P, tf.sub(tf.matMul(dO, V, false, true), delta));
-      return [tf.mul(tf.matMul(dS, K), scale), tf.mul(tf.matMul(dS, Q, true, false), scale), tf.matMul(P, dO, true, false)];
-    },
-  }));
+  const ofSeeing = (x: Tensor, seeing?: Tensor): Tensor => (seeing === undefined ? x : tf.where(seeing, x, 0));
+  const inputs: readonly Tensor[] = bias === undefined ? [q, k, v] : [q, k, v, bias];
+  return customGradient(inputs, (...given) => {
+    const [queries, keys, values, added] = given as [Tensor, Tensor, Tensor, Tensor?];
+    return {
+      value: ofSeeing(tf.matMul(weights(queries, keys, added, ceiling, sees), values), sees),
+      kept: [...given, ...[ceiling, sees].flatMap((x) => x ?? [])],
+      pullback: (dy, ...kept) => {
+        const [Q, K, V] = kept as [Tensor, Tensor, Tensor];
+        let next = 3;
+        const [b, most, seeing] = [bias, ceiling, sees].map((x) => (x === undefined ? undefined : kept[next++]));
+        const dO = ofSeeing(dy, seeing);
+        const P = weights(Q, K, b, most, seeing);
+        const delta = sumLast(tf.mul(dO, tf.matMul(P, V)));
+        const dS = tf.mul(P, tf.sub(tf.matMul(dO, V, false, true), delta));
+        const ofProducts = [tf.mul(tf.matMul(dS, K), scale), tf.mul(tf.matMul(dS, Q, true, false), scale), tf.matMul(P, dO, true, false)];
+        return b === undefined ? ofProducts : [...ofProducts, sumTo(dS, b.shape)];
+      },
+    };
+  });
 }
 
 /** Weights of self-attention: the rows of qkv are q, k and v, each head by head. */
@@ -152,12 +156,21 @@ function checkHeads(where: string, D: number, heads: number): void {
   if (D % heads !== 0) throw new Error(`${where}: wanted a number of heads that divides the width ${D}, got ${heads}`);
 }
 
-function logitBias(mask: Tensor, shape: number[]): Tensor {
+function checkMask(mask: Tensor, shape: number[]): void {
   const lead = shape.length - mask.rank;
   if (lead < 0 || mask.shape.some((size, axis) => size !== 1 && size !== shape[axis + lead])) {
     throw new Error(`attention: mask: wanted a shape that broadcasts to [${shape.join(', ')}], got [${mask.shape.join(', ')}]`);
   }
-  if (mask.dtype === 'float32') return mask;
-  if (mask.dtype !== 'bool') throw new Error(`attention: mask: wanted bool or float32, got ${mask.dtype}`);
-  return tf.mul(tf.sub(tf.cast(mask, 'float32'), 1), -UNSEEN);
+  if (mask.dtype !== 'float32' && mask.dtype !== 'bool') throw new Error(`attention: mask: wanted bool or float32, got ${mask.dtype}`);
+}
+
+/** `size` entries from `begin` along an axis counted from the end or the front; the tensor itself where it has one entry there, which broadcasts, or no such axis. */
+function cut(x: Tensor, axis: number, begin: number, size: number): Tensor {
+  const at = axis < 0 ? x.rank + axis : axis;
+  if (at < 0 || x.shape[at] === 1 || x.shape[at] === size) return x;
+  return tf.slice(
+    x,
+    x.shape.map((_, i) => (i === at ? begin : 0)),
+    x.shape.map((whole, i) => (i === at ? size : whole)),
+  );
 }

@@ -91,25 +91,50 @@ export function sgd({ momentum = 0 }: { momentum?: number } = {}): Optimizer<Sgd
   };
 }
 
+/** Gradients that are all smaller than this are not scaled up further before they are squared. */
+const LEAST_SCALE = 1e-30;
+
 /**
  * Scales all gradients by min(1, max / (norm + 1e-6)), where norm is the root of the sum of all squares (PyTorch's `clip_grad_norm_`). A
- * gradient that is not finite makes the norm, and with it every gradient, not finite: watch the norm.
+ * gradient that is not finite makes the norm, and with it every gradient, NaN: watch the norm.
+ *
+ * Everything is divided by the largest entry before it is squared, so gradients of 1e20 or 1e-25 have their norm too.
  */
 export function clipByGlobalNorm<G extends Tree>(grads: G, max: number): { grads: G; norm: Tensor } {
   checkNumber('clipByGlobalNorm: max', max, { above: 0 });
-  const leaves = treeLeaves(grads);
+  const leaves = treeLeaves(grads).filter((g) => g.size > 0);
   if (leaves.length === 0) throw new Error('clipByGlobalNorm: grads: wanted at least one tensor, got none');
-  const norm = tf.sqrt(leaves.map((g) => tf.sum(tf.square(g))).reduce((a, b) => tf.add(a, b)));
-  const factor = tf.minimum(tf.div(max, tf.add(norm, 1e-6)), 1);
-  return { grads: treeMap((g) => tf.mul(g, factor), grads), norm };
+  const largest = leaves.map((g) => tf.max(tf.abs(g))).reduce((a, b) => tf.maximum(a, b), tf.scalar(LEAST_SCALE));
+  // An infinite entry becomes ∞/∞ = NaN here.
+  const scaled = tf.sqrt(leaves.map((g) => tf.sum(tf.square(tf.div(g, largest)))).reduce((a, b) => tf.add(a, b)));
+  const factor = tf.minimum(tf.div(tf.div(max, largest), tf.add(scaled, tf.div(1e-6, largest))), 1);
+  return { grads: treeMap((g) => tf.mul(g, factor), grads), norm: tf.mul(scaled, largest) };
 }
 
-/** Exponential moving average a + (1 - decay)(θ - a), leaf by leaf; `decay` is a scalar tensor. A decay of 1 returns the average as it is. */
-export function emaUpdate<P extends Tree>(average: P, params: P, decay: Tensor): P {
-  checkScalar('emaUpdate: decay', decay);
-  const rate = tf.sub(1, decay);
+/**
+ * Exponential moving average a + (1 - decay)(θ - a), leaf by leaf. A decay of 1 returns the average as it is.
+ *
+ * A float32 tensor next to 1 has few digits of 1 - decay left: 1.3 % off at 0.999999, nothing at 0.99999999. So give the decay as a number, or in a
+ * compiled step, where it is an argument, its complement: `{ rate: tf.scalar(1 - decay) }`.
+ * @param decay a number in 0 … 1, `rate` = 1 - decay as a scalar tensor, or, below about 0.9999, a scalar tensor
+ */
+export function emaUpdate<P extends Tree>(average: P, params: P, decay: number | Tensor | { rate: Tensor }): P {
+  const rate = rateOf(decay);
   const [next] = mapElementWise([average, params], ([a, theta]) => [tf.add(a!, tf.mul(tf.sub(theta!, a!), rate))]);
   return next as P;
+}
+
+function rateOf(decay: number | Tensor | { rate: Tensor }): Tensor {
+  if (typeof decay === 'number') {
+    checkNumber('emaUpdate: decay', decay, { min: 0, max: 1 });
+    return tf.scalar(1 - decay);
+  }
+  if (decay !== null && typeof decay === 'object' && 'rate' in decay) {
+    checkScalar('emaUpdate: rate', decay.rate);
+    return decay.rate;
+  }
+  checkScalar('emaUpdate: decay', decay);
+  return tf.sub(1, decay);
 }
 
 function checkScalar(where: string, x: Tensor): void {

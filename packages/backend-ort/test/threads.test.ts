@@ -1,0 +1,19 @@
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+describe('sixty sessions of eight threads', () => {
+  it('hold few native threads together, and each computes when it is called again', () => {
+    const out = execFileSync(process.execPath, ['--import', 'tsx', join(import.meta.dirname, 'threads-child.ts')], {
+      encoding: 'utf8',
+      cwd: join(import.meta.dirname, '..'),
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const { threads, most, pooled, sessions } = JSON.parse(out.trim().split('\n').at(-1)!) as Record<string, number | null>;
+    // Each would hold seven.
+    expect(sessions).toBe(60);
+    expect(pooled).toBeGreaterThan(0);
+    expect(most).toBeLessThanOrEqual(64);
+    if (threads !== null) expect(threads).toBeLessThan(100);
+  });
+});

@@ -1,0 +1,89 @@
+import { z } from 'zod';
+
+type JsonSchema = {
+  type?: string;
+  properties?: Record<string, JsonSchema>;
+  anyOf?: JsonSchema[];
+  oneOf?: JsonSchema[];
+  allOf?: JsonSchema[];
+};
+
+/** What does not fit a schema: the dotted path of the setting, and what was wanted there and got. */
+export type SettingIssue = { path: string; reason: string };
+
+/** Reads settings through a zod schema; whatever does not fit is told in one sentence that names each setting, what was wanted and what was got. */
+export function parseConfig<Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.output<Schema> {
+  const result = readSettings(schema, value);
+  if (!('issues' in result)) return result.settings;
+  throw new Error(`${where}: ${result.issues.map(({ path, reason }) => (path === '' ? reason : `${path}: ${reason}`)).join('; ')}`);
+}
+
+/** The settings, complete, or all that does not fit. */
+export function readSettings<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+): { settings: z.output<Schema> } | { issues: SettingIssue[] } {
+  const result = schema.safeParse(value, { error: (issue) => wording(schema, issue) });
+  if (result.success) return { settings: result.data };
+  return { issues: result.error.issues.map(({ path, message }) => ({ path: path.map(String).join('.'), reason: message })) };
+}
+
+/** The keys of an object schema as dotted paths, groups before their members, each with its JSON type where it has one. */
+export function configKeys(schema: z.ZodType): Map<string, string | undefined> {
+  const keys = new Map<string, string | undefined>();
+  const visit = (node: JsonSchema, path: string): void => {
+    if (path !== '') keys.set(path, node.type ?? keys.get(path));
+    for (const part of [...(node.anyOf ?? []), ...(node.oneOf ?? []), ...(node.allOf ?? [])]) visit(part, path);
+    for (const [key, child] of Object.entries(node.properties ?? {})) visit(child, path === '' ? key : `${path}.${key}`);
+  };
+  visit(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any', reused: 'inline' }) as JsonSchema, '');
+  return keys;
+}
+
+/** `wanted a whole number >= 1, got -3`; undefined leaves the message to zod. */
+function wording(schema: z.ZodType, issue: z.core.$ZodRawIssue): string | undefined {
+  // A check of a whole number does not know that it is one.
+  const whole = configKeys(schema).get((issue.path ?? []).map(String).join('.')) === 'integer';
+  const wanted = wantedBy(issue, whole);
+  return wanted === undefined ? undefined : `wanted ${wanted}, got ${showSetting(issue.input)}`;
+}
+
+function wantedBy(issue: z.core.$ZodRawIssue, whole: boolean): string | undefined {
+  switch (issue.code) {
+    case 'invalid_type':
+      return whole ? TYPE_WORDS['int'] : (TYPE_WORDS[issue.expected] ?? issue.expected);
+    case 'too_small':
+      return bound(whole ? 'int' : issue.origin, issue.minimum, issue.inclusive === false ? '>' : '>=', 'at least');
+    case 'too_big':
+      return bound(whole ? 'int' : issue.origin, issue.maximum, issue.inclusive === false ? '<' : '<=', 'at most');
+    case 'invalid_value':
+      return issue.values.length === 1 ? showSetting(issue.values[0]) : `one of ${issue.values.map(showSetting).join(', ')}`;
+    case 'not_multiple_of':
+      return `a multiple of ${issue.divisor}`;
+    default:
+      return undefined;
+  }
+}
+
+const TYPE_WORDS: Readonly<Record<string, string>> = {
+  int: 'a whole number',
+  number: 'a number',
+  string: 'a text',
+  boolean: 'true or false',
+  array: 'a list',
+  tuple: 'a list',
+  object: 'a group of keys',
+  record: 'a group of keys',
+};
+
+function bound(origin: string, limit: number | bigint, sign: string, words: string): string {
+  if (origin === 'string') return `a text of ${words} ${limit} characters`;
+  if (origin === 'array' || origin === 'set') return `a list of ${words} ${limit} items`;
+  return `a ${origin === 'int' ? 'whole number' : 'number'} ${sign} ${limit}`;
+}
+
+/** A value as it is shown in a message. */
+export function showSetting(value: unknown): string {
+  if (typeof value === 'string') return `'${value}'`;
+  return value === undefined ? 'nothing' : typeof value === 'number' ? String(value) : JSON.stringify(value);
+}
