@@ -50,7 +50,7 @@ describe('the smoke preset', () => {
     const { code } = await atelier(['run', 'sid', 'smoke'], runs);
     expect(code).toBe(0);
     run = onlyRun(runs);
-    claims = new Map((readJson(join(run, 'claims.json')) as ClaimRecord[]).map((claim) => [claim.id, claim]));
+    claims = new Map((readJson(join(run, 'claims.json')) as unknown as ClaimRecord[]).map((claim) => [claim.id, claim]));
   });
 
   it.each(['smoke-one-step', 'smoke-four-steps'])('reproduces %s', (id) => {
