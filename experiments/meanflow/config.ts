@@ -68,6 +68,18 @@ const imagesSchema = z
     network: z
       .strictObject({ patchSize: count.default(2), width: count.default(64), depth: count.default(3), heads: count.default(4) })
       .prefault({}),
+    /** A U-Net in the place of the DiT. */
+    unet: z
+      .strictObject({
+        channels: z.int().min(4).multipleOf(4).default(128),
+        channelMult: z.array(count).min(1).default([2, 2, 2]),
+        blocks: count.default(4),
+        attentionResolutions: z.array(count).default([16]),
+        dropout: z.number().min(0).lt(1).default(0.2),
+        /** Whether images are augmented as in EDM and the network is told how. */
+        augment: z.boolean().default(true),
+      })
+      .optional(),
     training: trainingSchema({ ...plain, batch: 64, b2: 0.95, p: 1 }),
     /** Probability of the null label. */
     classDrop: share.default(0.1),
@@ -88,6 +100,7 @@ const imagesSchema = z
     if (width % heads !== 0) refuse('heads', `wanted a divisor of the width ${width}`);
   })
   .prefault({});
+export type Images = z.output<typeof imagesSchema>;
 
 /** The parts of the experiment, in the order in which they run. */
 const partNames = ['gaussian', 'checkerboard', 'ring', 'images'] as const;

@@ -1,5 +1,4 @@
 import { gather, imageSize, type ImageSet } from '@atelier/datasets';
-import type { DiTParams } from '@atelier/nn';
 import type { Rng } from '@atelier/tensor';
 import type { ImageScores } from '../src/evaluation/image-scores.ts';
 import { floats, labels } from '../src/evaluation/in-batches.ts';
@@ -7,19 +6,20 @@ import { classGrid, imageRows, tileOf, type ImageRow } from '../src/pictures/ima
 import type { Ground, Scored } from './comparison.ts';
 import { distanceChart } from './distance-chart.ts';
 import { drawSamples, type Method } from './sampling.ts';
+import type { ImageParams } from './networks.ts';
 import type { Network } from './training.ts';
 
 /** Columns of the comparison: enough to judge by, few enough to see. */
 const COMPARED = 20;
 
-type Scores = { readonly meanFlow: Scored<DiTParams, ImageScores>; readonly flowMatching: Scored<DiTParams, ImageScores> };
+type Scores = { readonly meanFlow: Scored<ImageParams, ImageScores>; readonly flowMatching: Scored<ImageParams, ImageScores> };
 
 /** How samples for a picture are drawn. */
 type Way = { readonly steps: number; readonly method: Method };
 
 /** What the part on images shows: both methods side by side, samples of one step, and distances by the number of steps. */
 export async function drawFindings(
-  ground: Ground<DiTParams, ImageScores>,
+  ground: Ground<ImageParams, ImageScores>,
   reference: ImageSet,
   found: Scores & { readonly floor: ImageScores },
 ): Promise<void> {
@@ -46,8 +46,8 @@ export async function drawFindings(
 
 /** Draws samples of given classes; the noise depends only on `rng`. */
 export function samplesOf(
-  network: Network<DiTParams>,
-  params: DiTParams,
+  network: Network<ImageParams>,
+  params: ImageParams,
   way: Way,
   set: ImageSet,
   rng: Rng,
@@ -57,7 +57,7 @@ export function samplesOf(
 
 /** One row a method, all of them from the same noise and labels, below a row of true images. */
 async function comparison(
-  { network, manySteps }: Ground<DiTParams, ImageScores>,
+  { network, manySteps }: Ground<ImageParams, ImageScores>,
   set: ImageSet,
   { meanFlow, flowMatching }: Scores,
   rng: Rng,
@@ -79,8 +79,8 @@ async function comparison(
 }
 
 function draw(
-  { apply }: Network<DiTParams>,
-  params: DiTParams,
+  { apply }: Network<ImageParams>,
+  params: ImageParams,
   way: Way,
   { height, width, channels }: ImageSet,
   e: Float32Array,

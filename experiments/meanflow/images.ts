@@ -1,7 +1,5 @@
-import { imageSize, type ImageSet } from '@atelier/datasets';
-import { initMeanFlowDiT, meanFlowDiT } from '@atelier/meanflow';
-import { ditConfig, ditParameterCount, type DiTParams } from '@atelier/nn';
-import { disposeTree, parseConfig, type Rng } from '@atelier/tensor';
+import { imageSize } from '@atelier/datasets';
+import { disposeTree, type Rng } from '@atelier/tensor';
 import { imageBatches, imagesOf, loadImages, type ImageData } from '../src/data/images.ts';
 import { trainJudge, type Judge } from '../src/evaluation/classifier.ts';
 import { floorScores, imageMeasure, scoreText, type ImageMeasure, type ImageScores } from '../src/evaluation/image-scores.ts';
@@ -11,7 +9,7 @@ import type { RunContext } from '../src/runner/experiment.ts';
 import { compareMethods, scoreTangents, scoreVariant, type BySteps, type Ground } from './comparison.ts';
 import type { Config, TangentName } from './config.ts';
 import { drawFindings, samplesOf } from './image-pictures.ts';
-import type { Network } from './training.ts';
+import { imageNetwork, type ImageNetwork, type ImageParams } from './networks.ts';
 
 /** What the part on images found; `guided` and `tangents` in the order of the configuration. */
 export interface ImageFindings {
@@ -34,7 +32,7 @@ export async function runImages(context: RunContext<Config>): Promise<ImageFindi
   const rng = context.rng.child('images');
   const data = await loadImages(config, rng.child('data'), 'meanflow');
   const { count, height, width, name } = data.train;
-  const network = ditFor(config, data.train);
+  const network = imageNetwork(config, data.train);
   context.note(`${count} images of ${name.replace(/ .*/, '')}, ${height} x ${width}; ${network.parameters} parameters; seed ${seed}`);
 
   const judge = await trainJudge(context, data, config.classifier);
@@ -71,10 +69,10 @@ function measureBy(judge: Judge, { reference }: ImageData, rng: Rng): () => Prom
 
 function groundOf(
   context: RunContext<Config>,
-  network: Network<DiTParams>,
+  network: ImageNetwork,
   { train: set, reference }: ImageData,
   measure: () => Promise<ImageMeasure>,
-): Ground<DiTParams, ImageScores> {
+): Ground<ImageParams, ImageScores> {
   const { images: config } = context.config;
   const rng = context.rng.child('images');
   const asked = imagesOf(reference, config.samples).y;
@@ -107,15 +105,5 @@ function groundOf(
     score: async (samples) => (await measure()).score(samples, asked),
     describe: (name, scores) =>
       Object.entries(scores).map(([steps, one]) => `${name}, ${steps} ${steps === '1' ? 'step' : 'steps'}: ${scoreText(one)}`),
-  };
-}
-
-function ditFor({ network }: Config['images'], set: ImageSet): Network<DiTParams> & { parameters: number } {
-  const settings = { ...network, inChannels: set.channels, numClasses: set.classes, interval: true };
-  const config = parseConfig(ditConfig, settings, 'meanflow: images.network');
-  return {
-    parameters: ditParameterCount(config),
-    init: (rng) => initMeanFlowDiT(rng, config),
-    apply: (params) => meanFlowDiT(params, config),
   };
 }

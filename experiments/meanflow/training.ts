@@ -1,5 +1,5 @@
 import { drawTimes, guidedMeanFlowLoss, meanFlowLoss, movingRows, splitByTimes, timesFromDraws } from '@atelier/meanflow';
-import type { AverageVelocity, GuidanceOptions, TangentDirection, TimeSamplerConfig } from '@atelier/meanflow';
+import type { AverageVelocity, GuidanceOptions, MeanFlowUNetOptions, TangentDirection, TimeSamplerConfig } from '@atelier/meanflow';
 import { adamW } from '@atelier/nn';
 import { tf, type Rng, type Tensor, type Tree } from '@atelier/tensor';
 import type { Resumable, RunContext } from '../src/runner/experiment.ts';
@@ -10,7 +10,9 @@ import type { Config, Training } from './config.ts';
 /** A network as initial parameters and a function N_θ(z; t, h; y) of them. */
 export interface Network<P extends Tree> {
   init(rng: Rng): P;
-  apply(params: P): AverageVelocity;
+  apply(params: P, extras?: MeanFlowUNetOptions): AverageVelocity;
+  /** Images of a step as they are trained on, and what the network is told or drops besides; takes the images over. Absent: as they are. */
+  prepare?(rng: Rng, x: Tensor): { x: Tensor; extras: MeanFlowUNetOptions };
 }
 
 /** Data of one step: x [B, …] float32 and, where the network has classes, y [B] int32. */
@@ -40,7 +42,13 @@ export interface FlowTraining<P extends Tree> {
 }
 
 /** The inputs of the loss at one step. `timeDraws` are the normals that become times. */
-type Inputs = { x: Tensor; e: Tensor; timeDraws: { t: Tensor; r: Tensor }; labels?: { y: Tensor; dropUniform: Tensor } };
+type Inputs = {
+  x: Tensor;
+  e: Tensor;
+  timeDraws: { t: Tensor; r: Tensor };
+  labels?: { y: Tensor; dropUniform: Tensor };
+  extras?: MeanFlowUNetOptions;
+};
 
 /**
  * Trains one network with the MeanFlow loss.
@@ -54,7 +62,8 @@ export function trainFlow<P extends Tree>(training: FlowTraining<P>): Promise<{ 
   const { batch: B, p, c } = settings;
   const sampler = samplerOf(settings, variant.movingShare);
   const rows = movingRows(sampler, B)!;
-  const options = { p, c, movingRows: rows, ...(variant.direction && { direction: variant.direction }) };
+  // Labels of the augmentation and dropout belong to the whole batch, which is not cut then; the result is the same.
+  const options = { p, c, ...(!network.prepare && { movingRows: rows }), ...(variant.direction && { direction: variant.direction }) };
   return trainNetwork({
     context,
     name: variant.name,
@@ -66,17 +75,19 @@ export function trainFlow<P extends Tree>(training: FlowTraining<P>): Promise<{ 
     watch,
     init: () => network.init(rng.child('init')),
     batch(stepRng): Inputs {
-      const { x, y } = training.data(stepRng.child('data'));
+      const { x: images, y } = training.data(stepRng.child('data'));
+      const { x, extras } = network.prepare?.(stepRng.child('prepare'), images) ?? { x: images };
       return {
         x,
         e: stepRng.child('noise').normal(x.shape),
         timeDraws: drawTimes(stepRng.child('times'), B, sampler),
         ...(y && { labels: { y, dropUniform: stepRng.child('class drop').uniform([B]) } }),
+        ...(extras && { extras }),
       };
     },
-    loss(params, { x, e, timeDraws, labels }) {
+    loss(params, { x, e, timeDraws, labels, extras }) {
       const { t, r } = timesFromDraws(timeDraws, sampler);
-      const N = network.apply(params);
+      const N = network.apply(params, extras);
       const parts =
         labels && classes
           ? guidedMeanFlowLoss(

@@ -4,6 +4,7 @@ export * from './objective.ts';
 export * from './guidance.ts';
 export * from './sampler.ts';
 export * from './model.ts';
+export * from './unet.ts';
 export * from './point-network.ts';
 export { augmentImages, cifarAugmentGates, drawAugmentation, type AugmentDraws, type AugmentGates } from './augment.ts';
 export { flaxNames, toFlax, type FlaxName } from './flax.ts';

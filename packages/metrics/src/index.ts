@@ -5,3 +5,4 @@ export { frechetDistance, frechetDistanceOfGaussians, gaussianMoments, type Gaus
 export { CONV_FEATURES, convFeatures, initConvFeatures, type ConvFeatures } from './conv-features.ts';
 export { classShare, predictedClasses } from './class-share.ts';
 export { symmetricSpectrum, type Spectrum } from './eigen.ts';
+export { precisionRecall } from './precision-recall.ts';

@@ -69,4 +69,19 @@ export { LAYOUT_AXES, loadParameters, type Layout, type LoadOptions, type StateD
 export { convolution, convolutionParameters, type ConvolutionOptions, type ConvolutionParams, type Padding } from './layers/convolution.ts';
 export { groupNorm, type GroupNormOptions } from './layers/group-norm.ts';
 export { downsampleConvolution, downsampleMean, upsampleConvolution, upsampleNearest } from './layers/resize.ts';
-export { spatialAttention, spatialAttentionParameters, type SpatialAttentionParams } from './attention/spatial.ts';
+export { spatialAttention, spatialAttentionParameters, type QkvLayout, type SpatialAttentionParams } from './attention/spatial.ts';
+export { downsample, upsample, type ResampleFilter } from './layers/resample.ts';
+export { songUNetFromStateDict } from './unet/checkpoint.ts';
+export { parseSongUNetConfig, songUNetConfig, type SongUNetConfig, type SongUNetSettings } from './unet/config.ts';
+export { drawDropout, type DropoutFactors } from './unet/dropout.ts';
+export { songUNetLayout, songUNetParameters, type UNetBlock, type UNetLayout } from './unet/layout.ts';
+export {
+  applySongUNet,
+  decodeSongUNet,
+  encodeSongUNet,
+  initSongUNet,
+  type SongUNetInputs,
+  type SongUNetParams,
+  type UNetBlockParams,
+  type UNetFeatures,
+} from './unet/model.ts';

@@ -1,0 +1,50 @@
+import type { PartialConfig } from '../src/runner/experiment.ts';
+import type { Config } from './config.ts';
+
+const mnistNetwork = { channels: 32, channelMult: [1, 2, 2], blocks: 1, attentionResolutions: [7] };
+
+/** Steps and sizes by the time that is at hand; what a preset does not name is as in the full one. */
+export const presets = {
+  /** Under 60 s: the ring with a small teacher, in one step and in four. */
+  smoke: {
+    parts: ['points'],
+    points: {
+      densities: ['ring8'],
+      width: 64,
+      teacher: { steps: 1500, batch: 256 },
+      distill: { steps: 100 },
+      steps: [1, 4],
+      alphas: [],
+      unstable: false,
+      watch: [50],
+      repeats: 1,
+      samples: 4096,
+    },
+  },
+  /** 10 to 30 minutes: all that can be decided in the plane, with three seeds. */
+  full: {},
+  /** Letters drawn from fonts, with classes: a teacher, and students in one, two and four steps, with guidance and with the adversarial term. */
+  images: {
+    parts: ['images'],
+    images: { glyphs: { characters: 'SCORE', faces: ['DejaVuSans-Bold', 'DejaVuSerif-Bold', 'DejaVuSansMono'], rotation: 8, shear: 0.1 } },
+  },
+  /** The same on real digits; hours on two cores. */
+  mnist: {
+    parts: ['images'],
+    images: { data: 'mnist', network: mnistNetwork, teacher: { steps: 6000 }, distill: { steps: 3000 }, classifier: { steps: 2000 } },
+  },
+  /** The published setting of SiD for CIFAR-10 with classes, for a machine that is up to it: 800 million images. */
+  paper: {
+    parts: ['images'],
+    images: {
+      data: 'cifar10',
+      network: { channels: 128, channelMult: [2, 2, 2], blocks: 4, attentionResolutions: [16] },
+      teacher: { steps: 390_000, batch: 512, learningRate: 1e-3, warmUp: 19_500, decay: 'none', emaDecay: 0.9995 },
+      distill: { steps: 3_125_000, batch: 256, fakeRate: 1e-5, generatorRate: 1e-5, halfLife: 500_000 },
+      steps: [1],
+      students: ['none', 'none-gan'],
+      classifier: { steps: 4000 },
+      samples: 10_000,
+    },
+  },
+} as const satisfies { smoke: PartialConfig<Config> } & Record<string, PartialConfig<Config>>;
