@@ -1,7 +1,7 @@
 /**
- * `pnpm bench engine`: the engine at work on models from tiny to medium, against PyTorch's best and TensorFlow.js's own engines, in turns and
- * from the same weights; how much of the rate of a 1024³ matrix product each work reaches; and peak memory. Our figure is the compiled call
- * with everything in it.
+ * `pnpm bench engine`: compares the engine with PyTorch's fastest mode and TensorFlow.js's own engines, on models from tiny to medium, in turns and from the
+ * same weights. It also reports which share of the speed of a 1024³ matrix product each workload reaches, and the peak memory. Our number is the time
+ * of the whole compiled call.
  */
 import { fileURLToPath } from 'node:url';
 import { useEngine } from '@atelier/tensor';
@@ -15,9 +15,9 @@ import { checkAgreement, preparePeer, type Mode } from './harness/work.ts';
 import { engineWorks, product, type EngineWork, type EngineWorkName } from './workloads/engine.ts';
 
 type Goal = {
-  /** How many times faster than PyTorch's best; 0 where nothing is asked for. */
+  /** Required speed-up over PyTorch's fastest mode; 0 if there is no bound. */
   bound: number;
-  /** Share of the rate of the matrix product; 0 where nothing is asked for. */
+  /** Required share of the speed of the matrix product; 0 if there is no bound. */
   share?: number;
   /** Bounds against PyTorch's modes one by one, in place of its best. */
   modes?: Record<Mode, number>;
@@ -100,7 +100,7 @@ function shareRow(
   };
 }
 
-/** Ours against TensorFlow.js's engines, each in a process of its own; one that is missing or lacks a gradient is told and left out. */
+/** Ours against TensorFlow.js's engines, each in a separate process. An engine that is missing or lacks a gradient is reported and left out. */
 async function againstTfjs(name: EngineWorkName, work: EngineWork): Promise<ReportRow[]> {
   const rows: ReportRow[] = [];
   for (const engine of GOALS[name].tfjs ?? []) {
@@ -133,7 +133,7 @@ async function memory(work: EngineWork): Promise<ReportRow | undefined> {
       console.log(`  ours: ${own.toFixed(0)} MiB`);
       return undefined;
     }
-    // One variant and no compiler, which is the least that PyTorch can do with.
+    // One variant and no compiler, with which PyTorch needs the least memory.
     const { chosen } = await preparePeer(torch, MEMORY_ROW, work, { modes: ['eager'], seconds: 1, first_variant: true });
     await torch.peer.ask('measure', MEMORY_STEPS);
     const theirs = (await torch.peer.ask('memory')) as number;

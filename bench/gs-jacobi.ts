@@ -1,8 +1,8 @@
 /**
  * `pnpm bench gs-jacobi`: whole samples of a TarFlow by GS-Jacobi against sequential sampling, both compiled and with cached keys and values, from
- * the same weights and noise, in turns; and the planner's strategy against the best of a small grid that is tried whole. Depth, work, time and
- * error against the sequential sample stand side by side. Every plan draws batches that the planner has not seen, and its worst sample is held
- * against the goal. A row that misses its bound is reported as missed, the others are measured all the same, and the exit code is 1.
+ * the same weights and noise, in turns; and the planner's strategy against the best of a small grid that is searched completely. The table has depth, work,
+ * time and error against the sequential sample. Every plan draws batches that the planner has not seen, and its worst sample is compared with the
+ * goal. A row that misses its bound is reported as missed. The other rows are still measured, and the exit code is 1.
  */
 import { everywhere, planStrategy, type Plan } from '@atelier/gs-jacobi';
 import { useEngine } from '@atelier/tensor';

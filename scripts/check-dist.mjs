@@ -1,5 +1,5 @@
 // `pnpm check-dist`: builds and packs every public package, unpacks the tarballs outside of the workspace, and uses them there in plain Node, as
-// a stranger's project would: no source condition. The programs of the READMEs are typechecked there against the built types, and publint and
+// another project would: without the `source` condition. The programs of the READMEs are typechecked there against the built types, and publint and
 // "Are the types wrong?" judge the tarballs. Other dependencies are linked from the workspace, so no network is needed.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ const { packageManager } = JSON.parse(readFileSync(join(root, 'package.json'), '
 const pnpm = (cwd, ...args) =>
   execFileSync('npx', ['--yes', packageManager, ...args], { cwd, stdio: ['ignore', 'pipe', 'inherit'], encoding: 'utf8' });
 
-/** What a stranger might write first. */
+/** A program that a new user might write first. */
 const PROGRAM = `
 import assert from 'node:assert/strict';
 import { compile, Rng, tf, useEngine, valueAndGrad } from '@atelier/tensor';
@@ -46,7 +46,7 @@ try {
   rmSync(outside, { recursive: true, force: true });
 }
 
-/** Packs a package and lays it out as an installation would; its name. */
+/** Packs a package and unpacks it as an installation would. Returns its name. */
 function unpack(folder) {
   const { name } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'));
   const tarballs = join(outside, 'tarballs', name);

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 
-/** What the sources of a package may import of ours. Imports run one way; a paper not listed here is one of `PAPER`. */
+/** The packages of this workspace that the sources of a package may import. Imports run one way. A paper that is not listed here follows `PAPER`. */
 const LAYERS = {
   'backend-ort': [],
   tensor: ['backend-ort'],
@@ -17,7 +17,7 @@ const LAYERS = {
 };
 const PAPER = ['diffusion', 'nn', 'tensor'];
 const EVERYTHING = ['experiments', 'bench'];
-/** What tests and a package's example may import besides. */
+/** Further packages that tests and the example of a package may import. */
 const FOR_TESTS = ['testkit', 'datasets', 'metrics'];
 /** Modules that one package wraps for all others. */
 const OWNERS = { '@tensorflow/tfjs': ['tensor', 'backend-ort'], 'onnxruntime-node': ['backend-ort'], 'onnxruntime-web': ['backend-ort'] };

@@ -64,7 +64,7 @@ async function test() {
   try {
     const cores = availableParallelism();
     const concurrency = Math.min(4, cores);
-    // Packages side by side share the cores: threads that wait for each other's core would do nothing but wait.
+    // Packages whose tests run at the same time share the cores. With more threads than cores, threads would only wait for each other.
     const threads = process.env.ATELIER_THREADS ?? String(Math.max(1, Math.floor(cores / concurrency)));
     const turbo = ['--yes', packageManager, 'exec', 'turbo', 'run', 'test', '--continue', `--concurrency=${concurrency}`, ...words];
     const code = await run('npx', turbo, { ATELIER_TEST_RESULTS: results, ATELIER_THREADS: threads, TURBO_TELEMETRY_DISABLED: '1' });
@@ -72,7 +72,7 @@ async function test() {
     for (const problem of problems) console.log(problem);
     for (const skip of skips) console.log(skip);
     if (skipped > 0) console.log(`${skipped} skipped`);
-    // A package that dies before it can count still is a failure.
+    // A package that ends before it reports its counts is a failure too.
     const failures = failed === 0 && code !== 0 ? 1 : failed;
     console.log(`${passed} passed, ${failures} failed`);
     return code !== 0 ? code : failures > 0 ? 1 : 0;

@@ -33,10 +33,10 @@ export const RESOLUTIONS = {
 };
 
 /**
- * Typechecks modules that stand nowhere on the disk, strictly and with the types of libraries.
+ * Typechecks modules that are not files on the disk, strictly and with the types of libraries.
  * @param {Record<string, string>} programs text by absolute path; the path decides where packages are looked up
  * @param {import('typescript').CompilerOptions} options beside those that every strict project has
- * @param {(path: string) => boolean} ours of which other files the errors count
+ * @param {(path: string) => boolean} ours for which other files errors are reported
  * @returns {string[]} one sentence for each error
  */
 export function typeErrors(programs, options, ours = () => false) {

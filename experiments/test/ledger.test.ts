@@ -94,7 +94,7 @@ describe('report', () => {
 describe('ledger merge', () => {
   const merge = (runs: string, docs: string) => here(['ledger', 'merge', '--docs', docs], runs);
 
-  it('adds what was measured and never drops a measured row, whatever the folder of the runs holds', async () => {
+  it('adds new measurements and never drops a measured row, for any content of the folder of runs', async () => {
     const docs = temporaryFolder();
     const runs = temporaryFolder();
     await here(['run', 'linear-regression', 'seed=1'], runs);

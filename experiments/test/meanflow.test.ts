@@ -105,7 +105,7 @@ describe('the smoke preset', () => {
 });
 
 describe('images', () => {
-  it('pass through guidance, wrong tangents, evaluation and pictures', async () => {
+  it('pass through guidance, wrong directions of the JVP, evaluation and pictures', async () => {
     const runs = temporaryFolder();
     const extra = [
       'images.training.steps=30',

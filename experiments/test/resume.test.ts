@@ -103,7 +103,7 @@ describe('a run that is killed and resumed', () => {
     expect(await outcome(run)).toEqual(wanted);
   });
 
-  it('leaves a finished run alone', async () => {
+  it('does not change a finished run', async () => {
     const run = onlyRun(reference);
     const before = readFileSync(join(run, 'run.json'), 'utf8');
     const { code, out } = await here(['resume', run], reference);

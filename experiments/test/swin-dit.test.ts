@@ -109,7 +109,7 @@ describe('the smoke preset', () => {
     claims = new Map(rowsOf(run).map((row) => [row.id, row]));
   }, 400_000);
 
-  it('PSWA has at most 0.75 of the excess error of DiT and 0.8 of that of windows alone, at 0.9 of the cost', () => {
+  it('PSWA has at most 0.75 of the excess error of DiT and 0.8 of that of only windows, at 0.9 of the cost', () => {
     for (const id of ['pswa-dit-smoke', 'pswa-window-smoke', 'macs', 'seams'])
       expect(claims.get(id)).toMatchObject({ verdict: 'reproduced', changed: false, preset: 'smoke' });
   });

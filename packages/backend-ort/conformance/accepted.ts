@@ -1,4 +1,4 @@
-/** Specs of TensorFlow.js's suite that do not run on `ort`, each with the reason. Whatever else does not pass is a defect. */
+/** Specs of TensorFlow.js's suite that do not run on `ort`, each with the reason. Every other spec that fails is a defect. */
 export interface Accepted {
   group: string;
   /** One spec of the group; absent: every spec of it. */

@@ -3,8 +3,8 @@ import { topological } from './lower.ts';
 import { GraphError, type SessionCache } from './session-cache.ts';
 
 /**
- * Results of one run. ONNX Runtime takes more than linear time for the graphs of some thousand results; the groups of a long list of equal
- * operations also share a session.
+ * Largest number of results per run. For graphs with some thousand results the time of ONNX Runtime grows faster than linearly. Also, the groups of a long
+ * list of equal operations share a session.
  */
 const MAX_RESULTS = 512;
 

@@ -33,7 +33,7 @@ export function topological(outputs: readonly Node[]): Node[] {
 /** Which nodes get their values at each run; the others are operators, or constants that are part of the model. */
 export type Feeds = (node: Node) => boolean;
 
-/** A compiled call feeds its arguments alone. */
+/** A compiled call feeds only its arguments. */
 export const feedsOfCall: Feeds = (node) => node.op === 'Input';
 
 /**

@@ -6,7 +6,7 @@ import { createSession, type HostValue, type RuntimeOptions } from './runtime.ts
 /** Time of one operator type in a run of a graph, as ONNX Runtime's own profile gives it. */
 export interface OperatorTime {
   op: string;
-  /** Mean milliseconds a run. */
+  /** Mean milliseconds per run. */
   ms: number;
   /** Nodes of that type, after ONNX Runtime's own rewriting. */
   nodes: number;

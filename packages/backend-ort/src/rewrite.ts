@@ -177,7 +177,7 @@ class Step {
     return g.add('FusedMatMul', [a?.bare ?? inputs[0]!, b?.bare ?? inputs[1]!], attributes, node.shape, 'float32', 'com.microsoft');
   }
 
-  /** The sum of scalar × a -> scalar × the sum, which is smaller. Not for a scalar below 1, without which the sum alone could overflow. */
+  /** The sum of scalar × a -> scalar × the sum, which is smaller. Not for a scalar below 1: without it the sum could overflow. */
   reduction(): Node | null {
     const { g, node, inputs, factored } = this;
     const inner = node.op === 'ReduceSum' ? factored.get(node.inputs[0]!) : undefined;

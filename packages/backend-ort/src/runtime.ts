@@ -77,7 +77,7 @@ export function bundledDevices(): string[] {
     .map((backend) => backend.name);
 }
 
-/** Both device and threads, with defaults: the CPU, and as many threads as `ATELIER_THREADS` says, or else one a core. */
+/** Both device and threads, with defaults: the CPU, and as many threads as `ATELIER_THREADS` says, or one per core. */
 export function runtimeOptions(options: Partial<RuntimeOptions> = {}): RuntimeOptions {
   const wanted = process.env.ATELIER_THREADS;
   const { device = 'cpu', threads = wanted === undefined || wanted === '' ? availableParallelism() : Number(wanted) } = options;
@@ -104,7 +104,7 @@ export function createSession(model: Uint8Array, options: SessionOptions): Sessi
       // What goes wrong is thrown, and not printed as well.
       logSeverityLevel: 4,
       extra: {
-        // It would move a factor past a matrix product whatever its size, where it may leave the range of float32 (see rewrite.ts).
+        // It would move a factor of any size past a matrix product, and the result may then leave the range of float32 (see rewrite.ts).
         optimization: { disable_specified_optimizers: 'MatMulScaleFusion' },
         ...(options.idle === 'sleep' ? { session: { force_spinning_stop: '1' } } : {}),
       },

@@ -9,11 +9,11 @@ type Tensor = tf.Tensor;
 
 /**
  * A loop as one operator (ONNX `Scan`): `step` is traced once on stand-ins and repeated for each slice of the sequences along their first axis,
- * without a border to cross between repetitions. What `step` uses from outside is read in place, and whatever does not change between
- * repetitions is computed once, before them.
+ * and no JavaScript runs between repetitions. Values that `step` uses from outside are read without a copy. Values that do not change between
+ * repetitions are computed once, before them.
  *
  * @param carry tensors handed from one repetition to the next, of shapes and types that do not change
- * @param sequences tensors [n, …], all of one n
+ * @param sequences tensors [n, …], all with the same n
  * @returns the carried tensors after the last repetition, and what each repetition gave, stacked [n, …]
  */
 export function traceScan(

@@ -1,6 +1,6 @@
 import * as tf from '@tensorflow/tfjs';
 
-// It advertises tfjs-node on stderr at its first use in Node; this package is what that advice would buy.
+// At its first use in Node, TensorFlow.js prints a recommendation of tfjs-node on stderr. This package replaces tfjs-node, so it is silenced.
 tf.env().set('PROD', true);
 
 export { tf };

@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { createSession, type HostValue, type Session, type SessionOptions } from './runtime.ts';
 
 /**
- * ONNX Runtime gives each session threads of its own, and its binding for Node.js cannot share them. So the process has a fixed number of them:
- * past it, the session that ran longest ago is closed. When it is called again it comes back on the caller's thread alone, and gets threads once
- * it has shown that it is in use: a loop over more sessions than have threads then makes each of them anew rarely, and not in every round.
+ * ONNX Runtime gives each session its own threads, and its binding for Node.js cannot share them. So the number of threads of the process is limited: above
+ * the limit, the session that ran longest ago is closed. When it is called again it first runs only on the thread of the caller. It gets threads again after
+ * some more runs. So in a loop over more sessions than can have threads, sessions are opened again only rarely, and not in every round.
  */
 
 /** Native threads of all sessions together, unless so few would not do for `MIN_POOLS` sessions. */

@@ -11,7 +11,7 @@ describe("TensorFlow.js's own suite", () => {
   it('passes on ort but for the specs that are listed with a reason', () => {
     const unexplained = outcomes.filter(({ status, reason }) => status !== 'passed' && reason === undefined);
     expect(unexplained.map(({ group, name, message }) => `${group} › ${name}: ${message}`)).toEqual([]);
-    // A value that cpu gets right and ort does not is never accepted, whatever the list says.
+    // A value that is right on cpu and wrong on ort is never accepted, even if it is in the list.
     expect(outcomes.filter(({ status, passesOnCpu }) => status === 'failed' && passesOnCpu)).toEqual([]);
     const { passed, skipped } = count(outcomes);
     expect(outcomes.length).toBe(4232);

@@ -28,7 +28,7 @@ describe('a tensor that cannot be computed', () => {
     bad.dispose();
   });
 
-  it('leaves compiling, compiled calls and a new engine alone', async () => {
+  it('does not affect compiling, compiled calls and a new engine', async () => {
     const bad = badGather();
     expect(() => bad.dataSync()).toThrow(/Gather/);
     const fresh = badGather(2);
@@ -41,7 +41,7 @@ describe('a tensor that cannot be computed', () => {
     for (const one of [bad, fresh]) one.dispose();
   });
 
-  it('leaves alone a loop that reaches the bound of pending results', () => {
+  it('does not affect a loop that reaches the limit of pending results', () => {
     const bad = badGather();
     let y = tf.fill([2 ** 20], 1);
     // 4 MiB a repetition, past the bound of 1 GiB; nothing is read.

@@ -10,7 +10,7 @@ const x = (): Tensor => tf.tensor1d([1, 2, 3]);
 
 beforeEach(useOrt);
 
-describe('many tensors that nobody has read', () => {
+describe('many tensors that have not been read', () => {
   for (const count of [4000, 10_000]) {
     it(`share two sessions: ${count}`, () => {
       backend().flush();
@@ -28,7 +28,7 @@ describe('many tensors that nobody has read', () => {
 
   it('compute what they have in common once: a later group reads what an earlier one kept', () => {
     const v = x();
-    // Nobody holds the chain, which all results need, nor the ones between; the last results need the first.
+    // No tensor holds the chain, which all results need, nor the nodes between; the last results need the first.
     const common = tf.tidy(() => tf.exp(tf.mul(tf.sin(v), 2)));
     const all = Array.from({ length: 1300 }, (_, i) => tf.tidy(() => tf.topk(tf.add(tf.tan(tf.add(common, i)), common), 2)));
     const [first, last] = [all[0]!.values, all[1299]!.values];

@@ -33,7 +33,7 @@ describe('the lazy graph', () => {
     expect(a.dataSync()[0]).toBeCloseTo(Math.E, 6);
   });
 
-  it('serves a second step of the same shape from the same session, whatever scalars it uses', () => {
+  it('runs a second step of the same shape in the same session, for any scalars', () => {
     const step = (rate: number): number => tf.tidy(() => tf.sum(tf.mul(tf.tensor1d([1, 2, 3]), rate)).dataSync()[0]!);
     expect(step(0.5)).toBeCloseTo(3, 6);
     const made = backend().sessions.created;

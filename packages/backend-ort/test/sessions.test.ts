@@ -6,7 +6,7 @@ import { traceScan } from '../src/scan.ts';
 import { tf } from '../src/tf.ts';
 import { sample, useOrt, type Tensor } from './agree.ts';
 
-/** A session belongs to a structure: equal structures share it, whatever numbers they hold. */
+/** A session belongs to a structure: graphs of equal structure share it, for any numbers that they hold. */
 
 const backend = (): OrtBackend => tf.backend() as OrtBackend;
 const t = (shape: number[], seed = 1): Tensor => tf.tensor(sample(shape, seed).data, shape);

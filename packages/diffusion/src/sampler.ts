@@ -1,19 +1,20 @@
 import type { Tensor } from '@atelier/tensor';
 
 /**
- * What every sampler is, whatever its method: made once of the settings of a model, or of a network as a function, it draws samples as often as asked.
+ * The common type of all samplers. A sampler is made once, from the settings of a model or from a network as a function, and then draws samples any
+ * number of times.
  *
- * `model` is the tree that the network reads (weights, and labels where they belong to it) and `noise` what sampling starts from; both stay the
- * caller's. They are arguments of the graphs that a sampler compiles, so other weights and other noise make no new graph. `options` say how: a
- * grid of times, tables, a strategy, guidance.
+ * `model` is the tree that the network reads (its weights, and labels if they belong to it). `noise` is the start of sampling. The caller still owns
+ * both. They are arguments of the graphs that a sampler compiles, so other weights and other noise do not need a new graph. `options` depend on the
+ * method: a grid of times, tables, a strategy, guidance.
  */
 export type Sampler<Model, Options, Step, Result = Tensor> = {
-  /** Samples, or a record that holds them and what the method has to tell besides. The caller owns every tensor of it. */
+  /** The samples, or a record of the samples and further results of the method. The caller owns every tensor in it. */
   sample(model: Model, noise: Tensor, options: Options): Result;
-  /** The same one step at a time. The caller owns what each step gives, and may stop at any of them. */
+  /** The same, one step at a time. The caller owns the tensors of each step, and may stop after any step. */
   steps(model: Model, noise: Tensor, options: Options): Generator<Step, void, void>;
-  /** Graphs made so far. */
+  /** Number of graphs made so far. */
   readonly graphs: number;
-  /** Frees them. */
+  /** Frees the graphs. */
   dispose(): void;
 };

@@ -40,7 +40,7 @@ export type SolveReport = Cost & { segments: SegmentReport[] };
 /** X [B, T, D], which belongs to the caller, and how it was found. */
 export type Solution<R = SolveReport> = { x: Tensor; report: R };
 
-/** The sum of costs. */
+/** The sum of several costs. */
 export function totalCost(costs: readonly Cost[]): Cost {
   return costs.reduce<Cost>((sum, { depth, work }) => ({ depth: sum.depth + depth, work: sum.work + work }), { depth: 0, work: 0 });
 }

@@ -150,7 +150,7 @@ describe('the planner', () => {
       return drawn[0]!.report.depth;
     });
     expect(depth[0]).toBeLessThan(depth[2]!);
-    // Without means: the published guesses alone.
+    // Without means only the published guesses are tried.
     const plain = planStrategy(sampler, model, pilots(1), { metrics, goal: { rmse: 1e-3 }, now });
     const trials = plain.blocks.flatMap((block) => block.trials);
     expect(trials.every(({ plan }) => plan.method === 'sequential' || plan.guess !== 'mean')).toBe(true);
@@ -202,7 +202,7 @@ describe('the planner', () => {
 });
 
 describe('the promise of a plan on noise that was not seen', () => {
-  // Tough blocks: with the iterations alone, errors of single samples differ by orders of magnitude.
+  // Tough blocks: with a fixed number of iterations, the errors of single samples differ by orders of magnitude.
   const tough = { strength: 0.8, imageSize: [8, 8] as [number, number] };
   const goal = 1e-3;
 
@@ -292,7 +292,7 @@ describe('a plan is never slower than token by token', () => {
   });
 
   it('believes whole samples, not the sum of their blocks', () => {
-    // Blocks alone seem fast; whole samples take as long as token by token.
+    // Single blocks seem fast, but whole samples take as long as token by token.
     const clock: Clock = (report, { whole, sequential: alone }) => (whole && !alone ? 3 * 12 : wide(report, { whole, sequential: alone }));
     for (const goal of [{ rmse: 1e-3 }, { ms: 12 }]) {
       const plan = planned(clock, { goal });

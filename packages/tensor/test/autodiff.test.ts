@@ -36,7 +36,7 @@ describe('jvp', () => {
     });
   }
 
-  it('is linear in the tangent and zero along null', () => {
+  it('is linear in the direction, and null means zero', () => {
     fc.assert(
       fc.property(fc.double({ min: -3, max: 3, noNaN: true }), (alpha) => {
         const f = (a: Tensor, b: Tensor): Tensor => tf.mul(tf.tanh(a), tf.square(b));
@@ -51,7 +51,7 @@ describe('jvp', () => {
     );
   });
 
-  it('takes inputs that descend from each other under the caller’s tape as variables of their own', () => {
+  it('treats inputs that depend on each other on the caller’s tape as independent variables', () => {
     const derivative = tf.grad((t: Tensor) => {
       const h = tf.mul(t, 2);
       const { tangent } = jvp((a, b) => tf.mul(a, b!), [t, h], [tf.onesLike(t), tf.onesLike(t)]);
@@ -62,13 +62,13 @@ describe('jvp', () => {
     expectClose(jvp((a, b) => tf.mul(a, b!), [t, tf.mul(t, 2)], [tf.onesLike(t), tf.onesLike(t)]).tangent, [9], { rel: 1e-6 });
   });
 
-  it('is zero along an input that the function ignores', () => {
+  it('inputs that the function ignores contribute zero', () => {
     const x = tf.tensor1d([1, 2]);
     expectClose(jvp((a) => tf.square(a), [x, x], [null, tf.onesLike(x)]).tangent, [0, 0], { abs: 0 });
   });
 
-  it('costs one primal and one tangent pass: nothing of the transposed pass reaches the graph', async () => {
-    await useEngine('ort'); // the one that has a graph to look at
+  it('costs one evaluation of the function and one of its derivative: the transposed pass is not in the graph', async () => {
+    await useEngine('ort'); // the engine that has a graph to inspect
     const w = tf.tensor2d(wave(16, 1.1), [4, 4]);
     const f = (x: Tensor): Tensor => tf.matMul(tf.tanh(tf.matMul(x, w)), w);
     const compiled = compile((x: Tensor, v: Tensor) => {
@@ -88,7 +88,7 @@ describe('jvp', () => {
 });
 
 describe('vjp, valueAndGrad and stopGradient', () => {
-  it('pull a cotangent back', () => {
+  it('multiply a cotangent by the transposed Jacobian', () => {
     const [a, b] = [tf.tensor1d([1, 2]), tf.tensor1d([3, 4])];
     const { value, grads } = vjp((x, y) => tf.mul(x!, y!), [a, b], tf.tensor1d([1, 10]));
     expectClose(value, [3, 8], { abs: 0 });
@@ -96,7 +96,7 @@ describe('vjp, valueAndGrad and stopGradient', () => {
     expectClose(grads[1]!, [1, 20], { abs: 0 });
   });
 
-  it('give a tree of gradients, zeros for what the loss does not touch, and what else the function returns', () => {
+  it('give a tree of gradients, zeros for parameters that the loss ignores, and everything else that the function returns', () => {
     const params = { w: tf.tensor1d([1, 2]), nested: { unused: tf.tensor1d([5]) } };
     const before = tf.memory().numTensors;
     const { loss, aux, grads } = valueAndGrad((p) => ({ loss: tf.sum(tf.square(p.w)), aux: { double: tf.mul(p.w, 2) } }), params);
@@ -109,7 +109,7 @@ describe('vjp, valueAndGrad and stopGradient', () => {
     expect(() => valueAndGrad((p) => ({ loss: tf.square(p.w), aux: {} }), params)).toThrow(/wanted a scalar loss, got shape \[2\]/);
   });
 
-  it('let nothing flow through a stopped tensor', () => {
+  it('no gradient flows through a stopped tensor', () => {
     const x = tf.tensor1d([3]);
     expectClose(tf.grad((v: Tensor) => tf.sum(tf.mul(v, stopGradient(v))))(x), [3], { abs: 0 });
     const copy = stopGradient(x);

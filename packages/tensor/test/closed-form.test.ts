@@ -9,10 +9,10 @@ beforeEach(() => tf.engine().startScope());
 afterEach(() => tf.engine().endScope());
 
 describe('customGradient', () => {
-  it('gives the derivative that it was told, to every input, and lets it be transposed', () => {
+  it('uses the given derivative for every input, and it can be transposed', () => {
     const rng = new Rng('custom');
     const [a, b] = [rng.child('a').normal([2, 3]), rng.child('b').normal([2, 3])];
-    // A derivative that is not the product's own, so that the test sees whose it is.
+    // A derivative that is not that of the product, so that the test can tell which one is used.
     const f = (x: Tensor, y: Tensor): Tensor =>
       customGradient([x, y], (p, q) => ({
         value: tf.mul(p, q),

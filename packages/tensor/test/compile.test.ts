@@ -45,13 +45,13 @@ describe.each(['ort', 'cpu', ...(tensorflow ? ['tensorflow'] : [])])('compile on
     expect(traces).toBe(engine === 'ort' ? 2 : 6);
   });
 
-  it('tells apart trees of equal tensors under other names', () => {
+  it('distinguishes trees with equal tensors under other names', () => {
     const f = compile((p: Record<string, Tensor>) => (p.a === undefined ? tf.neg(p.b!) : tf.square(p.a)));
     expect(values(f({ a: tf.tensor1d([3]) }))).toEqual([9]);
     expect(values(f({ b: tf.tensor1d([3]) }))).toEqual([-3]);
   });
 
-  it('uses donated arguments up and leaves the others', () => {
+  it('consumes donated arguments and keeps the others', () => {
     const f = compile((state: { x: Tensor }, step: Tensor) => ({ x: tf.add(state.x, step) }), { donate: [0] });
     const [first, step] = [{ x: tf.tensor1d([1, 2]) }, tf.scalar(10)];
     let state = f(first, step);
@@ -62,7 +62,7 @@ describe.each(['ort', 'cpu', ...(tensorflow ? ['tensorflow'] : [])])('compile on
     expect(() => f(first, step)).toThrow(/disposed|donated/);
   });
 
-  it('gives results of their own, also when one is an argument or one tensor is returned twice', () => {
+  it('gives separate tensors as results, even if one is an argument or one tensor is returned twice', () => {
     const f = compile((x: Tensor) => {
       const y = tf.add(x, 1);
       return [x, y, y];
@@ -82,7 +82,7 @@ describe.each(['ort', 'cpu', ...(tensorflow ? ['tensorflow'] : [])])('compile on
     expect(inner.graphs).toBe(0);
   });
 
-  it('keeps no tensor of a call but its results', () => {
+  it('keeps no tensor of a call except its results', () => {
     const f = compile((x: Tensor) => tf.sum(tf.tanh(tf.mul(x, 2))));
     const x = tf.tensor1d([1, 2]);
     f(x).dispose();
@@ -99,7 +99,7 @@ describe.each(['ort', 'cpu', ...(tensorflow ? ['tensorflow'] : [])])('compile on
   });
 });
 
-describe('compile on ort alone', () => {
+describe('compile, only on ort', () => {
   beforeEach(() => useEngine('ort'));
 
   it('replays the same bits', () => {

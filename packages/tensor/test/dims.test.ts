@@ -34,7 +34,7 @@ describe('dims', () => {
     expect(() => dims(tf.zeros(shape), pattern, 'f: x', known)).toThrow(new Error(message));
   });
 
-  it('refuses what is no tensor', () => {
+  it('refuses values that are not tensors', () => {
     expect(() => dims([1, 2] as never, 'B D', 'f: x')).toThrow(new Error('f: x: wanted a tensor [B, D], got object'));
     expect(() => dims(null as never, 'B', 'f: x')).toThrow(new Error('f: x: wanted a tensor [B], got null'));
     expect(() => dims(undefined as never, '', 'f: x')).toThrow(new Error('f: x: wanted a tensor [], got undefined'));

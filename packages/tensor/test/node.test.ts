@@ -74,7 +74,7 @@ describe('safetensors files', () => {
     );
   });
 
-  it('are not begun when the tensors are refused', async () => {
+  it('are not created if the tensors are refused', async () => {
     const path = join(folder, 'w.safetensors');
     await expect(writeSafetensors(path, { x: { dtype: 'float32', shape: [3], data: Float32Array.of(1) } })).rejects.toThrow(
       "tensor 'x': wanted 3 values",
@@ -114,7 +114,7 @@ describe('writeFileAtomic', () => {
     expect(readdirSync(folder)).toEqual(['a.json']);
   });
 
-  it('may be called for the same path at once: one of the contents remains, whole', async () => {
+  it('may be called twice for the same path at once: one of the contents remains, complete', async () => {
     const path = join(folder, 'a.txt');
     const contents = Array.from({ length: 8 }, (_, i) => String(i).repeat(10_000));
     await Promise.all(contents.map((content) => writeFileAtomic(path, content)));

@@ -40,14 +40,14 @@ function correlation(a: ArrayLike<number>, b: ArrayLike<number>): number {
 }
 
 describe('Rng: the numbers', () => {
-  it('are pinned: a change of these constants breaks every recorded run', () => {
+  it('are fixed: a change of these numbers would break every recorded run', () => {
     expect([...new Rng(0).uniforms(4)]).toEqual([0.23848319053649902, 0.07874608039855957, 0.6850794553756714, 0.7460523843765259]);
     expect([...new Rng('atelier').normals(4)]).toEqual([-0.467168927192688, -1.0705904960632324, 0.3435063362121582, 0.09019380062818527]);
     expect([...new Rng(7).child('noise').child(3).integers(4, -5, 1000)]).toEqual([846, 461, 171, 766]);
     expect([...new Rng(7).permutation(8)]).toEqual([5, 2, 1, 0, 3, 6, 4, 7]);
   });
 
-  it('do not depend on how draws are cut', () => {
+  it('do not depend on how draws are split', () => {
     const whole = new Rng(3).normals(5000);
     const rng = new Rng(3);
     const parts = [1, 2, 0, 3, 61, 64, 1020, 1024, 1025, 1800].map((n) => rng.normals(n));
@@ -191,7 +191,7 @@ describe('Rng: save and restore', () => {
     expect(rng.state().position).toBe(2 ** 40 + 13);
   });
 
-  it('is not disturbed by the key of a state it has given out', () => {
+  it('does not change when a state that it returned is changed', () => {
     const rng = new Rng(9);
     rng.state().key[0] = 1;
     expect(rng.state()).toEqual(new Rng(9).state());
@@ -222,7 +222,7 @@ describe('Rng: tensors', () => {
     expect(new Rng(4).normal([0, 3]).size).toBe(0);
   });
 
-  it('keep the upper end out where rounding would reach it', async () => {
+  it('exclude the upper end even if rounding would reach it', async () => {
     const high = 1 + 2 ** -22;
     const x = await new Rng(4).uniform([1000], 1, high).data();
     expect(x.every((v) => v >= 1 && v < high)).toBe(true);

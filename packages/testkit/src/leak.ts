@@ -17,7 +17,7 @@ export async function expectNoLeak(fn: () => unknown, steps = 3): Promise<void> 
   const after = tf.memory().numTensors;
   if (after !== before) {
     throw new Error(
-      `expectNoLeak: wanted ${before} tensors after ${steps} steps as before them, got ${after} (${((after - before) / steps).toFixed(2)} a step)`,
+      `expectNoLeak: wanted ${before} tensors after ${steps} steps as before them, got ${after} (${((after - before) / steps).toFixed(2)} per step)`,
     );
   }
 }

@@ -13,7 +13,7 @@ describe('expectNoLeak', () => {
     await expectNoLeak(() => ({ loss: tf.scalar(1), parts: [tf.zeros([2]), { deep: tf.zeros([1]) }] }));
     await expectNoLeak(async () => (await tf.tidy(() => tf.add(x, 1)).data()).length, 1).then(
       () => expect.unreachable('a tensor whose data was read but which was not disposed is a leak'),
-      (error: Error) => expect(error.message).toContain('(1.00 a step)'),
+      (error: Error) => expect(error.message).toContain('(1.00 per step)'),
     );
     expect(x.isDisposed).toBe(false);
   });
@@ -38,13 +38,13 @@ describe('expectNoLeak', () => {
       state = tf.tidy(() => tf.add(state, 1));
     };
     await expect(expectNoLeak(step, 5)).rejects.toThrow(
-      /^expectNoLeak: wanted \d+ tensors after 5 steps as before them, got \d+ \(1\.00 a step\)$/,
+      /^expectNoLeak: wanted \d+ tensors after 5 steps as before them, got \d+ \(1\.00 per step\)$/,
     );
   });
 
   it('finds a function that disposes tensors it does not own', async () => {
     const inputs = Array.from({ length: 4 }, () => tf.scalar(1));
-    await expect(expectNoLeak(() => inputs.pop()!.dispose())).rejects.toThrow('(-1.00 a step)');
+    await expect(expectNoLeak(() => inputs.pop()!.dispose())).rejects.toThrow('(-1.00 per step)');
   });
 
   it('passes errors of the function on, and refuses no steps', async () => {

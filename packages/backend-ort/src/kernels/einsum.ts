@@ -21,7 +21,7 @@ const ordered = (g: Graph, term: Term, labels: readonly number[]): Node =>
     labels.map((label) => term.labels.indexOf(label)),
   );
 
-/** Sums away the axes that neither the result nor another term has. */
+/** Sums over the axes that neither the result nor another term has. */
 function withoutLone(g: Graph, term: Term, needed: ReadonlySet<number>): Term {
   const lone = term.labels.flatMap((label, axis) => (needed.has(label) ? [] : [axis]));
   if (lone.length === 0) return term;

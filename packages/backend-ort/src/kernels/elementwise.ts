@@ -3,7 +3,7 @@ import type { KernelCall, KernelTable } from '../kernel.ts';
 import type { OnnxType } from '../onnx.ts';
 import { tf } from '../tf.ts';
 
-/** Kernels that act on each element alone. */
+/** Kernels that act on each element separately. */
 
 const float = (k: KernelCall, name = 'x'): Node => k.graph.cast(k.node(name), 'float32');
 

@@ -4,7 +4,7 @@ import { storedAs } from './elementwise.ts';
 
 /** Batch normalization with given moments, and normalization by the neighbouring channels. */
 
-/** offset + (x - mean) scale / √(variance + ε); all but x have x's shape or one number a channel. */
+/** offset + (x - mean) scale / √(variance + ε); all except x have the shape of x or one number per channel. */
 function batchNorm(k: KernelCall): Node {
   const g = k.graph;
   const float = (name: string): Node => g.cast(k.node(name), 'float32');

@@ -23,7 +23,7 @@ function scatterRows(g: Graph, target: Node, rows: Node, updates: Node, add: boo
   return g.cast(scattered(g.cast(target, 'float64'), g.cast(updates, 'float64')), 'float32');
 }
 
-/** Scatters into `target`, whatever the depth of the indices: [N, D] and updates [N, …rest], or one index and one update. */
+/** Scatters into `target` with indices of any depth: [N, D] and updates [N, …rest], or one index and one update. */
 function scatterInto(k: KernelCall, target: Node, indexName: string, updates: Node, add: boolean): Node {
   const g = k.graph;
   const indices = g.cast(k.node(indexName), 'int32');

@@ -3,7 +3,7 @@ import type { KernelCall } from '../kernel.ts';
 import { tf } from '../tf.ts';
 import { padded } from './shape.ts';
 
-/** Sliding windows of convolutions and pools: one number a spatial axis, two axes or three. */
+/** Sliding windows of convolutions and pools: one number per spatial axis, for two or three axes. */
 export interface Windows {
   /** Extent of a window, before dilation. */
   size: number[];

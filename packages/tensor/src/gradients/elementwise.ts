@@ -9,9 +9,9 @@ const half = 0.5;
 const chosen = (dy: Tensor, more: Tensor, atLeast: Tensor, of: Tensor): Tensor =>
   sumTo(tf.mul(dy, tf.mul(tf.add(float(more), float(atLeast)), half)), of.shape);
 
-/** Functions of two tensors that are broadcast against each other, and of one tensor where TensorFlow.js's own form is wrong or loses range. */
+/** Functions of two tensors with broadcasting, and functions of one tensor for which TensorFlow.js's own derivative is wrong or loses range. */
 export const elementwise = (): Gradient[] => [
-  // Equal operands share the derivative, which is the mean of the two one-sided ones.
+  // For ties both operands get half of the derivative: the mean of the two one-sided derivatives.
   gradient('Maximum', ['a', 'b'], (dy, [a, b]) => ({
     a: () => chosen(dy, tf.greater(a!, b!), tf.greaterEqual(a!, b!), a!),
     b: () => chosen(dy, tf.greater(b!, a!), tf.greaterEqual(b!, a!), b!),
@@ -24,7 +24,7 @@ export const elementwise = (): Gradient[] => [
     a: () => sumTo(tf.mul(dy, tf.mul(tf.sub(float(a!), float(b!)), 2)), a!.shape),
     b: () => sumTo(tf.mul(dy, tf.mul(tf.sub(float(b!), float(a!)), 2)), b!.shape),
   })),
-  // -dy·a/b² with one division at a time: b² alone leaves the range of float32 long before the quotient does.
+  // -dy·a/b², computed by two divisions: b² would leave the range of float32 long before the quotient does.
   gradient('RealDiv', ['a', 'b'], (dy, [a, b]) => ({
     a: () => sumTo(tf.div(dy, float(b!)), a!.shape),
     b: () => sumTo(tf.neg(tf.mul(tf.div(dy, float(b!)), tf.div(float(a!), float(b!)))), b!.shape),
@@ -45,7 +45,7 @@ export const elementwise = (): Gradient[] => [
     }),
     { output: true },
   ),
-  // What is rounded down does not move; TensorFlow.js gives the derivative of the quotient.
+  // The rounded-down quotient is constant between jumps, so its derivative is 0. TensorFlow.js gives the derivative of the quotient.
   gradient('FloorDiv', ['a', 'b'], (_, [a, b]) => ({ a: () => tf.zeros(a!.shape), b: () => tf.zeros(b!.shape) })),
   gradient('Prelu', ['x', 'alpha'], (dy, [x, alpha]) => ({
     x: () => sumTo(tf.where(tf.greater(x!, 0), dy, tf.mul(dy, alpha!)), x!.shape),
@@ -53,13 +53,13 @@ export const elementwise = (): Gradient[] => [
   })),
   // e^x = y + 1 below 0. TensorFlow.js runs a kernel of its own here, which nothing can differentiate.
   gradient('Elu', ['x'], (dy, [x, y]) => ({ x: () => tf.where(tf.greater(x!, 0), dy, tf.mul(dy, tf.add(y!, 1))) }), { output: true }),
-  // A branch that was not taken gets 0 also where dy is not finite.
+  // A branch that was not chosen gets 0, even if dy is not finite.
   gradient('Select', ['condition'], (dy, [condition]) => ({
     condition: () => tf.zeros(condition!.shape),
     t: () => tf.where(condition!, dy, 0),
     e: () => tf.where(condition!, 0, dy),
   })),
-  // A whole number or a truth value does not move with x; TensorFlow.js passes dy through.
+  // An integer or bool result has the derivative 0; TensorFlow.js passes dy through.
   {
     kernelName: 'Cast',
     gradFunc: (dy, _, attributes) => ({

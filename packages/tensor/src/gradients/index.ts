@@ -11,7 +11,7 @@ import { windows } from './windows.ts';
 export const ownGradients = (): Gradient[] =>
   [elementwise, piecewiseConstant, reductions, layout, linear, windows, normalization].flatMap((family) => family());
 
-/** Puts them in place, for every engine; the registry of TensorFlow.js belongs to none. */
+/** Registers them for every engine: TensorFlow.js has one registry of gradients for all engines. */
 export function registerGradients(): void {
   for (const own of ownGradients()) {
     if (tf.getGradient(own.kernelName) !== undefined) tf.unregisterGradient(own.kernelName);

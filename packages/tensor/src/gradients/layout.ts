@@ -2,7 +2,7 @@ import { tf, type Tensor } from '../tfjs.ts';
 import { axesOf, gradient, product, type Gradient } from './gradient.ts';
 import { scatterRows } from './rows.ts';
 
-/** Sum over all copies: one reshape that parts copies from entries, one sum. Neighbouring axes of one kind are joined, so the rank stays low. */
+/** Sum over all copies: one reshape that separates copies from entries, and one sum. Neighbouring axes of one kind are joined, so the rank stays low. */
 function ofTile(dy: Tensor, shape: readonly number[], reps: readonly number[]): Tensor {
   const parts: { size: number; copies: boolean }[] = [];
   const push = (size: number, copies: boolean): void => {
@@ -25,7 +25,7 @@ function ofTile(dy: Tensor, shape: readonly number[], reps: readonly number[]): 
   return tf.reshape(summed, [...shape]);
 }
 
-/** Folds what was mirrored at both ends of an axis back onto the entries that it was taken from; `skip` is 1 where the edge itself is not repeated. */
+/** Adds the mirrored entries at both ends of an axis to the entries they are copies of; `skip` is 1 if the edge itself is not repeated. */
 function foldAxis(dy: Tensor, axis: number, [before, after]: readonly [number, number], skip: number): Tensor {
   const n = dy.shape[axis]! - before - after;
   const part = (begin: number, size: number): Tensor =>
@@ -85,7 +85,7 @@ function ofStridedSlice(dy: Tensor, x: Tensor, a: StridedSlice): Tensor {
   );
 }
 
-/** Whatever moves entries about: copies, mirrors, gathers, scatters, parts. */
+/** Operators that only move entries: copies, mirrors, gathers, scatters, splits. */
 export const layout = (): Gradient[] => [
   gradient('Tile', ['x'], (dy, [x], { reps }: { reps: number[] }) => ({ x: () => ofTile(dy, x!.shape, reps) })),
   gradient('MirrorPad', ['x'], (dy, _, { paddings, mode }: { paddings: [number, number][]; mode: string }) => ({
@@ -104,7 +104,7 @@ export const layout = (): Gradient[] => [
     indices: () => tf.zeros(indices!.shape),
   })),
   gradient('StridedSlice', ['x'], (dy, [x], attributes: StridedSlice) => ({ x: () => ofStridedSlice(dy, x!, attributes) })),
-  // One part comes as a tensor and not as a list of one.
+  // With one part TensorFlow.js gives a tensor and not a list of one tensor.
   {
     kernelName: 'SplitV',
     gradFunc: (dy, _, attributes) => ({ x: () => tf.concat([dy].flat() as Tensor[], (attributes as unknown as { axis: number }).axis) }),

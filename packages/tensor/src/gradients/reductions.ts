@@ -1,14 +1,14 @@
 import { tf, type Tensor } from '../tfjs.ts';
 import { axesOf, gradient, product, withOnes, type Gradient } from './gradient.ts';
 
-/** Elements that equal the extreme share its derivative, so that the derivative along a step of all of them is that of the step. */
+/** For ties, the elements that equal the extreme share its derivative equally. If all of them move by the same amount, the extreme moves by it too. */
 function ofExtreme(dy: Tensor, x: Tensor, y: Tensor, axes: number[]): Tensor {
   const kept = withOnes(x.shape, axes);
   const ties = tf.cast(tf.equal(x, tf.reshape(y, kept)), 'float32');
   return tf.mul(ties, tf.div(tf.reshape(dy, kept), tf.sum(ties, axes, true)));
 }
 
-/** Products of all elements but each one, without a division, so that zeros are as good as other numbers. */
+/** For each element, the product of all others. It uses no division, so zeros need no special case. */
 function ofProduct(dy: Tensor, x: Tensor, axes: number[]): Tensor {
   const others = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
   const order = [...others, ...axes];
@@ -37,7 +37,7 @@ function ahead(x: Tensor, by: number): Tensor {
 
 /**
  * The derivative of running products along the last axis, y_i = Π_{j≤i} x_j: dx_k = (Π_{j<k} x_j)·s_k, s_k = dy_k + x_{k+1}·s_{k+1}. The sums s are made by
- * doubling: ⌈log₂ n⌉ times (g, s) ← (g·g', s + g·s'), g' and s' as many places ahead as there are terms in them. No division, so zeros are no exception.
+ * doubling: ⌈log₂ n⌉ times (g, s) ← (g·g', s + g·s'), g' and s' as many places ahead as there are terms in them. There is no division, so zeros need no special case.
  */
 function ofRunningProduct(dy: Tensor, x: Tensor): Tensor {
   const n = x.shape.at(-1)!;
@@ -51,13 +51,13 @@ function ofRunningProduct(dy: Tensor, x: Tensor): Tensor {
 
 type Scan = { axis: number; exclusive: boolean; reverse: boolean };
 
-/** As `ofRunningProduct`, for any axis, from either end, with or without the own entry. */
+/** As `ofRunningProduct`, for any axis, from either end, inclusive or exclusive. */
 function ofCumprod(dy: Tensor, x: Tensor, { axis, exclusive, reverse }: Scan): Tensor {
   const at = axesOf(axis, x.rank)[0]!;
   const order = x.shape.map((_, i) => (i === at ? x.rank - 1 : i === x.rank - 1 ? at : i));
   const turn = (t: Tensor): Tensor => (at === x.rank - 1 ? t : tf.transpose(t, order));
   const flip = (t: Tensor): Tensor => (reverse ? tf.reverse(t, -1) : t);
-  // Without the own entry y is that of one step before: its derivative belongs there.
+  // An exclusive product is the inclusive product of one step before, so its derivative belongs there.
   const [cotangent, values] = [flip(turn(dy)), flip(turn(x))];
   return turn(flip(ofRunningProduct(exclusive ? ahead(cotangent, 1) : cotangent, values)));
 }

@@ -42,7 +42,7 @@ function pairs({ size, out, taps, stride, before, distance }: Slide): { owner: n
   return { owner: owner!, place: place!, counts: counts! };
 }
 
-/** Each entry of dy spread evenly over what its window holds of the tensor: padding does not count, as in the forward pass. One axis after another. */
+/** Spreads each entry of dy evenly over the entries of its window, one axis after another. Padding does not count, as in the forward pass. */
 function ofAverage(dy: Tensor, slides: Slide[]): Tensor {
   return slides.reduce((dx, slide, i) => {
     const { owner, place, counts } = pairs(slide);
@@ -84,8 +84,8 @@ function windowPlaces(slides: Slide[]): { places: number[]; windows: number; tap
 }
 
 /**
- * The largest of each window of x [B, …, C], plus `added` [taps, C] where given: how much of dy each entry of each window gets, and where that entry is. Entries
- * that are equally large share it.
+ * For the maximum over each window of x [B, …, C], plus `added` [taps, C] if given: how much of dy each entry of each window gets, and where that entry is.
+ * For ties, the entries share it equally.
  */
 function ofLargest(dy: Tensor, x: Tensor, slides: Slide[], added?: Tensor): { share: Tensor; toInput: () => Tensor } {
   const { places, windows, taps, outside } = windowPlaces(slides);
@@ -145,7 +145,7 @@ function ofResize(dy: Tensor, shape: readonly number[], linear: boolean, attribu
   }, dy);
 }
 
-/** Whatever looks at a neighbourhood: pooling, dilation, resizing. */
+/** Operators on neighbourhoods: pooling, dilation, resizing. */
 export const windows = (): Gradient[] => [
   ...['AvgPool', 'AvgPool3D'].map((kernel) =>
     gradient(kernel, ['x'], (dy, [x], attributes: Pool) => ({ x: () => ofAverage(dy, slidesOfPool(x!.shape, attributes)) })),

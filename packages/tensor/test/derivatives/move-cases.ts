@@ -1,7 +1,7 @@
 import { tf, type Tensor } from '../../src/index.ts';
 import { apart, int, normal, type Case } from './draw.ts';
 
-/** Whatever moves entries about. */
+/** Operators that only move entries. */
 export const moves: Case[] = [
   { kernel: 'AddN', f: (a, b) => tf.addN([a!, b!, a!]), xs: normal([2, 3], [2, 3]) },
   { kernel: 'BatchToSpaceND', f: (x) => tf.batchToSpaceND(x!, [2, 2], [[0, 1], [1, 0]]), xs: normal([4, 2, 2, 2]) }, // prettier-ignore
