@@ -58,7 +58,7 @@ everyEngine(() => {
     const { e, sigma } = drawEdm(new Rng('draws'), [3, 2, 2]);
     expect(edmLoss(() => x, { x, e, sigma }).loss.dataSync()[0]).toBe(0);
     const none = edmLoss(() => tf.zerosLike(x), { x, e, sigma });
-    const [data, levels] = [x.dataSync(), sigma.dataSync()];
+    const [data, levels] = [x.dataSync<'float32'>(), sigma.dataSync<'float32'>()];
     const wanted =
       data.reduce(
         (sum, value, i) => sum + ((levels[Math.floor(i / 4)]! ** 2 + 0.25) / (levels[Math.floor(i / 4)]! * 0.5) ** 2) * value ** 2,
