@@ -73,7 +73,17 @@ export function shortlyTrained({ steps, batch }: { steps: number; batch: number 
 
 /** Model A as trained for 1500 steps, 64 tokens, 4 blocks: the weights that parity is tested with. */
 export async function modelA(): Promise<SampledModel> {
-  const path = join(fileURLToPath(import.meta.url), '..', '..', '..', 'packages', 'gs-jacobi', 'golden', 'weights_trained.safetensors');
+  const path = join(
+    fileURLToPath(import.meta.url),
+    '..',
+    '..',
+    '..',
+    'packages',
+    'tarflow',
+    'golden',
+    'gs-jacobi',
+    'weights_trained.safetensors',
+  );
   const { tensors, metadata } = await readSafetensors(path);
   const n = (key: string): number => Number(metadata[key]);
   const settings = {

@@ -26,7 +26,7 @@ import { trainNetwork } from '../src/training/train-network.ts';
 import type { Config } from './config.ts';
 
 /** Weights that come along: Model A after 1500 steps of the recipe of the preset `full`, by the official code. */
-const STORED = join(workspace, 'packages', 'gs-jacobi', 'golden', 'weights_trained.safetensors');
+const STORED = join(workspace, 'packages', 'tarflow', 'golden', 'gs-jacobi', 'weights_trained.safetensors');
 const WATCHED = 16;
 
 export type Trained = { model: TarFlow; config: TarFlowConfig };
