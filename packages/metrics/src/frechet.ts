@@ -101,7 +101,9 @@ function spectrum(name: string, covariance: Matrix): Spectrum {
   const { values, vectors } = eigen(unit);
   const largest = values.reduce((top, value) => Math.max(top, Math.abs(value)), 0);
   const least = values.reduce((low, value) => Math.min(low, value), Infinity);
-  if (least < -1e-6 * largest) {
+  // Below 1e-308 numbers are rounded to multiples of Number.MIN_VALUE, which no relative bound covers.
+  const rounding = Math.max(1e-6 * largest, (unit.rows * Number.MIN_VALUE) / scale);
+  if (least < -rounding) {
     throw new Error(
       `frechetDistanceOfGaussians: wanted ${name} with a positive semidefinite covariance, got the eigenvalue ${least * scale} beside ${largest * scale}`,
     );

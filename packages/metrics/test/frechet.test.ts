@@ -67,6 +67,15 @@ describe('frechetDistanceOfGaussians', () => {
     );
   });
 
+  it('accepts a covariance so small that its entries are rounded to multiples of the least number', () => {
+    const tiny = product([3.791991497113151e-162, 0, -6.514593271337496e-163, 0], 2);
+    expect(tiny.some((value) => value > 0)).toBe(true);
+    for (const other of [product([0, 0, 0, 0], 2), product([1, 0, 0, 1], 2)]) {
+      const distance = frechetDistanceOfGaussians(gaussian([0, 0], other), gaussian([0, 0], tiny));
+      expect(distance).toBeCloseTo(other[0]! + other[3]!, 12);
+    }
+  });
+
   it('copes with singular covariances: for rank one, S = u·uᵀ and v·vᵀ, it is |u|² + |v|² - 2·|u·v|', () => {
     const vector = fc.array(number, { minLength: 4, maxLength: 4 });
     fc.assert(
