@@ -3,6 +3,7 @@ import { expect, it } from 'vitest';
 import { checkAgreement, type Work } from '../harness/work.ts';
 import { attentionForward, attentionGradient, blocksForward, blocksJvp, blocksStep, mlpStep, product } from '../workloads/engine.ts';
 import { meanFlowWork } from '../workloads/meanflow.ts';
+import { sidWork } from '../workloads/sid.ts';
 import { blockWork } from '../workloads/swin-dit.ts';
 import { tarflowWork } from '../workloads/tarflow.ts';
 
@@ -18,6 +19,7 @@ const works: Record<string, () => Work> = {
   'attention, gradients': () => attentionGradient([2, 2, 6, 4]),
   'matrix product': () => product(16),
   'MeanFlow step of the MLP': () => meanFlowWork('mlp'),
+  'SiD iteration': sidWork,
   'DiT block, gradients': () => blockWork('dit', 2, 4, block),
   'TarFlow, sample': () => tarflowWork('test', { settings: tarflow, batch: 2, ratedBlocks: 1 }),
   'PSWA block, gradients': () => blockWork('pswa', 2, 4, block),
