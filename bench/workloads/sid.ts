@@ -23,7 +23,7 @@ const [FAKE_RATE, GENERATOR_RATE] = [5e-4, 2e-4];
 const copy = <T extends Tree>(tree: T): T => treeMap((leaf) => leaf.clone(), tree);
 /** Every weight moved, so that no two networks are equal and none is idle. */
 const moved = <T extends Tree>(tree: T, rng: Rng, by: number): T =>
-  tf.tidy(() => treeMap((leaf, path) => tf.add(leaf, tf.mul(rng.child(path).normal(leaf.shape), by)), tree));
+  treeMap((leaf, path) => tf.tidy(() => tf.add(leaf, tf.mul(rng.child(path).normal(leaf.shape), by))), tree);
 const squares = async (tree: Tree): Promise<number> =>
   Object.values(await toHostTree(tree)).reduce((sum, { data }) => sum + Array.from(data as Float32Array).reduce((a, b) => a + b * b, 0), 0);
 const read = (x: Tensor): number => {
