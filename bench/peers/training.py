@@ -53,7 +53,8 @@ class Training:
         def run(batch: dict | None = None) -> float:
             value, figure = loss(**(batch or draw()))
             for leaf, grad in zip(self.leaves, torch.autograd.grad(value, self.leaves)):
-                leaf.grad = grad
+                # A convolution may give its gradient channels last, which the fused optimizer would take for the layout of the weight.
+                leaf.grad = grad.contiguous()
             update()
             return figure.item()
 

@@ -117,8 +117,7 @@ export function sidWork(): Work {
 
 /** One training step of EDM with its U-Net on 16 × 16 images, 32 channels: a batch drawn, loss, gradients, Adam, average. */
 export function unetWork(): Work {
-  // A small rate: Adam's first step is the sign of the gradient, which is a matter of rounding where the gradient is 0, as at the biases of keys.
-  const [B, rate, decay, pool] = [32, 3e-5, 0.999, 1024];
+  const [B, rate, decay, pool] = [32, 1e-3, 0.999, 1024];
   const config = parseSongUNetConfig(
     { resolution: 16, inChannels: 3, outChannels: 3, channels: 32, channelMult: [1, 2], blocks: 1, attentionResolutions: [8] },
     'bench sid',
