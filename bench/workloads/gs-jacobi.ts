@@ -21,6 +21,7 @@ import {
   initTarFlow,
   initTraining,
   loadTarFlow,
+  officialTarFlowConfig,
   modelOfState,
   tarflowSchedule,
   tokenSizes,
@@ -85,16 +86,7 @@ export async function modelA(): Promise<SampledModel> {
     'weights_trained.safetensors',
   );
   const { tensors, metadata } = await readSafetensors(path);
-  const n = (key: string): number => Number(metadata[key]);
-  const settings = {
-    imageSize: n('img_size'),
-    patchSize: n('patch_size'),
-    width: n('channels'),
-    headSize: n('head_dim'),
-    blocks: n('num_blocks'),
-    layers: n('layers_per_block'),
-    numClasses: n('num_classes'),
-  };
+  const settings = officialTarFlowConfig(metadata);
   return sampled(loadTarFlow(tensors, settings), settings, `${metadata.train_steps} steps of batch ${metadata.train_batch}`);
 }
 

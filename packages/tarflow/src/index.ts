@@ -37,7 +37,7 @@ export {
 export { reverseBlock } from './sequential.ts';
 export { sequentialSampler, type Sample, type SampleOptions, type SequentialSampler, type SequentialStep } from './sampler.ts';
 export { bitsPerDimension, dequantize, negativeLogLikelihood, tarflowLoss } from './objective.ts';
-export { loadTarFlow } from './state-dict.ts';
+export { loadTarFlow, officialTarFlowConfig } from './checkpoint.ts';
 export { tarflowSchedule, type TarFlowScheduleOptions } from './schedule.ts';
 export {
   addNoise,

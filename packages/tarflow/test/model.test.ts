@@ -13,6 +13,7 @@ import {
   initTarFlow,
   initTraining,
   loadTarFlow,
+  officialTarFlowConfig,
   modelOfState,
   negativeLogLikelihood,
   patchify,
@@ -255,6 +256,19 @@ describe('state dicts', () => {
     const [wanted, got] = [flattenTree(model), flattenTree(back)];
     expect(Object.keys(got).sort()).toEqual(Object.keys(wanted).sort());
     for (const [name, leaf] of Object.entries(wanted)) expectClose(got[name]!, leaf, {}, name);
+  });
+
+  it('has its settings by their official names, as numbers or as texts', () => {
+    const names = { img_size: '8', in_channels: 3, patch_size: '2', channels: 32, num_blocks: 4, layers_per_block: '2', num_classes: 0 };
+    const wanted = { imageSize: [8, 8], patchSize: 2, width: 32, blocks: 4, layers: 2, numClasses: 0, expansion: 4 };
+    expect(officialTarFlowConfig({ ...names, head_dim: '16', nvp: 'True' })).toMatchObject({
+      ...wanted,
+      headSize: 16,
+      volumePreserving: false,
+    });
+    expect(officialTarFlowConfig({ ...names, channels: 64, nvp: false })).toMatchObject({ headSize: 64, volumePreserving: true });
+    expect(() => officialTarFlowConfig({ ...names, num_blocks: undefined })).toThrow(/officialTarFlowConfig: blocks: wanted/);
+    expect(() => officialTarFlowConfig({ ...names, patch_size: 'two' })).toThrow(/officialTarFlowConfig: patchSize: wanted/);
   });
 
   it('with missing, extra and misshapen tensors are refused, every one named', async () => {

@@ -1,23 +1,11 @@
-import { parseConfig, type Tensor, tf } from '@atelier/tensor';
-import { loadTarFlow, tarflowConfig, type TarFlow, type TarFlowConfig } from '@atelier/tarflow';
+import { type Tensor, tf } from '@atelier/tensor';
+import { loadTarFlow, officialTarFlowConfig, type TarFlow, type TarFlowConfig } from '@atelier/tarflow';
 import { type Golden, type GoldenFile } from '@atelier/testkit';
 
 /** The model of a weight file, from the file's own settings. */
 export function loadModel(weights: GoldenFile): { model: TarFlow; config: TarFlowConfig } {
-  const n = (key: string): number => Number(weights.setting(key));
-  const settings = {
-    imageSize: n('img_size'),
-    inChannels: n('in_channels'),
-    patchSize: n('patch_size'),
-    width: n('channels'),
-    blocks: n('num_blocks'),
-    layers: n('layers_per_block'),
-    numClasses: n('num_classes'),
-    headSize: n('head_dim'),
-    expansion: n('expansion'),
-    volumePreserving: weights.setting('nvp') === false,
-  };
-  return { model: loadTarFlow(weights.tensors(), settings), config: parseConfig(tarflowConfig, settings, weights.name) };
+  const config = officialTarFlowConfig(weights.metadata);
+  return { model: loadTarFlow(weights.tensors(), config), config };
 }
 
 /** The model of `weights_<tag>`, as files that hold several models name them. */
