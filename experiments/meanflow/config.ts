@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { imageSide, imageSourceKeys } from '../src/data/images.ts';
 import { classifierKeys } from '../src/evaluation/classifier.ts';
 import { optimizationKeys } from '../src/training/optimization.ts';
+import { runKeys } from '../src/runner/run-keys.ts';
 
 const count = z.int().min(1);
 const share = z.number().min(0).max(1);
@@ -106,12 +107,7 @@ export type Images = z.output<typeof imagesSchema>;
 const partNames = ['gaussian', 'checkerboard', 'ring', 'images'] as const;
 
 export const configSchema = z.strictObject({
-  seed: z.int().min(0).default(0),
-  parts: z
-    .array(z.enum(partNames))
-    .min(1)
-    .refine((parts) => new Set(parts).size === parts.length, 'wanted each part once')
-    .default([...partNames]),
+  ...runKeys(partNames),
   /** One Gaussian, for which the exact answer is known. */
   gaussian: pointsSchema({
     width: 64,
@@ -121,7 +117,5 @@ export const configSchema = z.strictObject({
   /** Two-dimensional densities; checkerboard and ring. */
   points: pointsSchema({ width: 128, depth: 3, training: plain }),
   images: imagesSchema,
-  /** Seconds between two checkpoints of a network in training; 0 writes one after every step. */
-  checkpointSeconds: z.number().min(0).default(30),
 });
 export type Config = z.output<typeof configSchema>;

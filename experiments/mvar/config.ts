@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { runKeys } from '../src/runner/run-keys.ts';
 
 const count = z.int().min(1);
 
@@ -95,13 +96,10 @@ export type Images = z.output<typeof imagesSchema>;
 export const partNames = ['figures', 'images'] as const;
 
 export const configSchema = z.strictObject({
-  seed: z.int().min(0).default(0),
-  parts: z.array(z.enum(partNames)).min(1).default(['figures']),
+  ...runKeys(partNames, ['figures']),
   /** Drawn figures of 32 × 32 pixels and a tokenizer without training. */
   figures: figuresSchema,
   /** Digits or photographs, and a tokenizer that is trained. */
   images: imagesSchema,
-  /** Seconds between two checkpoints of a network in training. */
-  checkpointSeconds: z.number().min(0).default(30),
 });
 export type Config = z.output<typeof configSchema>;

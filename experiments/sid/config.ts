@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { imageSide, imageSourceKeys } from '../src/data/images.ts';
 import { classifierKeys } from '../src/evaluation/classifier.ts';
 import { optimizationKeys } from '../src/training/optimization.ts';
+import { runKeys } from '../src/runner/run-keys.ts';
 
 const count = z.int().min(1);
 const share = z.number().min(0).max(1);
@@ -115,12 +116,9 @@ export type Images = z.output<typeof imagesSchema>;
 export const partNames = ['points', 'guidance', 'images'] as const;
 
 export const configSchema = z.strictObject({
-  seed: z.int().min(0).default(0),
-  parts: z.array(z.enum(partNames)).min(1).default(['points', 'guidance']),
+  ...runKeys(partNames, ['points', 'guidance']),
   points: pointsSchema,
   guidance: guidanceSchema,
   images: imagesSchema,
-  /** Seconds between two checkpoints of a network in training; 0 writes one after every step. */
-  checkpointSeconds: z.number().min(0).default(30),
 });
 export type Config = z.output<typeof configSchema>;

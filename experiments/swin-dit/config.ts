@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { imageSide, imageSourceKeys } from '../src/data/images.ts';
 import { optimizationKeys } from '../src/training/optimization.ts';
+import { runKeys } from '../src/runner/run-keys.ts';
 
 const count = z.int().min(1);
 const share = z.number().min(0).max(1);
@@ -115,17 +116,10 @@ export type Images = z.output<typeof imagesSchema>;
 const partNames = ['fields', 'images'] as const;
 
 export const configSchema = z.strictObject({
-  seed: z.int().min(0).default(0),
-  parts: z
-    .array(z.enum(partNames))
-    .min(1)
-    .refine((parts) => new Set(parts).size === parts.length, 'wanted each part once')
-    .default([...partNames]),
+  ...runKeys(partNames),
   /** Gaussian random fields, whose best denoiser is known. */
   fields: fieldsSchema,
   /** Letters, digits, or photographs of CIFAR-10's format, with classes. */
   images: imagesSchema,
-  /** Seconds between two checkpoints of a network in training; 0 writes one after every step. */
-  checkpointSeconds: z.number().min(0).default(30),
 });
 export type Config = z.output<typeof configSchema>;
