@@ -1,6 +1,6 @@
 import { Rng, type RngState } from '@atelier/tensor';
 import { z } from 'zod';
-import { gather, type ImageBatch, type ImageSet } from './image-set.ts';
+import { gather, type ImageBatch, type ImageSet, type VideoSet } from './image-set.ts';
 
 /** Where a cursor stands, as plain JSON. */
 export type BatchState = {
@@ -26,7 +26,7 @@ const whole = z.number().int().min(0);
 const stateSchema = z.object({ epoch: whole, position: whole, count: whole, rng: z.looseObject({}) });
 
 /**
- * A shuffled, endless run over a set: each pass (epoch) shows every image once, in its own order.
+ * A shuffled, endless run over a set: each pass (epoch) shows every image (or video) once, in its own order.
  *
  * Batches are always full, because a step compiled for one batch size would be compiled again for a shorter last batch; the batch that reaches
  * the end of a pass is filled up from the next one. The order of pass e comes from `rng.child('epoch').child(e)`, so it depends on the seed
@@ -34,7 +34,7 @@ const stateSchema = z.object({ epoch: whole, position: whole, count: whole, rng:
  *
  * @param batchSize B, at least 1; it may exceed the size of the set.
  */
-export function batches(set: ImageSet, batchSize: number, rng: Rng): Batches {
+export function batches(set: ImageSet | VideoSet, batchSize: number, rng: Rng): Batches {
   if (!Number.isInteger(batchSize) || batchSize < 1)
     throw new Error(`batches: wanted a batch size that is a whole number of at least 1, got ${batchSize}`);
   let source = rng;

@@ -1,18 +1,22 @@
 import type { Rng } from '@atelier/tensor';
 import { z } from 'zod';
-import { GLYPH_FACES, rasterise, type GlyphRaster } from './glyph-raster.ts';
+import { drawGlyph, emFor, fittingScale } from './draw-glyph.ts';
+import { GLYPH_FACES, rasterise } from './glyph-raster.ts';
 import { imageSet, type ImageSet } from './image-set.ts';
+
+/** Which characters are drawn, each once. */
+export const glyphCharacters = z
+  .string()
+  .regex(/^[A-Za-z0-9]+$/, 'wanted letters A-Z, a-z and digits only')
+  .refine((text) => new Set(text).size === text.length, 'wanted each character once')
+  .default('0123456789');
 
 /** Settings of `glyphs`, for configurations that hold them. */
 export const glyphOptions = z.strictObject({
   /** Side of the square images in pixels. */
   size: z.number().int().min(4).max(512).default(28),
   /** One class a character, in this order: letters and digits, each once. */
-  characters: z
-    .string()
-    .regex(/^[A-Za-z0-9]+$/, 'wanted letters A-Z, a-z and digits only')
-    .refine((text) => new Set(text).size === text.length, 'wanted each character once')
-    .default('0123456789'),
+  characters: glyphCharacters,
   faces: z
     .array(z.enum(GLYPH_FACES))
     .min(1)
@@ -34,10 +38,6 @@ export const glyphOptions = z.strictObject({
 export type GlyphOptions = z.input<typeof glyphOptions>;
 
 const DRAWS = 8;
-/** Glyphs that would be longer than this part of the image are made smaller. */
-const LONGEST = 0.9;
-/** Each pixel is the mean of this many by this many points. */
-const SUBPIXELS = 2;
 
 /**
  * `count` grey images of letters or digits (ink +1 on paper -1), each one character in one face of DejaVu under a random affine map: a data set
@@ -50,15 +50,10 @@ const SUBPIXELS = 2;
  */
 export function glyphs(rng: Rng, count: number, options: GlyphOptions = {}): ImageSet {
   if (!Number.isInteger(count) || count < 1) throw new Error(`glyphs: wanted a count that is a whole number of at least 1, got ${count}`);
-  const parsed = glyphOptions.safeParse(options);
-  if (!parsed.success) {
-    const { path, message } = parsed.error.issues[0]!;
-    throw new Error(`glyphs: wanted valid options, got '${path.join('.')}': ${message}`);
-  }
-  const { size, faces, rotation, shear, scale, stretch, shift } = parsed.data;
-  const characters = [...parsed.data.characters];
-  const em = Math.max(64, 2 ** Math.ceil(Math.log2(2 * size)));
-  const rasters = faces.map((face) => rasterise(characters, face, em));
+  const parsed = parseOptions('glyphs', glyphOptions, options);
+  const { size, faces, rotation, shear, scale, stretch, shift } = parsed;
+  const characters = [...parsed.characters];
+  const rasters = faces.map((face) => rasterise(characters, face, emFor(size)));
 
   const uniform = rng.uniforms(DRAWS * count);
   const pixels = new Uint8Array(count * size * size);
@@ -68,59 +63,24 @@ export function glyphs(rng: Rng, count: number, options: GlyphOptions = {}): Ima
     const about = (k: number, spread: number): number => spread * (2 * u(k) - 1);
     labels[i] = Math.floor(u(0) * characters.length);
     const raster = rasters[Math.floor(u(1) * faces.length)]![labels[i]!]!;
-    const asked = ((scale[0] + (scale[1] - scale[0]) * u(2)) * size) / raster.em;
-    const placement: Placement = {
-      scale: Math.min(asked, (LONGEST * size) / raster.extent),
+    const placement = {
+      scale: fittingScale(raster, scale[0] + (scale[1] - scale[0]) * u(2), size),
       angle: (about(3, rotation) * Math.PI) / 180,
       shear: about(4, shear),
       stretch: 1 + about(5, stretch),
       dx: about(6, shift) * size,
       dy: about(7, shift) * size,
     };
-    draw(raster, placement, pixels.subarray(i * size * size, (i + 1) * size * size), size);
+    drawGlyph(raster, placement, pixels.subarray(i * size * size, (i + 1) * size * size), { height: size, width: size });
   }
   const set = { name: 'glyphs', pixels, labels, count, height: size, width: size, channels: 1 };
   return imageSet({ ...set, classes: characters.length, classNames: characters });
 }
 
-/** Image = centre + (dx, dy) + Rotation(angle)·[[stretch, shear], [0, 1]]·scale·(raster - ink centre). */
-type Placement = { scale: number; angle: number; shear: number; stretch: number; dx: number; dy: number };
-
-/** Fills `out` [size, size] with the bytes of one glyph; each pixel averages points of the halving whose pixels are about as large. */
-function draw(raster: GlyphRaster, place: Placement, out: Uint8Array, size: number): void {
-  // At a reduction by 2^k, level k has one to two pixels for one of the image.
-  const depth = Math.min(raster.levels.length - 1, Math.max(0, Math.floor(Math.log2(1 / place.scale))));
-  const { side, coverage } = raster.levels[depth]!;
-  const perLevel = 2 ** depth;
-  // The inverse map, image -> pixels of the level: shear and stretch undone after the rotation.
-  const [cos, sin] = [Math.cos(place.angle), Math.sin(place.angle)];
-  const zoom = 1 / (place.scale * perLevel);
-  const yx = -sin * zoom;
-  const yy = cos * zoom;
-  const xx = (cos * zoom - place.shear * yx) / place.stretch;
-  const xy = (sin * zoom - place.shear * yy) / place.stretch;
-  const [cx, cy] = [raster.cx / perLevel, raster.cy / perLevel];
-
-  for (let row = 0; row < size; row++) {
-    for (let column = 0; column < size; column++) {
-      let sum = 0;
-      for (let k = 0; k < SUBPIXELS * SUBPIXELS; k++) {
-        const x = column + ((k % SUBPIXELS) + 0.5) / SUBPIXELS - size / 2 - place.dx;
-        const y = row + (Math.floor(k / SUBPIXELS) + 0.5) / SUBPIXELS - size / 2 - place.dy;
-        sum += bilinear(coverage, side, cx + xx * x + xy * y - 0.5, cy + yx * x + yy * y - 0.5);
-      }
-      out[row * size + column] = Math.round((255 * sum) / (SUBPIXELS * SUBPIXELS));
-    }
-  }
-}
-
-/** Coverage between pixel centres; 0 outside the cell, whose border carries no ink. */
-function bilinear(coverage: Float32Array, side: number, x: number, y: number): number {
-  const [x0, y0] = [Math.floor(x), Math.floor(y)];
-  if (x0 < 0 || y0 < 0 || x0 >= side - 1 || y0 >= side - 1) return 0;
-  const [fx, fy] = [x - x0, y - y0];
-  const i = y0 * side + x0;
-  const upper = coverage[i]! + fx * (coverage[i + 1]! - coverage[i]!);
-  const lower = coverage[i + side]! + fx * (coverage[i + side + 1]! - coverage[i + side]!);
-  return upper + fy * (lower - upper);
+/** Complete options. @throws Error in one sentence that names the first option at fault */
+export function parseOptions<T>(where: string, schema: z.ZodType<T>, options: unknown): T {
+  const parsed = schema.safeParse(options);
+  if (parsed.success) return parsed.data;
+  const { path, message } = parsed.error.issues[0]!;
+  throw new Error(`${where}: wanted valid options, got '${path.join('.')}': ${message}`);
 }

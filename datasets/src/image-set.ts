@@ -4,7 +4,12 @@
  * `pixels` is [N, H, W, C] flattened, row-major, channels last: bytes 0 … 255 (made [-1, 1] batch by batch, so that 60,000 digits take 47 MB
  * and not 188), or float32 already in [-1, 1].
  */
-export type ImageSet = {
+export type ImageSet = LabelledPixels & { readonly frames?: undefined };
+
+/** Labelled videos of one size: like an `ImageSet`, but `pixels` is [N, F, H, W, C] flattened. */
+export type VideoSet = LabelledPixels & { readonly frames: number };
+
+type LabelledPixels = {
   /** What the images are, for reports and file names. */
   readonly name: string;
   readonly pixels: Uint8Array | Float32Array;
@@ -20,24 +25,24 @@ export type ImageSet = {
   readonly classNames: readonly string[];
 };
 
-/** A batch on the host: x [B, H, W, C] float32 in [-1, 1], flattened; y [B] int32. */
+/** A batch on the host: x [B, H, W, C] (videos: [B, F, H, W, C]) float32 in [-1, 1], flattened; y [B] int32. */
 export type ImageBatch = { x: Float32Array; y: Int32Array };
 
 /** Byte 0 is -1, byte 255 is +1 (2·p/255 - 1). */
 const BYTE_TO_UNIT = Float32Array.from({ length: 256 }, (_, p) => (2 * p) / 255 - 1);
 
-/** Number of values of one image. */
-export function imageSize(set: ImageSet): number {
-  return set.height * set.width * set.channels;
+/** Number of values of one image or video. */
+export function imageSize(set: ImageSet | VideoSet): number {
+  return (set.frames ?? 1) * set.height * set.width * set.channels;
 }
 
 /**
- * The images and labels at `indices`, in that order.
+ * The images (or videos) and labels at `indices`, in that order.
  *
  * @param indices whole numbers in [0, N); repeats are allowed.
  * @throws Error if an index is outside the set.
  */
-export function gather(set: ImageSet, indices: ArrayLike<number>): ImageBatch {
+export function gather(set: ImageSet | VideoSet, indices: ArrayLike<number>): ImageBatch {
   const size = imageSize(set);
   const x = new Float32Array(indices.length * size);
   const y = new Int32Array(indices.length);
@@ -58,16 +63,16 @@ export function gather(set: ImageSet, indices: ArrayLike<number>): ImageBatch {
  *
  * @throws Error naming the set and the field at fault: sizes that do not multiply to the number of pixels, a label outside [0, classes).
  */
-export function imageSet(set: ImageSet): ImageSet {
+export function imageSet<Set extends ImageSet | VideoSet>(set: Set): Set {
   const where = `imageSet '${set.name}'`;
-  for (const key of ['count', 'height', 'width', 'channels', 'classes'] as const) {
-    if (!Number.isInteger(set[key]) || set[key] < 1)
-      throw new Error(`${where}: wanted ${key} to be a whole number of at least 1, got ${set[key]}`);
+  const { count, frames = 1, height, width, channels, classes } = set;
+  for (const [key, value] of Object.entries({ count, frames, height, width, channels, classes })) {
+    if (!Number.isInteger(value) || value < 1) throw new Error(`${where}: wanted ${key} to be a whole number of at least 1, got ${value}`);
   }
   const wanted = set.count * imageSize(set);
   if (set.pixels.length !== wanted)
     throw new Error(
-      `${where}: wanted ${wanted} pixels ([${set.count}, ${set.height}, ${set.width}, ${set.channels}]), got ${set.pixels.length}`,
+      `${where}: wanted ${wanted} pixels ([${[count, ...(set.frames === undefined ? [] : [frames]), height, width, channels].join(', ')}]), got ${set.pixels.length}`,
     );
   if (set.labels.length !== set.count) throw new Error(`${where}: wanted ${set.count} labels, got ${set.labels.length}`);
   if (set.classNames.length !== set.classes) throw new Error(`${where}: wanted ${set.classes} class names, got ${set.classNames.length}`);
@@ -77,11 +82,11 @@ export function imageSet(set: ImageSet): ImageSet {
 }
 
 /**
- * Images [from, to) of a set, as a view of the same memory.
+ * Images or videos [from, to) of a set, as a view of the same memory.
  *
  * @throws Error unless 0 <= from < to <= N, whole numbers.
  */
-export function slice(set: ImageSet, from: number, to: number): ImageSet {
+export function slice<Set extends ImageSet | VideoSet>(set: Set, from: number, to: number): Set {
   if (!Number.isInteger(from) || !Number.isInteger(to) || from < 0 || from >= to || to > set.count) {
     throw new Error(`slice: wanted whole numbers 0 <= from < to <= ${set.count}, got from ${from}, to ${to}`);
   }

@@ -1,4 +1,4 @@
-export { gather, imageSet, imageSize, slice, type ImageBatch, type ImageSet } from './image-set.ts';
+export { gather, imageSet, imageSize, slice, type ImageBatch, type ImageSet, type VideoSet } from './image-set.ts';
 export { batches, type Batches, type BatchState } from './batches.ts';
 export { checkerboard, gaussian, ring, twoMoons, type Density } from './density.ts';
 export { gaussianField, type GaussianField } from './gaussian-field.ts';
@@ -6,6 +6,7 @@ export { drawShape, SHAPE_CLASSES, shapes, type Shape } from './shapes.ts';
 export { DISC_AND_BOX_CLASSES, discsAndBoxes } from './discs-and-boxes.ts';
 export { FIGURE_CLASSES, figures } from './figures.ts';
 export { glyphOptions, glyphs, type GlyphOptions } from './glyphs.ts';
+export { movingGlyphOptions, movingGlyphs, type MovingGlyphOptions } from './moving-glyphs.ts';
 export { GLYPH_FACES, type GlyphFace } from './glyph-raster.ts';
 export { parseIdx, parseIdxPair, type IdxArray } from './idx.ts';
 export type { NamedBytes } from './gzip.ts';

@@ -15,6 +15,7 @@ export {
 } from './runner/experiment.ts';
 export { trainLoop, type Trained, type TrainLoop } from './training/train-loop.ts';
 export { imageGrid, type ImageGridOptions } from './pictures/image-grid.ts';
+export { animation, filmStrip, type AnimationOptions, type FilmStripOptions } from './pictures/videos.ts';
 export { scatterGrid, type ScatterGridOptions, type ScatterPanel } from './pictures/scatter-grid.ts';
 export { lineChart, type ChartSeries, type LineChartOptions } from './pictures/line-chart.ts';
 export { Interrupted, StopError } from './runner/errors.ts';
