@@ -15,7 +15,10 @@ export interface TensorInfo {
 type tfDataType = 'float32' | 'int32' | 'bool' | 'complex64' | 'string';
 type BackendValues = Float32Array | Int32Array | Uint8Array | Uint8Array[];
 
-/** What a data id holds: one node, a second one for the imaginary part of a complex tensor, or strings, which never enter a graph. */
+/**
+ * What belongs to a data id: one node (and a second one for the imaginary part of a complex tensor), or strings. Strings are never part of
+ * a graph.
+ */
 interface Entry {
   node: Node | null;
   imag: Node | null;
@@ -23,13 +26,13 @@ interface Entry {
   refCount: number;
 }
 
-/** A graph that grows without a read is evaluated at these bounds, so that memory stays bounded too. */
+/** If a program never reads a value, its graph grows. At these limits it is evaluated anyway, so that memory stays limited too. */
 const MAX_PENDING_NODES = 20_000;
 const MAX_PENDING_BYTES = 2 ** 30;
 
 /**
- * TensorFlow.js backend on ONNX Runtime. Kernels compute nothing: they make nodes. Reading a value evaluates every node that a live
- * tensor still holds, in one ONNX graph; nodes whose tensors were disposed never reach it.
+ * TensorFlow.js backend on ONNX Runtime. Kernels compute nothing: they make nodes. Reading a value evaluates the nodes of all live tensors,
+ * in one ONNX graph. Nodes whose tensors were disposed are not computed.
  */
 export class OrtBackend extends tf.KernelBackend {
   readonly options: RuntimeOptions;
@@ -47,14 +50,14 @@ export class OrtBackend extends tf.KernelBackend {
     this.sessions = new SessionCache(this.options);
   }
 
-  // --- what TensorFlow.js asks of a backend -------------------------------------------------------------------------------------
+  // --- methods that TensorFlow.js calls -----------------------------------------------------------------------------------------
 
   override write(values: BackendValues | null, shape: number[], dtype: tfDataType): DataId {
     if (dtype === 'string') return this.store({ node: null, imag: null, strings: ((values ?? []) as Uint8Array[]).slice(), refCount: 1 });
     const type = onnxType(dtype, 'write');
     const size = sizeOf(shape);
     if (values !== null && values.length !== size) throw new Error(`ort write: wanted ${size} values for [${shape}], got ${values.length}`);
-    // `tf.zeros` and `tf.ones` come as arrays; as a spread scalar they simplify what they are multiplied with and added to.
+    // `tf.zeros` and `tf.ones` arrive as full arrays. As an expanded scalar they allow simplifications (x · 1 is x).
     const repeated = values === null ? 0 : repeatedValue(values as ArrayLike<number>);
     if (size > 1 && (repeated === 0 || repeated === 1)) return this.register(this.graph.fill(repeated, shape, type));
     // A copy: the caller may change its array before the lazy graph reads it.
@@ -156,9 +159,9 @@ export class OrtBackend extends tf.KernelBackend {
     this.sessions.dispose();
   }
 
-  // --- what kernels ask of it ---------------------------------------------------------------------------------------------------
+  // --- methods that kernels call ------------------------------------------------------------------------------------------------
 
-  /** The node of a tensor, in the tensor's own shape (tensors of several shapes may share one data id). */
+  /** The node of a tensor, in the tensor's own shape. (Tensors of different shapes may share one data id.) */
   node(info: { dataId: DataId; shape: number[]; dtype: string }): Node {
     return this.graph.reshape(this.storedNode(info.dataId), info.shape);
   }
@@ -179,7 +182,10 @@ export class OrtBackend extends tf.KernelBackend {
     return { dataId, shape: [...node.shape], dtype };
   }
 
-  /** Evaluates every pending node that a live tensor holds. One that can't be computed says so when it is read, and touches no other. */
+  /**
+   * Evaluates every pending node that belongs to a live tensor. If a node cannot be computed, then reading it throws, and so does reading a
+   * node that depends on it. All other nodes get their values.
+   */
   flush(): void {
     const pending = new Set<Node>();
     for (const { node, imag } of this.entries.values()) {
@@ -191,22 +197,25 @@ export class OrtBackend extends tf.KernelBackend {
     this.pendingBytes = 0;
   }
 
-  /** A node's host data. @throws Error with the sentence of the operator that failed, the same at every read */
+  /**
+   * The data of a node in host memory.
+   * @throws Error with the message of the operator that failed, the same at every read
+   */
   private dataOf(node: Node): HostArray {
     if (isPending(node)) this.flush();
     if (node.failure !== undefined) throw node.failure;
     return node.data!;
   }
 
-  // --- what `compile` asks of it ------------------------------------------------------------------------------------------------
+  // --- methods that `compile` calls ---------------------------------------------------------------------------------------------
 
   get isTracing(): boolean {
     return this.tracing > 0;
   }
 
-  /** Runs `build` with kernels in tracing mode: no value can be read, small captured constants are baked. */
+  /** Runs `build` with kernels in tracing mode: no value can be read, and tensors from outside become constants of the model. */
   trace<T>(build: () => T): T {
-    // What is captured from outside must have values by the time it is baked into the model.
+    // Tensors from outside become constants of the model, so they need their values now.
     if (this.tracing === 0) this.flush();
     this.tracing++;
     try {
@@ -217,28 +226,28 @@ export class OrtBackend extends tf.KernelBackend {
     }
   }
 
-  /** Host data of an argument of a compiled call. */
+  /** The data of an argument of a compiled call, in host memory. */
   hostData(dataId: DataId): HostArray {
     const node = this.storedNode(dataId);
     return this.dataOf(node);
   }
 
-  /** An array for a compiled call's result, from the pool if one of that size was donated. */
+  /** An array for new values. It comes from the pool if an array of that size was donated, otherwise it is new. */
   takeBuffer(dtype: OnnxType, size: number): HostArray {
     return this.buffers.take(dtype, size) ?? emptyArray(dtype, size);
   }
 
-  /** Drops the kept memory of donated tensors: a compiled function that used it is gone. */
+  /** Releases the stored memory of donated tensors. Called when the compiled function that used it is disposed. */
   forgetBuffers(): void {
     this.buffers.clear();
   }
 
-  /** Gives back the memory of a donated tensor that nothing else holds. */
+  /** Puts the memory of a donated tensor into the pool, if nothing else uses it. */
   recycle(node: Node): void {
     if (node.op === 'Leaf' && node.owners === 0 && !node.shared && node.data !== undefined) this.buffers.give(node.dtype, node.data);
   }
 
-  /** The node as stored, without the tensor's own shape. */
+  /** The node as it is stored. Its shape may differ from the shape of the tensor. */
   storedNode(dataId: DataId): Node {
     const { node, imag, strings } = this.entry(dataId);
     if (node === null || imag !== null) {
@@ -275,7 +284,7 @@ export class OrtBackend extends tf.KernelBackend {
 
 const isPending = ({ data, op, failure }: Node): boolean => data === undefined && op !== 'Input' && failure === undefined;
 
-/** The value that all elements share, or null. -0 is not 0. */
+/** The value that all elements have in common, or null. -0 differs from 0. */
 function repeatedValue(values: ArrayLike<number>): number | null {
   const first = values[0];
   if (first === undefined) return null;

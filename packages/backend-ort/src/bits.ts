@@ -1,21 +1,22 @@
 import type { HostArray } from './onnx.ts';
 
-/** Constants up to this many elements are known by their content, larger ones by a hash of it. */
+/** Constants of at most this many elements are compared by their content. Larger ones are looked up by a hash of it. */
 export const SMALL_CONSTANT = 64;
 
-/** As whole numbers, which tell apart +0 and -0, and every NaN. */
+/** The values as whole numbers. These distinguish +0 from -0, and different NaN values from each other. */
 export function bitsOf(data: HostArray): Int32Array | Uint8Array | BigInt64Array {
   return data instanceof Float32Array ? new Int32Array(data.buffer, data.byteOffset, data.length) : data;
 }
 
-/** A hash to look constants up by (32-bit FNV-1a over words); equal hashes say nothing before `sameBits` has. */
+/** A hash for looking up constants (32-bit FNV-1a over words). Different values can have the same hash, so compare with `sameBits` too. */
 export function hashOf(data: HostArray): string {
   const words =
     data instanceof Uint8Array ? data : new Int32Array(data.buffer, data.byteOffset, data.byteLength / Int32Array.BYTES_PER_ELEMENT);
   let hash = 0x811c9dc5;
   for (let i = 0; i < words.length; i++) {
     hash = Math.imul(hash ^ words[i]!, 0x01000193);
-    // Multiplication carries upward only: the high bits of a word, where small floats differ, must reach the low ones.
+    // A multiplication moves information only from low bits to high bits. Small floats differ in their high bits, so these are mixed into
+    // the low ones.
     hash ^= hash >>> 15;
   }
   return `${data.length}#${hash}`;

@@ -1,9 +1,12 @@
 import type { HostArray, OnnxType } from './onnx.ts';
 
-/** Memory of donated tensors that is kept for later results. */
+/** How many bytes of donated tensors are kept for later results. */
 const MAX_POOLED_BYTES = 2 ** 29;
 
-/** Arrays of donated tensors, kept by type and size for the next batch and the next call's results; past the bound the sizes not asked for longest go first. */
+/**
+ * Arrays of donated tensors, kept by type and size, for the next batch and for the results of the next call. Above the limit, the sizes
+ * that were not used for the longest time are released first.
+ */
 export class BufferPool {
   private free = new Map<string, HostArray[]>();
   private bytes = 0;

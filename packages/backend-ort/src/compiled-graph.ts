@@ -18,22 +18,25 @@ type Source =
   | { kind: 'argument'; index: number; shape: readonly number[] }
   | { kind: 'constant'; node: Node };
 
-/** A function of tensors as one ONNX graph with one session; replaying it runs no JavaScript of the function. */
+/** A function of tensors as one ONNX graph with one session. A call runs no JavaScript of the function. */
 export class CompiledGraph {
   private readonly backend: OrtBackend;
   private readonly name: string;
-  /** Null where nothing is computed. */
+  /** Null if nothing has to be computed. */
   private readonly session: PooledSession | null;
   private readonly threads: number;
   private readonly argumentNodes: readonly Node[];
   private readonly results: readonly Node[];
-  /** Every node of the graph after its inputs. */
+  /** All nodes, each after its inputs. */
   private readonly order: readonly Node[];
-  /** Feed name of each argument, or null for one that the function does not use. */
+  /** The input name of each argument, or null if the function does not use the argument. */
   private readonly feedNames: (string | null)[];
   private readonly sources: Source[];
   private readonly computed: { node: Node; name: string }[];
-  /** Multiply-accumulates of the matrix products and convolutions that the function asks for, before rewriting makes products of sums. */
+  /**
+   * Multiply-accumulates of the matrix products and convolutions in the function. They are counted before rewriting turns some sums into
+   * products.
+   */
   readonly multiplyAdds: number;
 
   constructor(
@@ -61,7 +64,7 @@ export class CompiledGraph {
       const index = argumentNodes.indexOf(node);
       if (index >= 0) return { kind: 'argument', index, shape: node.shape };
       if (node.data !== undefined) {
-        // Its memory is never lent: every call gives it again.
+        // Every call returns this memory again, so it must never be used for another result.
         node.shared = true;
         return { kind: 'constant', node };
       }
@@ -72,11 +75,11 @@ export class CompiledGraph {
       computed.length === 0
         ? null
         : new PooledSession({ ...backend.options, threads: this.threads, optimize: 'all', keepMemory: true, idle });
-    // A graph that ONNX Runtime refuses is refused when it is compiled.
+    // This throws if ONNX Runtime rejects the graph. So the error appears when the function is compiled, and not at its first call.
     this.session?.open(this.model);
   }
 
-  /** The bytes of the session's own model, which has only what is computed. */
+  /** The bytes of the session's own model. It contains only computed values. */
   private readonly model = (): Uint8Array =>
     lower(
       this.order,
@@ -86,7 +89,7 @@ export class CompiledGraph {
     );
 
   /**
-   * The bytes of an `.onnx` file with these names of arguments and results, in their order.
+   * The bytes of an `.onnx` file. Its inputs and outputs have the given names, in the order of the arguments and results.
    * @throws Error if the names are not all different
    */
   onnx(inputs: readonly string[], outputs: readonly string[]): Uint8Array {
@@ -97,7 +100,7 @@ export class CompiledGraph {
     });
   }
 
-  /** Where the time of a run goes, by operator type. */
+  /** How long each type of operator takes in a run. */
   profile(inputs: readonly Tensor[], runs?: number): OperatorTime[] {
     if (this.session === null) throw new Error('compile: the function computes nothing, so there is nothing to profile');
     return profileModel(this.model(), { ...this.backend.options, threads: this.threads }, this.feeds(inputs), this.fetches(), runs);
@@ -120,7 +123,7 @@ export class CompiledGraph {
     return fetches;
   }
 
-  /** Runs the graph. Arguments marked as donated are disposed, and their memory serves later results. */
+  /** Runs the graph. Arguments that are marked as donated are disposed, and their memory is used for later results. */
   run(inputs: readonly Tensor[], donated: readonly boolean[]): Tensor[] {
     const fetches = this.fetches();
     this.session?.run(this.feeds(inputs), fetches, this.model);
@@ -142,7 +145,7 @@ export class CompiledGraph {
     const tensors = outputs.map(({ dataId, shape, dtype }) =>
       tf.engine().makeTensorFromDataId(dataId, shape, dtype as 'float32', this.backend),
     );
-    // Equal tensors share one node, whose memory must come back once.
+    // Equal tensors share one node. Its memory must go back to the pool only once.
     const spent = new Set<Node>();
     inputs.forEach((x, i) => {
       if (donated[i]) spent.add(this.backend.storedNode(x.dataId));
@@ -161,8 +164,8 @@ export class CompiledGraph {
 }
 
 /**
- * Traces `fn` once on stand-ins of the given shapes and types. Tensors that it captures from outside become constants of the graph.
- * @throws Error when `fn` reads a value, since there is none while tracing
+ * Traces `fn` once with placeholders of the given shapes and types. Other tensors that it uses become constants of the graph.
+ * @throws Error when `fn` reads a value: while tracing, tensors have no values
  */
 export function traceGraph(
   backend: OrtBackend,

@@ -3,14 +3,14 @@ import { topological } from './lower.ts';
 import { GraphError, type SessionCache } from './session-cache.ts';
 
 /**
- * Largest number of results per run. For graphs with some thousand results the time of ONNX Runtime grows faster than linearly. Also, the groups of a long
- * list of equal operations share a session.
+ * Largest number of results per run. With some thousand results, the time of ONNX Runtime grows faster than linearly. Smaller groups also
+ * save sessions: in a long list of equal operations, all groups share one session.
  */
 const MAX_RESULTS = 512;
 
 /**
- * Computes every node of `wanted` that can be computed: it then holds data, and the others hold why not. Nothing is computed twice: what one
- * group of results computes on the way and a later group needs is kept until then.
+ * Computes every node of `wanted` that can be computed, and stores its data in it. The other nodes get the reason why they cannot be
+ * computed. Nothing is computed twice: if a later group of results needs a value from an earlier group, the value is kept.
  */
 export function evaluate(sessions: SessionCache, wanted: readonly Node[]): void {
   const order = topological(wanted);
@@ -18,7 +18,10 @@ export function evaluate(sessions: SessionCache, wanted: readonly Node[]): void 
   else for (const group of groupsOf(order, new Set(wanted))) evaluateTogether(sessions, group);
 }
 
-/** One run, if all goes well. What fails is left out with all that depends on it; the rest is tried again, in halves from the second time on. */
+/**
+ * Computes everything in one run, if no operator fails. If one fails, it and all nodes that depend on it are left out, and the rest is
+ * tried again. From the second failure on, the rest is tried in halves.
+ */
 function evaluateTogether(sessions: SessionCache, wanted: readonly Node[], order = topological(wanted), failures = 0): void {
   const sound = withoutFailed(wanted, order);
   if (sound.length === 0) return;
@@ -28,7 +31,7 @@ function evaluateTogether(sessions: SessionCache, wanted: readonly Node[], order
   } catch (error) {
     if (!(error instanceof GraphError)) throw error;
     const lacksMemory = /alloc|out of memory/i.test(error.message);
-    // Fewer results may fit where all together did not.
+    // If memory is short for all results together, it may be enough for fewer results.
     const culprit =
       sound.length === 1 && lacksMemory ? sound[0]! : lacksMemory ? null : (error.node ?? (sound.length === 1 ? sound[0]! : null));
     if (culprit !== null) culprit.failure = failureOf(error, culprit);
@@ -38,7 +41,7 @@ function evaluateTogether(sessions: SessionCache, wanted: readonly Node[], order
   }
 }
 
-/** A computed node is a leaf. */
+/** Turns a computed node into a leaf. */
 function settle(node: Node, data: NonNullable<Node['data']>): void {
   node.op = 'Leaf';
   node.inputs = [];
@@ -47,7 +50,7 @@ function settle(node: Node, data: NonNullable<Node['data']>): void {
   node.data = data;
 }
 
-/** Hands failures on to what depends on them, and gives the nodes of `wanted` that have none. */
+/** Copies the failure of a node to all nodes that depend on it, and returns the nodes of `wanted` without a failure. */
 function withoutFailed(wanted: readonly Node[], order: readonly Node[]): readonly Node[] {
   let failed = false;
   for (const node of order) {
@@ -60,22 +63,22 @@ function withoutFailed(wanted: readonly Node[], order: readonly Node[]): readonl
   return failed ? wanted.filter((node) => node.failure === undefined) : wanted;
 }
 
-/** ONNX Runtime's sentence behind the kernel and the operator that it is about. */
+/** An error with the names of the kernel and the operator, followed by the message of ONNX Runtime. */
 function failureOf(error: GraphError, { origin, op }: Node): Error {
   const kernel = origin === undefined || origin === '' || origin === op ? op : `${origin} (${op})`;
   return new Error(`ort ${kernel}: ${error.reason}`, { cause: error });
 }
 
 /**
- * Results in groups of `MAX_RESULTS`, in the order of the graph. Each group also computes the nodes that later groups read, so that these begin
- * where it ended.
+ * Divides the results into groups of `MAX_RESULTS`, in the order of the graph. If later groups read a node of an earlier group, the earlier
+ * group returns this node too.
  */
 function groupsOf(order: readonly Node[], wanted: ReadonlySet<Node>): Node[][] {
   const groupOf = new Map<Node, number>();
   let [group, count] = [0, 0];
   for (const node of order) {
     if (node.data !== undefined) continue;
-    // A result of an operator with several belongs to it.
+    // An `Output` node is in the same group as its operator.
     groupOf.set(node, node.op === 'Output' ? groupOf.get(node.inputs[0]!)! : group);
     if (wanted.has(node) && ++count % MAX_RESULTS === 0) group++;
   }
@@ -84,7 +87,7 @@ function groupsOf(order: readonly Node[], wanted: ReadonlySet<Node>): Node[][] {
   const keepFor = (reader: number, input: Node): void => {
     const at = groupOf.get(input);
     if (at === undefined || at === reader) return;
-    // float64 stands inside a graph only: it is computed again from what it is made of.
+    // A float64 value cannot leave a graph. So each group computes it again from its inputs.
     if (input.dtype === 'float64') for (const inner of input.inputs) keepFor(reader, inner!);
     else groups[at]!.add(input);
   };

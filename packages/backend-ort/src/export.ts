@@ -3,7 +3,7 @@ import type { Node } from './graph.ts';
 import { emit, feedsOfCall, nameOf, topological, valueOf } from './lower.ts';
 import { encodeModel } from './onnx.ts';
 
-/** A graph under the names of its arguments and results, in their order. */
+/** A graph with the names of its arguments and results, in their order. */
 export interface NamedGraph {
   name: string;
   inputs: readonly { name: string; node: Node }[];
@@ -13,9 +13,9 @@ export interface NamedGraph {
 const { name: producer, version } = createRequire(import.meta.url)('../package.json') as { name: string; version: string };
 
 /**
- * The bytes of an `.onnx` file with every argument as an input, used or not, and every result as an output, also one that is an argument, a
- * constant or another result. Names, shapes and types stand in its metadata too (JSON, `atelier.inputs` and `atelier.outputs`).
- * @throws Error if two arguments or two results have one name, or an argument and a result
+ * The bytes of an `.onnx` file. Every argument is an input, used or not. Every result is an output, even if it is an argument, a constant,
+ * or equal to another result. The metadata contains names, shapes and types as JSON (`atelier.inputs` and `atelier.outputs`).
+ * @throws Error if a name is used twice among the arguments and results
  */
 export function exportModel({ name, inputs, outputs }: NamedGraph): Uint8Array {
   const taken = new Set<string>();
@@ -24,7 +24,7 @@ export function exportModel({ name, inputs, outputs }: NamedGraph): Uint8Array {
     if (taken.has(one)) throw new Error(`onnx ${name}: wanted every name once, got '${one}' twice`);
     taken.add(one);
   }
-  // Names inside the graph begin with what no outer name begins with.
+  // Names inside the graph get a prefix that no argument or result has.
   let prefix = '';
   while ([...taken].some((one) => one.startsWith(`${prefix}v`))) prefix += '_';
   const order = [...new Set([...inputs.map(({ node }) => node), ...topological(outputs.map(({ node }) => node))])];

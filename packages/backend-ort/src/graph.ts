@@ -4,48 +4,51 @@ import { elementType, type Attribute, type HostArray, type OnnxType } from './on
 import { floatSum, wholeFold } from './sums.ts';
 
 /**
- * A pending operator, or a leaf that holds host data. One node has one result; an operator with several results is a node of its own
- * whose results are `Output` nodes with an `index`.
+ * A pending operator, or a leaf with host data. One node has one result. If an operator has several results, each of them is an `Output`
+ * node with an `index`.
  */
 export interface Node {
   id: number;
-  /** ONNX operator, or `Leaf` (data fed at each run), `Constant` (data baked into the model), `Input` (fed by a compiled call), `Output`. */
+  /**
+   * An ONNX operator, or `Leaf` (data passed in at each run), `Constant` (data stored in the model), `Input` (argument of a compiled call),
+   * `Output`.
+   */
   op: string;
   domain: string;
   inputs: (Node | null)[];
   attributes: Readonly<Record<string, Attribute>>;
   shape: readonly number[];
   dtype: OnnxType;
-  /** Host data of a leaf or constant. */
+  /** The data of a leaf or constant in host memory. */
   data?: HostArray;
-  /** What a `Scan` repeats. */
+  /** The graph that a `Scan` repeats. */
   body?: Body;
-  /** Hash-consing key; absent from leaves and inputs, which are never equal to another. */
+  /** Key for finding equal nodes. Leaves and inputs have none, because they are never equal to another node. */
   key?: string;
-  /** True of a constant that says where to read: a loop over places must not make a new model for each. */
+  /** True for a constant that says where to read. It is passed in at each run, so a loop over positions needs only one model. */
   place?: boolean;
-  /** The TensorFlow.js kernel that made this node first, for error messages. */
+  /** The first TensorFlow.js kernel that made this node, for error messages. */
   origin?: string;
-  /** Why this node can't be computed; what depends on it can't either. */
+  /** Why this node cannot be computed. The same is true of all nodes that depend on it. */
   failure?: Error;
-  /** Data ids that hold this node. */
+  /** The number of data ids that use this node. */
   owners: number;
-  /** True once somebody outside may hold `data`, or a pending node reads it: its memory is then not used again. */
+  /** True if something outside may use `data`, or a pending node reads it. Then no other result may use its memory. */
   shared: boolean;
 }
 
 /**
- * The repeated part of a `Scan`, a graph of its own. Its inputs are stand-ins: for the values that are carried along, for one slice of each
- * sequence, and for what it uses from outside. Its outputs are the values carried on, then one slice of each result.
+ * The part that a `Scan` repeats, as a separate graph. Inputs (placeholders): the values passed from one repetition to the next, one slice
+ * of each sequence, then values from outside. Outputs: the values for the next repetition, then one slice of each result.
  */
 export interface Body {
   inputs: readonly Node[];
   outputs: readonly Node[];
-  /** Number of inputs before those from outside. */
+  /** Number of inputs before those that come from outside. */
   own: number;
   /** Number of repetitions. */
   length: number;
-  /** Two bodies of one structure compute the same. */
+  /** Bodies with equal structure compute the same. */
   structure: string;
 }
 
@@ -53,7 +56,7 @@ export const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) 
 export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((size, i) => size === b[i]);
 
-/** The shape of an element-wise result. */
+/** The result shape of an element-wise operator. */
 export function broadcastShape(a: readonly number[], b: readonly number[], op: string): number[] {
   const rank = Math.max(a.length, b.length);
   const out = new Array<number>(rank);
@@ -75,22 +78,22 @@ export function emptyArray(dtype: OnnxType, size: number): HostArray {
 }
 
 /**
- * Makes nodes, each only once: a second node of the same operator, inputs and attributes is the first one (hash consing), so a forward
- * pass that is traced twice costs once. Chains that cost a memory pass and change nothing (reshape of reshape, × 1, + 0, a scalar spread
- * to the shape that it broadcasts to anyway) are not made.
+ * Makes nodes. If an equal operator with the same inputs exists, its node is returned (hash consing), so a forward pass that is traced
+ * twice is computed once. Operators that only cost time are left out: two reshapes in a row, × 1, + 0, or expanding a scalar that is
+ * broadcast anyway.
  */
 export class Graph {
   private nodes = new Map<string, Node>();
   private nextId = 0;
-  /** The kernel that is running. */
+  /** The name of the running kernel. */
   origin = '';
 
-  /** Pending nodes made since the last `forget`. */
+  /** Number of nodes made since the last `forget`. */
   get size(): number {
     return this.nodes.size;
   }
 
-  /** Drops the table of equal nodes; nodes that somebody holds live on. */
+  /** Empties the table of equal nodes. Nodes that are in use are not affected. */
   forget(): void {
     this.nodes.clear();
   }
@@ -118,7 +121,7 @@ export class Graph {
     });
     const node = this.intern(key, make);
     if (node.data === data || small || sameBits(node.data!, data)) return node;
-    // Two large constants of one hash.
+    // Another large constant has the same hash but other values.
     return this.intern(`${key}|${this.nextId}`, make);
   }
 
@@ -133,12 +136,12 @@ export class Graph {
     return this.constant(BigInt64Array.from(values.map(BigInt)), [values.length], 'int64');
   }
 
-  /** Indices that say where to read, and nothing about shapes. */
+  /** Positions at which to read. They say nothing about shapes. */
   places(values: readonly number[]): Node {
     return this.constant(BigInt64Array.from(values.map(BigInt)), [values.length], 'int64', true);
   }
 
-  /** A tensor of one repeated value: a scalar constant spread out, which element-wise operators read unspread. */
+  /** A tensor that repeats one value. It is an expanded scalar constant, and element-wise operators read the scalar itself. */
   fill(value: number, shape: readonly number[], dtype: OnnxType = 'float32'): Node {
     return this.expand(this.scalar(value, dtype), shape);
   }
@@ -160,14 +163,14 @@ export class Graph {
     });
   }
 
-  /** The same operator over other inputs. */
+  /** The same operator with other inputs. */
   again(node: Node, inputs: (Node | null)[]): Node {
     if (node.inputs.every((input, i) => input === inputs[i])) return node;
     if (node.op === 'Reshape') return this.reshape(inputs[0]!, node.shape);
     return this.add(node.op, inputs, { ...node.attributes }, node.shape, node.dtype, node.domain, node.body);
   }
 
-  /** An operator with several results. */
+  /** Adds an operator with several results. */
   addMany(
     op: string,
     inputs: Node[],
@@ -200,7 +203,7 @@ export class Graph {
         perm.map((axis) => inner[axis]!),
       );
     }
-    // Moving only axes of size 1 past each other keeps the order of the elements.
+    // Moving axes of size 1 does not change the order of the elements in memory. A reshape is enough.
     const moving = perm.filter((axis) => x.shape[axis] !== 1);
     if (moving.every((axis, i) => i === 0 || axis > moving[i - 1]!)) return this.reshape(x, shape);
     return this.add('Transpose', [x], { perm }, shape, x.dtype);
@@ -213,7 +216,7 @@ export class Graph {
     return this.add('Expand', [x, this.int64(shape)], {}, shape, x.dtype);
   }
 
-  /** A fill's value in another shape. The constant may be [1, 1], which is no part of a shape of lower rank: it is spread from a scalar. */
+  /** A repeated value in another shape. A constant of shape [1, 1] cannot be expanded to fewer axes, so it becomes a scalar first. */
   private refill(x: Node, shape: readonly number[]): Node {
     return this.expand(this.reshape(x.inputs[0]!, []), shape);
   }
@@ -235,7 +238,7 @@ export class Graph {
     return this.add(op, [x], attributes, x.shape, dtype, domain);
   }
 
-  /** Element-wise with broadcasting; `dtype` is the result's. */
+  /** An element-wise operator with broadcasting. `dtype` is the type of the result. */
   binary(op: string, a: Node, b: Node, dtype: OnnxType = a.dtype, attributes: Record<string, Attribute> = {}): Node {
     const shape = broadcastShape(a.shape, b.shape, op);
     const x = unspread(a, b.shape, shape);
@@ -247,11 +250,11 @@ export class Graph {
     return this.add(op, [x, y], attributes, shape, dtype);
   }
 
-  /** ReduceSum, ReduceMean, … over some axes. */
+  /** A reduction (ReduceSum, ReduceMean, …) over some axes. */
   reduce(op: string, x: Node, axes: readonly number[], keepDims: boolean, dtype: OnnxType = x.dtype): Node {
     const kept = x.shape.map((size, axis) => (axes.includes(axis) ? 1 : size));
     const shape = keepDims ? kept : x.shape.filter((_, axis) => !axes.includes(axis));
-    // Of one element they are that element; a norm would be its absolute value.
+    // For one element, these reductions return the element itself. A norm would return its absolute value, so it is not in the list.
     const plain = ['ReduceSum', 'ReduceMean', 'ReduceMax', 'ReduceMin', 'ReduceProd'].includes(op);
     if (plain && axes.every((axis) => x.shape[axis] === 1)) return this.reshape(this.cast(x, dtype), shape);
     const isSum = op === 'ReduceSum' || op === 'ReduceMean';
@@ -290,7 +293,7 @@ export class Graph {
 
 type MadeByIntern = 'id' | 'key' | 'origin' | 'owners' | 'shared';
 
-/** The unspread form of an operand, where the other operand brings the result to its shape all the same. */
+/** The operand before it was expanded, if broadcasting with the other operand gives the same result shape. */
 function unspread(x: Node, other: readonly number[], shape: readonly number[]): Node {
   if (x.op !== 'Expand') return x;
   const inner = x.inputs[0]!;

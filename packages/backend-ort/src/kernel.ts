@@ -1,14 +1,14 @@
 import type { Graph, Node } from './graph.ts';
 import type { OrtBackend, TensorInfo } from './backend.ts';
 
-/** What a kernel sees of one call. */
+/** One call of a kernel: its inputs, attributes and backend. */
 export class KernelCall {
   readonly backend: OrtBackend;
   readonly graph: Graph;
   readonly infos: Record<string, TensorInfo>;
   private readonly attributes: Record<string, unknown>;
   readonly name: string;
-  /** 0 or 1 where complex inputs stand for their real or imaginary part. */
+  /** If this is 0 or 1, complex inputs are replaced by their real or imaginary part. */
   private readonly half: 0 | 1 | null;
 
   constructor(
@@ -35,17 +35,17 @@ export class KernelCall {
     return this.half === null ? this.backend.node(info) : this.backend.parts(info)[this.half];
   }
 
-  /** Real and imaginary part of an input. */
+  /** The real and the imaginary part of an input. */
   parts(input: string): [Node, Node] {
     return this.backend.parts(this.infos[input]!);
   }
 
-  /** The same call with the real (0) or imaginary (1) parts of complex inputs. */
+  /** The same call for the real (0) or imaginary (1) parts of complex inputs. */
   part(half: 0 | 1): KernelCall {
     return new KernelCall(this.name, this.backend, this.infos, this.attributes, half);
   }
 
-  /** What the call is about: a string or complex tensor among the inputs or asked for as the result, else numbers. */
+  /** 'string' or 'complex64' if one of the inputs or the wanted result has this type, else 'number'. */
   get kind(): 'number' | 'complex64' | 'string' {
     let complex = this.attributes.dtype === 'complex64';
     if (this.attributes.dtype === 'string') return 'string';
@@ -61,12 +61,12 @@ export class KernelCall {
     return this.infos[input] !== undefined && this.infos[input] !== null;
   }
 
-  /** Every input of a kernel that takes a list. */
+  /** All inputs of a kernel that takes a list. */
   list(): Node[] {
     return Object.values(this.infos).map((info) => this.nodeOf(info));
   }
 
-  /** Every attribute, as TensorFlow.js gave it. */
+  /** All attributes, as TensorFlow.js passed them. */
   get allAttributes(): Record<string, unknown> {
     return this.attributes;
   }
@@ -75,25 +75,28 @@ export class KernelCall {
     return this.attributes[name] as T;
   }
 
-  /** Sentence for something that this kernel can't do. */
+  /** An error for something that this kernel cannot do. */
   refuse(wanted: string, got: string): Error {
     return new Error(`ort ${this.name}: wanted ${wanted}, got ${got}`);
   }
 }
 
-/** A complex tensor of two nodes. */
+/** A complex tensor as two nodes. */
 export interface Parts {
   real: Node;
   imag: Node;
 }
 
-/** A kernel's result: a node, a complex pair, several of these, an input's data under another shape, or tensors that are already stored. */
+/**
+ * The result of a kernel: a node, a complex pair, a list of these, the data of an input with another shape, or tensors that are already
+ * stored.
+ */
 export type KernelResult =
   Node | Parts | (Node | Parts)[] | { share: TensorInfo; shape: readonly number[] } | { stored: TensorInfo | TensorInfo[] };
 export type Kernel = (call: KernelCall) => KernelResult;
 export type KernelTable = Readonly<Record<string, Kernel>>;
 
-/** Stores a kernel's result. */
+/** Stores the result of a kernel. */
 export function deliver(backend: OrtBackend, result: KernelResult): TensorInfo | TensorInfo[] {
   if (Array.isArray(result)) return result.map((one) => deliver(backend, one) as TensorInfo);
   if ('share' in result) {

@@ -3,11 +3,11 @@ import { sizeOf, type Body, type Node } from './graph.ts';
 import { isSum } from './sums.ts';
 import { encodeModel, type HostArray, type OnnxGraph, type OnnxValue } from './onnx.ts';
 
-/** A graph of nodes in an order in which every node stands after its inputs. */
+/** All nodes that `outputs` need, sorted so that each node comes after its inputs. */
 export function topological(outputs: readonly Node[]): Node[] {
   const order: Node[] = [];
   const seen = new Set<Node>();
-  // Explicit stack: a training step is thousands of nodes deep.
+  // No recursion: the graph of a training step is thousands of nodes deep.
   const stack: { node: Node; next: number }[] = [];
   for (const output of outputs) {
     if (seen.has(output)) continue;
@@ -30,15 +30,16 @@ export function topological(outputs: readonly Node[]): Node[] {
   return order;
 }
 
-/** Which nodes get their values at each run; the others are operators, or constants that are part of the model. */
+/** Says which nodes get their values at each run. The others are operators, or constants that are stored in the model. */
 export type Feeds = (node: Node) => boolean;
 
-/** A compiled call feeds only its arguments. */
+/** A compiled call passes only its arguments. */
 export const feedsOfCall: Feeds = (node) => node.op === 'Input';
 
 /**
- * An evaluated graph is fed everything but shapes: a learning rate, an index or a table of weights may differ at the next step, which must find
- * the same model. Shapes, axes and widths are what ONNX Runtime prepares a model for; an empty constant has nothing to feed.
+ * An evaluation passes in all values except shapes. So a learning rate, an index or a table of weights may change in the next step, and the
+ * same model can be used again. Shapes, axes and widths are stored in the model, because ONNX Runtime uses them to prepare it. An empty
+ * constant has no values to pass.
  */
 export const feedsOfEvaluation: Feeds = (node) => {
   if (node.op === 'Leaf') return true;
@@ -46,7 +47,10 @@ export const feedsOfEvaluation: Feeds = (node) => {
   return node.dtype !== 'int64' || node.place === true || node.data!.length > SMALL_CONSTANT;
 };
 
-/** Two graphs with equal structure differ only in what they are fed, so one session serves both. Constants of the model stand in it bit by bit. */
+/**
+ * Describes a graph. Two graphs with the same description differ only in the values that are passed in, so they can share one session. The
+ * description contains the constants of the model, bit by bit.
+ */
 export function structureOf(order: readonly Node[], outputs: readonly Node[], isFed: Feeds): string {
   const index = new Map<Node, number>();
   const parts = order.map((node, i) => {
@@ -59,12 +63,13 @@ export function structureOf(order: readonly Node[], outputs: readonly Node[], is
   return `${parts.join(';')}>${outputs.map((x) => index.get(x)).join()}`;
 }
 
-/** The name of a node's value inside a model that was lowered from `order`. */
+/** The name of a node's value in the model. `position` is its place in `order`. */
 export const nameOf = (position: number): string => `v${position}`;
 
 /**
- * Floating-point operations of the matrix products and, one each, of the elements of everything else, or those of one repetition of a loop if
- * that is more: threads share an operator, and not the repetitions.
+ * The amount of work in a graph: the floating-point operations of the matrix products and convolutions, plus one for each element of every
+ * other result. If one repetition of a loop has more work, that number is returned, because threads divide the work of an operator but not
+ * the repetitions.
  */
 export function workOf(order: readonly Node[]): number {
   let [work, repetition] = [0, 0];
@@ -80,7 +85,10 @@ export function workOf(order: readonly Node[]): number {
   return Math.max(work, repetition);
 }
 
-/** Multiply-accumulates of a matrix product, a convolution or all repetitions of a loop; 0 for everything else. Those with the zeros of a padding count. */
+/**
+ * Multiply-accumulates of a matrix product, a convolution, or all repetitions of a loop. 0 for all other operators. Multiplications with
+ * the zeros of a padding are included.
+ */
 export function multiplyAdds(node: Node): number {
   if (node.body !== undefined)
     return node.body.length * topological(node.body.outputs).reduce((sum, inner) => sum + multiplyAdds(inner), 0);
@@ -92,11 +100,11 @@ export function multiplyAdds(node: Node): number {
   }
   if (node.op !== 'Conv' && node.op !== 'ConvTranspose') return 0;
   const [x, weights] = node.inputs as [Node, Node];
-  // Each output of a convolution, and each input of a transposed one, meets all weights of its channel.
+  // Each output of a convolution uses all weights of its channel. So does each input of a transposed convolution.
   return ((node.op === 'Conv' ? size : sizeOf(x.shape)) * sizeOf(weights.shape)) / weights.shape[0]!;
 }
 
-/** The model of a graph, whose inputs are the nodes that are fed. */
+/** The ONNX model of a graph. The nodes for which `isFed` is true are its inputs. */
 export function lower(order: readonly Node[], outputs: readonly Node[], name: string, isFed: Feeds): Uint8Array {
   const names = new Map(order.map((node, position) => [node, nameOf(position)]));
   const graph = emit(order, names, isFed);
@@ -105,12 +113,12 @@ export function lower(order: readonly Node[], outputs: readonly Node[], name: st
   return encodeModel(graph, name);
 }
 
-/** The position in `order` of the node that a message of ONNX Runtime's is about, or -1 if it names none. */
+/** The position in `order` of the node that an error message of ONNX Runtime names, or -1 if it names none. */
 export const positionIn = (message: string): number => Number(/['(]#(\d+)/.exec(message)?.[1] ?? -1);
 
 /**
- * Operators whose results from the given one on may stay without a name, which spares their computation. All results of any other operator have
- * names, whether they are read or not.
+ * Operators with optional results, and the index of the first optional one. An unread optional result gets no name, and then it is not
+ * computed. All results of other operators must have names, read or not.
  */
 const OPTIONAL_FROM: Readonly<Record<string, number>> = {
   BatchNormalization: 1,
@@ -126,7 +134,7 @@ const OPTIONAL_FROM: Readonly<Record<string, number>> = {
 
 export const valueOf = (name: string, { dtype, shape }: Node): OnnxValue => ({ name, dtype, shape });
 
-/** Operators and stored constants of a graph. `path` is the position of the operator that it is the body of, with a dot. */
+/** Makes the operators and stored constants of a graph. For the graph inside a `Scan`, `path` is the position of the `Scan` and a dot. */
 export function emit(order: readonly Node[], names: ReadonlyMap<Node, string>, isFed: Feeds, path = ''): OnnxGraph {
   const graph: OnnxGraph = { nodes: [], inputs: [], outputs: [], initializers: [] };
   const results = new Map<Node, string[]>();
@@ -146,7 +154,7 @@ export function emit(order: readonly Node[], names: ReadonlyMap<Node, string>, i
         name: `#${path}${position}`,
         op: node.op,
         domain: node.domain,
-        // What a body uses from outside it names itself.
+        // A body refers to outer values by name, so they are not listed as inputs of the operator.
         inputs: body === undefined ? inputs : inputs.slice(0, body.own),
         outputs: outputNames,
         attributes:
@@ -157,7 +165,7 @@ export function emit(order: readonly Node[], names: ReadonlyMap<Node, string>, i
   return graph;
 }
 
-/** An inner graph. Its names begin with that of the operator; the inputs beyond its own have the names they have outside. */
+/** The graph inside a `Scan`. Its names begin with the name of the operator. Values from outside have the names that they have outside. */
 function emitBody(body: Body, prefix: string, outside: readonly string[], path: string): OnnxGraph {
   const { inputs, outputs, own } = body;
   const order = [...new Set([...inputs, ...topological(outputs)])];
@@ -166,7 +174,8 @@ function emitBody(body: Body, prefix: string, outside: readonly string[], path: 
   const graph = emit(order, names, feedsOfCall, path);
   graph.inputs = inputs.slice(0, own).map((node) => valueOf(names.get(node)!, node));
   graph.outputs = outputs.map((node, i) => {
-    // Each output has to be the result of an operator, and of one only.
+    // ONNX wants each output to be the result of an operator, and no two outputs to be the same. An Identity operator solves the other
+    // cases.
     if (node.op !== 'Input' && node.op !== 'Constant' && outputs.indexOf(node) === i) return valueOf(names.get(node)!, node);
     const name = `${prefix}.out${i}`;
     graph.nodes.push({ op: 'Identity', domain: '', inputs: [names.get(node)!], outputs: [name], attributes: {} });

@@ -1,16 +1,16 @@
 /**
- * The one writer of ONNX models: just enough of the protobuf wire format for graphs of plain operators.
+ * Writes ONNX models. It knows only as much of the protobuf wire format as graphs of simple operators need. No other file writes models.
  *
  * Field numbers are those of `onnx.proto` (ONNX 1.16, IR version 10).
  */
 
-/** Element types that occur in our graphs. `int64` (shapes, axes, indices) and `float64` only inside a graph. */
+/** Element types in our graphs. `int64` (shapes, axes, indices) and `float64` are used only inside a graph. */
 export type OnnxType = 'float32' | 'int32' | 'bool' | 'int64' | 'float64';
 export type HostArray = Float32Array | Int32Array | Uint8Array | BigInt64Array;
 export type Attribute = number | string | readonly number[] | { readonly float: number } | { readonly graph: OnnxGraph };
 
 export interface OnnxNode {
-  /** What ONNX Runtime calls the node in its messages. */
+  /** The name of the node in the messages of ONNX Runtime. */
   name?: string;
   op: string;
   domain: string;
@@ -34,7 +34,7 @@ const OPSET = 20;
 /** Codes of `TensorProto.DataType`. */
 export const elementType: Record<OnnxType, number> = { float32: 1, int32: 6, int64: 7, bool: 9, float64: 11 };
 
-/** A protobuf message under construction. */
+/** Builds one protobuf message. */
 class Message {
   private bytes = new Uint8Array(256);
   private length = 0;
@@ -46,7 +46,7 @@ class Message {
     this.bytes = grown;
   }
 
-  /** Base-128 integer; negative numbers take the ten bytes of their 64-bit two's complement. */
+  /** Writes an integer in base 128. Negative numbers take ten bytes, as the 64-bit two's complement. */
   private varint(value: number): void {
     this.reserve(10);
     if (value < 0) {
@@ -103,7 +103,7 @@ class Message {
 
 const encoder = new TextEncoder();
 
-/** Who made a model, and what else is to be known of it. */
+/** Which program made a model, and further properties of the model. */
 export interface ModelInfo {
   producer: string;
   version: string;

@@ -3,14 +3,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSession, type HostValue, type RuntimeOptions } from './runtime.ts';
 
-/** Time of one operator type in a run of a graph, as ONNX Runtime's own profile gives it. */
+/** The time of one type of operator in a run of a graph, measured by ONNX Runtime's profiler. */
 export interface OperatorTime {
   op: string;
   /** Mean milliseconds per run. */
   ms: number;
-  /** Nodes of that type, after ONNX Runtime's own rewriting. */
+  /** Number of nodes of this type, after ONNX Runtime has rewritten the graph. */
   nodes: number;
-  /** Part of the time of all operators. */
+  /** This time divided by the time of all operators. */
   share: number;
 }
 
@@ -21,7 +21,7 @@ interface ProfileEvent {
   args?: { op_name?: string };
 }
 
-/** Runs a model a few times in a session of its own with the profiler on. The longest operator type comes first. */
+/** Runs a model a few times in a separate session with the profiler switched on. The type that takes longest comes first. */
 export function profileModel(
   model: Uint8Array,
   options: RuntimeOptions,

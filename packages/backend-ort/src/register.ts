@@ -22,7 +22,7 @@ import { shape } from './kernels/shape.ts';
 import { runtimeOptions, type RuntimeOptions } from './runtime.ts';
 import { tf } from './tf.ts';
 
-/** Every kernel on numbers, by family. */
+/** All kernels for numbers. */
 export const kernels: KernelTable = {
   ...elementwise,
   ...binary,
@@ -46,10 +46,13 @@ export const kernels: KernelTable = {
 };
 
 const onComplex = complexKernels(kernels);
-/** Kernels that look at no element, so that strings take the same way as numbers. */
+/** Kernels that read no element. So they work for strings in the same way as for numbers. */
 const lookAtNothing = new Set(['Identity', 'Reshape', 'ExpandDims']);
 
-/** Registers every kernel under a backend's name; the call's dtypes choose between numbers, complex pairs and strings. */
+/**
+ * Registers all kernels for a backend. The types of a call's inputs decide between the kernels for numbers, for complex pairs and for
+ * strings.
+ */
 function registerKernels(backendName: string): void {
   for (const kernelName of new Set([...Object.keys(kernels), ...Object.keys(onComplex)])) {
     tf.registerKernel({
@@ -73,7 +76,7 @@ function registerKernels(backendName: string): void {
   }
 }
 
-/** Makes `tf.setBackend('ort')` work; a second call with other options replaces the first. */
+/** Makes `tf.setBackend('ort')` work. A second call with other options replaces the backend of the first call. */
 export function registerOrt(options: Partial<RuntimeOptions> = {}, name = 'ort'): void {
   const settled = runtimeOptions(options);
   if (tf.findBackendFactory(name) !== null) tf.removeBackend(name);

@@ -3,35 +3,36 @@ import { topological } from './lower.ts';
 import type { Attribute } from './onnx.ts';
 
 /**
- * Rewrites of a compiled graph that save memory passes: a factor or a sum beside a matrix product becomes part of the product.
- * Only products that nothing else uses are touched, so nothing is computed twice.
+ * Rewrites a compiled graph, so that a factor or a sum beside a matrix product becomes part of the product. This saves passes over memory.
+ * A product is changed only if nothing else uses it, so nothing is computed twice.
  */
 
 const PRODUCTS = new Set(['MatMul', 'FusedMatMul', 'Gemm']);
 const flag = (node: Node, name: string): number => (node.attributes[name] as number | undefined) ?? 0;
 const factor = (node: Node, name: string): number => (node.attributes[name] as { float: number } | undefined)?.float ?? 1;
 
-/** The value of a constant of one element, or null. */
+/** The value of a constant with one element, or null. */
 function scalarOf(x: Node): number | null {
   return x.op === 'Constant' && x.dtype === 'float32' && x.data!.length === 1 ? Number(x.data![0]) : null;
 }
 
 /**
- * Whether a factor may be moved past a product or a sum. The terms of the sum are then larger or smaller than they were by that factor, so a
- * large one could overflow on the way, or a small one vanish: (1e-30 x) y is not 1e-30 (x y) where x y is beyond float32. Factors within
- * 2^±20, as scales of attention and means of a batch are, change a result only where a term is within 2^20 of the end of the range
- * (1.8e-38 … 3.4e38). Zero, NaN and the infinities stay where they are.
+ * Whether a factor may be moved from one side of a product or a sum to the other. Moving it makes the terms of the sum larger or smaller by
+ * this factor. If the factor is very large, a term could overflow; if it is very small, a term could become 0. For example, (1e-30 x) y
+ * differs from 1e-30 (x y) if x y is too large for float32. So only factors from 2^-20 to 2^20 are moved, like the scale of attention or
+ * the mean over a batch. They change a result only if a term is within a factor of 2^20 of the limits of float32 (1.8e-38 … 3.4e38). The
+ * factors 0, NaN and ±∞ are not moved.
  */
 const MODERATE = 2 ** 20;
 const moves = (by: number): boolean => Math.abs(by) <= MODERATE && Math.abs(by) >= 1 / MODERATE;
 
-/** The same product with its result scaled by `by` as well, or null where that factor does not move. */
+/** The product with its result multiplied by `by`, or null if this factor may not be moved. */
 function scaled(g: Graph, product: Node, by: number): Node | null {
   const alpha = { float: factor(product, 'alpha') * by };
   if (!moves(by) || !moves(alpha.float) || !moves(factor(product, 'beta') * by)) return null;
   if (product.op === 'Gemm') {
     const [a, b, addend] = product.inputs as [Node, Node, Node];
-    // For a beta other than 1 ONNX Runtime goes through the whole result once more; a row is scaled for nothing.
+    // If beta is not 1, ONNX Runtime goes through the whole result once more. Scaling a row instead costs almost nothing.
     if (sizeOf(addend.shape) < sizeOf(product.shape))
       return g.add('Gemm', [a, b, g.binary('Mul', addend, g.scalar(by))], { ...product.attributes, alpha }, product.shape, 'float32');
     const beta = { float: factor(product, 'beta') * by };
@@ -41,7 +42,7 @@ function scaled(g: Graph, product: Node, by: number): Node | null {
   return g.add('FusedMatMul', product.inputs, attributes, product.shape, 'float32', 'com.microsoft');
 }
 
-/** product + addend as one `Gemm`, if both are matrices and the addend broadcasts along rows only. */
+/** product + addend as one `Gemm`. Null unless both are matrices, and the addend has the shape of the product or is one row. */
 function withAddend(g: Graph, product: Node, addend: Node): Node | null {
   if (product.op === 'Gemm' || product.shape.length !== 2) return null;
   if (product.inputs.some((x) => x!.shape.length !== 2)) return null;
@@ -54,7 +55,7 @@ function withAddend(g: Graph, product: Node, addend: Node): Node | null {
   return g.add('Gemm', [...product.inputs, addend], attributes, product.shape, 'float32');
 }
 
-/** A value as a scalar times a node, where a scalar factor can be moved on into what reads it. */
+/** A value written as by · bare. The factor `by` can be moved into the node that reads the value. */
 interface Factored {
   bare: Node;
   by: number;
@@ -71,7 +72,7 @@ export function rewrite(g: Graph, outputs: readonly Node[]): Node[] {
   const factored = new Map<Node, Factored>();
 
   for (const node of order) {
-    // Uses are counted on the old graph: a rewritten node stands for an old one and is used as often.
+    // Uses are counted in the old graph. A rewritten node replaces an old one and is used equally often.
     const step = new Step(g, node, renewed, factored, uses);
     renewed.set(node, step.gelu() ?? step.sum() ?? step.scale() ?? step.product() ?? step.reduction() ?? step.same());
     step.rememberFactor();
@@ -79,7 +80,7 @@ export function rewrite(g: Graph, outputs: readonly Node[]): Node[] {
   return outputs.map((output) => renewed.get(output)!);
 }
 
-/** One node on its way into the new graph. Each rule gives the node's new form, or null where it does not apply. */
+/** Rewrites one node. Each rule returns the new form of the node, or null if the rule does not apply. */
 class Step {
   private readonly g: Graph;
   private readonly node: Node;
@@ -98,14 +99,14 @@ class Step {
     this.uses = uses;
   }
 
-  /** The node over its new inputs. */
+  /** The node with its new inputs. */
   same(): Node {
     return this.g.again(this.node, this.inputs);
   }
 
   /**
-   * x·σ(a(x + bx³)), as `nn` writes the tanh form of GELU, with u = λx: u·σ(u(u² + c))/λ -> one Gelu. Where a gradient also reads the gate it
-   * stays: the gate is there anyway.
+   * Turns the tanh form of GELU, x·σ(a(x + bx³)), into one Gelu operator. `nn` writes it with u = λx, as u·σ(u(u² + c))/λ. If a gradient
+   * also reads the gate σ(…), nothing changes: the gate has to be computed anyway.
    */
   gelu(): Node | null {
     const { node } = this;
@@ -136,7 +137,7 @@ class Step {
     return null;
   }
 
-  /** product × scalar, also behind a reshape -> the product with that factor. */
+  /** product × scalar -> the product with that factor. There may be a reshape between the two. */
   scale(): Node | null {
     const { g, node, inputs } = this;
     if (node.op === 'Neg' && this.isProduct(0)) return scaled(g, inputs[0]!, -1);
@@ -165,7 +166,7 @@ class Step {
     return null;
   }
 
-  /** (scalar × a) b -> scalar × (a b) inside the product. */
+  /** (scalar × a) b -> one product a b with that factor. */
   product(): Node | null {
     const { g, node, inputs, factored } = this;
     if (node.dtype !== 'float32' || (node.op !== 'MatMul' && node.op !== 'FusedMatMul')) return null;
@@ -177,7 +178,10 @@ class Step {
     return g.add('FusedMatMul', [a?.bare ?? inputs[0]!, b?.bare ?? inputs[1]!], attributes, node.shape, 'float32', 'com.microsoft');
   }
 
-  /** The sum of scalar × a -> scalar × the sum, which is smaller. Not for a scalar below 1: without it the sum could overflow. */
+  /**
+   * Sum of (scalar × a) -> scalar × (sum of a). This multiplies fewer elements. It is not done for a scalar below 1, because the unscaled
+   * sum could overflow.
+   */
   reduction(): Node | null {
     const { g, node, inputs, factored } = this;
     const inner = node.op === 'ReduceSum' ? factored.get(node.inputs[0]!) : undefined;
@@ -186,7 +190,7 @@ class Step {
     return g.binary('Mul', sum, g.scalar(inner.by));
   }
 
-  /** Notes that this node is a scalar times another, for those who read it. */
+  /** Notes that this node is a scalar times another node. Nodes that read it can then use this. */
   rememberFactor(): void {
     const { g, node, inputs, factored } = this;
     if (this.absorbed || node.dtype !== 'float32') return;
@@ -219,7 +223,7 @@ const pairs = [
 const GELU = { a: 2 * Math.sqrt(2 / Math.PI), b: 0.044715 };
 const nearOne = (ratio: number): boolean => Math.abs(ratio - 1) < 1e-6;
 
-/** Node and scalar of `op`(node, scalar), or null and NaN. */
+/** The node and the scalar of `op`(node, scalar), or null and NaN. */
 function withScalar(op: string, x: Node): [Node, number] | [null, number] {
   for (const [i, j] of pairs) {
     const scalar = x.op === op && x.dtype === 'float32' ? scalarOf(x.inputs[j]!) : null;

@@ -3,8 +3,8 @@ import { availableParallelism } from 'node:os';
 import type { HostArray, OnnxType } from './onnx.ts';
 
 /**
- * The one place that touches ONNX Runtime. Its public `session.run` is asynchronous only in form; the native class below it runs
- * synchronously, which is what TensorFlow.js's `dataSync` needs. That class is not public API: the version is pinned.
+ * The only file that calls ONNX Runtime. TensorFlow.js's `dataSync` must run a graph synchronously. The public `session.run` returns a
+ * promise, but the native class behind it is synchronous. This class is not public API, so the version is pinned.
  */
 
 export type Device = 'cpu' | 'webgpu' | 'cuda';
@@ -16,7 +16,7 @@ export interface RuntimeOptions {
   threads: number;
 }
 
-/** A tensor at the border: a view on host memory. */
+/** A tensor that is passed to or from ONNX Runtime: a view on host memory. */
 export interface HostValue {
   type: OnnxType;
   dims: readonly number[];
@@ -26,21 +26,21 @@ export interface HostValue {
 export interface SessionOptions extends RuntimeOptions {
   /** How much ONNX Runtime rewrites the graph before its first run. */
   optimize: 'basic' | 'all';
-  /** Whether the session keeps the memory of a run for the next one. */
+  /** Whether the session keeps its memory after a run, for the next run. */
   keepMemory: boolean;
   /**
-   * What the session's threads do after a run: `spin` for a while, ready for the next one at once, or `sleep`, so that they do not take the
-   * cores from sessions that run in turn with this one.
+   * What the threads of the session do after a run. With `spin` they wait in a busy loop for a while, so that the next run starts at once.
+   * With `sleep` they leave the cores to other sessions, which run in turns with this one.
    */
   idle: 'spin' | 'sleep';
-  /** Path prefix of a profile file that the session writes when it ends. */
+  /** Path prefix of a profile file. The session writes the file when it is disposed. */
   profile?: string;
 }
 
 export interface Session {
-  /** Runs the graph. Each fetch is written into its preallocated array. */
+  /** Runs the graph. Results are written into the arrays of `fetches`. */
   run(feeds: Record<string, HostValue>, fetches: Record<string, HostValue>): void;
-  /** Ends profiling, if it was asked for, and frees the session. */
+  /** Ends profiling, if it is switched on, and frees the session. */
   dispose(): void;
 }
 
@@ -69,7 +69,7 @@ function runtime(): { native: NativeBinding; Tensor: TensorClass } {
   return loaded;
 }
 
-/** Execution providers that this build of ONNX Runtime brings along. */
+/** The execution providers that this build of ONNX Runtime contains. */
 export function bundledDevices(): string[] {
   return runtime()
     .native.binding.listSupportedBackends()
@@ -77,7 +77,7 @@ export function bundledDevices(): string[] {
     .map((backend) => backend.name);
 }
 
-/** Both device and threads, with defaults: the CPU, and as many threads as `ATELIER_THREADS` says, or one per core. */
+/** Device and threads with their defaults: the CPU, and `ATELIER_THREADS` threads, or one per core. */
 export function runtimeOptions(options: Partial<RuntimeOptions> = {}): RuntimeOptions {
   const wanted = process.env.ATELIER_THREADS;
   const { device = 'cpu', threads = wanted === undefined || wanted === '' ? availableParallelism() : Number(wanted) } = options;
@@ -87,7 +87,7 @@ export function runtimeOptions(options: Partial<RuntimeOptions> = {}): RuntimeOp
   return { device, threads };
 }
 
-/** @throws Error with ONNX Runtime's own sentence when it refuses the model. */
+/** @throws Error with ONNX Runtime's own message if it rejects the model. */
 export function createSession(model: Uint8Array, options: SessionOptions): Session {
   const { native, Tensor } = runtime();
   const session = new native.binding.InferenceSession();
@@ -99,12 +99,13 @@ export function createSession(model: Uint8Array, options: SessionOptions): Sessi
       executionMode: 'sequential',
       graphOptimizationLevel: options.optimize,
       enableCpuMemArena: options.keepMemory,
-      // A plan of the whole run's memory is laid out beside what the first run took, and both are kept: half as much again for no time saved.
+      // With a memory pattern, ONNX Runtime keeps one large plan of a run's memory in addition to the memory of the first run. This takes
+      // half as much memory again and saves no time.
       enableMemPattern: false,
-      // What goes wrong is thrown, and not printed as well.
+      // Errors are thrown, so they need not be printed too.
       logSeverityLevel: 4,
       extra: {
-        // It would move a factor of any size past a matrix product, and the result may then leave the range of float32 (see rewrite.ts).
+        // This optimizer moves factors of any size past a matrix product. Then the result may leave the range of float32 (see rewrite.ts).
         optimization: { disable_specified_optimizers: 'MatMulScaleFusion' },
         ...(options.idle === 'sleep' ? { session: { force_spinning_stop: '1' } } : {}),
       },
@@ -130,7 +131,7 @@ export function createSession(model: Uint8Array, options: SessionOptions): Sessi
   };
 }
 
-/** ONNX Runtime's first sentence, behind where it was said: the rest is paths of the machine it was built on. */
+/** Throws the first line of ONNX Runtime's message after `where`. The other lines are paths on the machine where it was built. */
 function told<T>(where: string, call: () => T): T {
   try {
     return call();

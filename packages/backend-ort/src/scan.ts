@@ -8,13 +8,13 @@ import { tf } from './tf.ts';
 type Tensor = tf.Tensor;
 
 /**
- * A loop as one operator (ONNX `Scan`): `step` is traced once on stand-ins and repeated for each slice of the sequences along their first axis,
- * and no JavaScript runs between repetitions. Values that `step` uses from outside are read without a copy. Values that do not change between
- * repetitions are computed once, before them.
+ * A loop as one operator (ONNX `Scan`). `step` is traced once with placeholders, and then repeated for each slice of the sequences along
+ * their first axis. No JavaScript runs between repetitions. Values that `step` uses from outside are read without a copy. Values that do
+ * not change between repetitions are computed once, before them.
  *
- * @param carry tensors handed from one repetition to the next, of shapes and types that do not change
+ * @param carry tensors passed from one repetition to the next; their shapes and types do not change
  * @param sequences tensors [n, …], all with the same n
- * @returns the carried tensors after the last repetition, and what each repetition gave, stacked [n, …]
+ * @returns the carried tensors after the last repetition, and the collected results of all repetitions, stacked [n, …]
  */
 export function traceScan(
   backend: OrtBackend,
@@ -39,7 +39,8 @@ export function traceScan(
     });
     return nodes;
   });
-  // In an evaluated graph a body must be found again, too, when only its numbers change: it reads them from outside, where they are fed.
+  // When a graph is evaluated without `compile`, a loop in which only numbers changed should use the same session again. So these numbers
+  // are passed in from outside, and are not stored in the body.
   const isStored: Feeds = (node) => node.data!.length <= SMALL_CONSTANT && (backend.isTracing || !feedsOfEvaluation(node));
   const { body, outside } = closeBody(graph, [...carried, ...slices], outputs, length, isStored);
   const results = outputs.map(({ shape, dtype }, i) => ({ shape: i < carry.length ? shape : [length, ...shape], dtype }));
@@ -51,8 +52,8 @@ export function traceScan(
 }
 
 /**
- * Cuts what depends on the stand-ins off from the rest, which the body gets as further inputs. Of the constants it keeps those that `isStored`
- * allows; the others stand outside once.
+ * Separates the nodes that depend on the placeholders from all others. The others become further inputs of the body. Constants for which
+ * `isStored` is true stay in the body.
  */
 function closeBody(
   graph: Graph,
@@ -66,7 +67,7 @@ function closeBody(
     if (!captured.has(node)) captured.set(node, graph.input(node.shape, node.dtype));
     return captured.get(node)!;
   };
-  // Small constants stay at first, because rewriting looks at them.
+  // Small constants stay in the body until it is rewritten, because rewriting uses their values.
   const isSmall: Feeds = (node) => node.op === 'Constant' && node.data!.length <= SMALL_CONSTANT;
   const cut = over(graph, standIns, outputs, (node) => (isSmall(node) ? node : capture(node)));
   const own = [...standIns, ...captured.values()];
@@ -79,7 +80,7 @@ function closeBody(
   };
 }
 
-/** `outputs` with every node that does not depend on `roots` replaced by what `outer` gives for it. */
+/** `outputs`, with every node that does not depend on `roots` replaced by `outer(node)`. */
 function over(graph: Graph, roots: readonly Node[], outputs: readonly Node[], outer: (node: Node) => Node): Node[] {
   const renewed = new Map<Node, Node>(roots.map((node) => [node, node]));
   const within = (node: Node): Node => renewed.get(node) ?? outer(node);

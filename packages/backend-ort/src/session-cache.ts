@@ -4,19 +4,22 @@ import type { HostArray } from './onnx.ts';
 import type { HostValue, RuntimeOptions } from './runtime.ts';
 import { PooledSession } from './thread-pools.ts';
 
-/** Below this many operations a graph runs faster on one thread: waking a second costs more than it saves. */
+/**
+ * A graph with fewer operations than this runs faster on one thread, because waking another thread takes longer than the work that it would
+ * save.
+ */
 const SMALL_WORK = 2e6;
 
 export const threadsFor = (work: number, threads: number): number => (work < SMALL_WORK ? 1 : threads);
 
-/** Bytes of the models of all kept sessions: a session takes several times the memory of its model. */
+/** Largest total size of the models of all kept sessions. A session needs several times the memory of its model. */
 const MAX_MODEL_BYTES = 2 ** 25;
 
-/** A graph that ONNX Runtime refused or did not run. */
+/** An error from a graph that ONNX Runtime rejected or could not run. */
 export class GraphError extends Error {
-  /** ONNX Runtime's sentence, without the operator and place where it was said. */
+  /** ONNX Runtime's message, without the operator and place that it names. */
   readonly reason: string;
-  /** The node that the sentence names, or null. */
+  /** The node that the message names, or null. */
   readonly node: Node | null;
 
   constructor(cause: Error, node: Node | null) {
@@ -31,13 +34,16 @@ interface Kept {
   modelBytes: number;
 }
 
-/** Sessions by the structure of their graph, the least recently used dropped first. There may be many, so none keeps the memory of its runs. */
+/**
+ * Sessions, found by the structure of their graph. The least recently used one is closed first. There may be many, so none of them keeps
+ * memory after a run.
+ */
 export class SessionCache {
   private sessions = new Map<string, Kept>();
   private modelBytes = 0;
   private readonly options: RuntimeOptions;
   private readonly capacity: number;
-  /** Sessions made so far for structures not seen before, for tests and the profile. */
+  /** Number of sessions made for new structures, for tests and the profile. */
   created = 0;
 
   constructor(options: RuntimeOptions, capacity = 256) {
@@ -50,7 +56,8 @@ export class SessionCache {
   }
 
   /**
-   * The values of `outputs` (distinct pending nodes), computed in one run. `order` holds them and what they need, every node after its inputs.
+   * Computes the values of `outputs` (different pending nodes) in one run. `order` contains them and all nodes that they need, each after
+   * its inputs.
    * @throws GraphError
    */
   evaluate(order: readonly Node[], outputs: readonly Node[]): HostArray[] {

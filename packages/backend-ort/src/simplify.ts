@@ -1,20 +1,18 @@
 import type { Node } from './graph.ts';
 import type { OnnxType } from './onnx.ts';
 
-/** What `Graph` looks at before it makes a node that changes nothing. */
+/** Checks that `Graph` uses to leave out operators that change nothing. */
 
-/** A constant scalar spread to a shape. */
+/** Whether this is a constant scalar, expanded to a shape. */
 export const isFill = (x: Node): boolean => x.op === 'Expand' && x.inputs[0]!.op === 'Constant' && x.inputs[0]!.data!.length === 1;
 
-/** The value of a constant scalar, spread out or not; NaN for anything else. */
+/** The value of a constant scalar, expanded or not. NaN for all other nodes. */
 export function repeated(x: Node): number {
   const inner = x.op === 'Expand' ? x.inputs[0]! : x;
   return inner.op === 'Constant' && inner.data!.length === 1 ? Number(inner.data![0]) : NaN;
 }
 
-/**
- * Whether x `op` value is x, bit for bit. The zero that changes nothing has a sign: -0 + 0 is 0, and -0 + -0 is -0.
- */
+/** Whether x `op` value is x, bit for bit. The sign of a zero matters: -0 + 0 is 0, and -0 + -0 is -0. */
 export function isNeutral(op: string, value: number, dtype: OnnxType): boolean {
   if (op === 'Mul' || op === 'Div' || op === 'Pow') return value === 1;
   if (value !== 0) return false;
@@ -23,7 +21,7 @@ export function isNeutral(op: string, value: number, dtype: OnnxType): boolean {
   return op === 'Sub' && (integer || Object.is(value, 0));
 }
 
-/** What consecutive slices along an axis were cut from, if they are all of it. */
+/** If the parts are consecutive slices of one tensor along an axis, and together the whole tensor, returns that tensor, else null. */
 export function cutFrom(parts: readonly Node[], axis: number): Node | null {
   const source = parts[0]!.op === 'Slice' ? parts[0]!.inputs[0]! : null;
   if (source === null) return null;

@@ -1,21 +1,24 @@
 import { sizeOf, type Graph, type Node } from './graph.ts';
 
 /**
- * Sums with a bound on their error at any length. One running float32 sum loses a digit for every ten times as many terms; here no float32
- * sum has more than `RUN` additions one after the other, and what such short sums leave is added in float64. So the error is at most
- * 16 · 2⁻²⁴ + 2⁻²⁴ of Σ|x|, about 1e-6, and usually below 1e-7.
+ * Sums with a bounded error for any length. A sum of n float32 numbers, added one after the other, loses one more digit each time n grows
+ * tenfold. Here no float32 sum has more than `RUN` additions one after the other, and the results of these short sums are added in float64.
+ * So the error is at most 16 · 2⁻²⁴ + 2⁻²⁴ of Σ|x|, about 1e-6, and usually below 1e-7.
  */
 
-/** Terms that are added one after the other in float32. */
+/** Number of terms that are added one after the other in float32. */
 const RUN = 16;
-/** Terms of a contiguous row, which ONNX Runtime adds in eight interleaved runs: eight additions each, and three to join them. */
+/**
+ * Number of terms in a block of a contiguous row. ONNX Runtime adds such a block as eight interleaved sums: eight additions each, and three
+ * to join them.
+ */
 const ROW = 64;
-/** A row up to here is one operator: 12 additions in a run, and the join. */
+/** A row of at most this length is summed by one operator: 12 additions in each of the eight sums, and the additions that join them. */
 const WHOLE_ROW = 96;
-/** Shorter blocks would leave so much to the float64 sum that cutting off a rest is cheaper. */
+/** With shorter blocks, too many results would be left for the float64 sum. Then it is cheaper to sum the rest of the axis separately. */
 const SHORTEST = RUN / 2;
 
-/** Neighbouring axes that are all kept or all folded, as one. */
+/** Neighbouring axes, combined into one: either all are kept, or all are summed. */
 interface Group {
   size: number;
   folded: boolean;
@@ -34,10 +37,10 @@ function groupsOf(shape: readonly number[], axes: readonly number[]): Group[] {
 }
 
 /**
- * Σ x, or the mean, over some axes of a float32 tensor; `shape` is the result's.
+ * Σ x, or the mean, over some axes of a float32 tensor. `shape` is the shape of the result.
  *
- * Which form is the fastest was measured: rows in blocks of 64 by ReduceSum; columns as 16 long rows, which a row of ones times them adds up; in
- * a batch the same by ReduceSum.
+ * Measurements chose the fastest form. Rows are summed in blocks of 64 by ReduceSum. A column axis is cut into 16 parts of long rows, and a
+ * product with a row of ones adds these. In a batch, ReduceSum does the same.
  */
 export function floatSum(g: Graph, x: Node, axes: readonly number[], shape: readonly number[], mean: boolean): Node {
   const groups = groupsOf(x.shape, axes);
@@ -59,7 +62,7 @@ export function floatSum(g: Graph, x: Node, axes: readonly number[], shape: read
   return g.reshape(g.cast(result, 'float32'), shape);
 }
 
-/** Tensors whose sums over axis `at` add up to that of x, and which are many times shorter along it. */
+/** Tensors that are many times shorter along axis `at`. Their sums over this axis add up to the sum of x. */
 function shortSums(g: Graph, x: Node, at: number): Node[] {
   const size = x.shape[at]!;
   const isRow = at === x.shape.length - 1;
@@ -76,14 +79,17 @@ function shortSums(g: Graph, x: Node, at: number): Node[] {
   return [...(main === 0 ? [] : [sumOfBlocks(g, cut(0, main), at, longest)]), sumOfBlocks(g, cut(main, size), at, size - main)];
 }
 
-/** The longest length of a block that divides `size`; null where that is short. */
+/** The longest block length that divides `size`, or null if all of them are short. */
 function blockOf(size: number, isRow: boolean): number | null {
   if (isRow && size <= WHOLE_ROW) return size;
   for (let block = Math.min(size, isRow ? ROW : RUN); block >= SHORTEST; block--) if (size % block === 0) return block;
   return size < SHORTEST ? size : null;
 }
 
-/** Σ over blocks of axis `at`: next to each other in a row, and else so far apart that long rows are added to each other. */
+/**
+ * Sums of blocks along axis `at`. In a row, the terms of a block are neighbours. Along any other axis they are far apart, so that long rows
+ * are added to each other.
+ */
 function sumOfBlocks(g: Graph, x: Node, at: number, block: number): Node {
   const blocks = x.shape[at]! / block;
   const before = x.shape.slice(0, at);
@@ -100,17 +106,17 @@ function sumOfBlocks(g: Graph, x: Node, at: number, block: number): Node {
   return g.reshape(g.add('MatMul', [ones, g.reshape(x, [block, width])], {}, [1, width], 'float32'), shape);
 }
 
-/** Whether a product is a sum in truth: a row of ones times a matrix. */
+/** Whether a product is only a sum: a row of ones times a matrix. */
 export function isSum({ inputs: [left] }: Node): boolean {
   return left?.op === 'Constant' && left.shape.length === 2 && left.shape[0] === 1 && left.data!.every((value) => value === 1);
 }
 
-/** Σ or ∏ of whole numbers, which wraps at 32 bits; ONNX Runtime's own stops at the largest. */
+/** Σ or ∏ of whole numbers, computed modulo 2³². ONNX Runtime's own operators stop at the largest int32 instead. */
 export function wholeFold(g: Graph, op: string, x: Node, axes: readonly number[], shape: readonly number[]): Node {
   return g.cast(plain(g, op, g.cast(x, 'int64'), axes, shape), 'int32');
 }
 
-/** One ONNX operator. */
+/** A reduction as one ONNX operator. */
 function plain(g: Graph, op: string, x: Node, axes: readonly number[], shape: readonly number[]): Node {
   return g.add(op, [x, g.int64(axes)], { keepdims: x.shape.length === shape.length ? 1 : 0 }, shape, x.dtype);
 }

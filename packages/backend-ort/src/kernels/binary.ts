@@ -3,9 +3,9 @@ import type { KernelCall, KernelTable } from '../kernel.ts';
 import type { OnnxType } from '../onnx.ts';
 import { numberOf, storedAs, where } from './elementwise.ts';
 
-/** Kernels on pairs of elements, with broadcasting. */
+/** Kernels for pairs of elements, with broadcasting. */
 
-/** Both operands in their common type, bool as int32, and the type of the result. */
+/** Both operands in their common type (bool becomes int32), and the type of the result. */
 function pair(k: KernelCall): { a: Node; b: Node; dtype: OnnxType } {
   const g = k.graph;
   const [x, y] = [k.node('a'), k.node('b')];
@@ -14,7 +14,7 @@ function pair(k: KernelCall): { a: Node; b: Node; dtype: OnnxType } {
   return { a: g.cast(x, wide), b: g.cast(y, wide), dtype };
 }
 
-/** float32 if any is, else int32 if any is, else bool. */
+/** float32 if one of them is float32, else int32 if one is int32, else bool. */
 export const commonType = (...xs: readonly Node[]): OnnxType => WIDEST_FIRST.find((dtype) => xs.some((x) => x.dtype === dtype))!;
 const WIDEST_FIRST = ['float32', 'int32', 'bool'] as const;
 
@@ -23,20 +23,20 @@ const arithmetic = (op: string) => (k: KernelCall) => {
   return k.graph.cast(k.graph.binary(op, a, b), dtype);
 };
 
-/** What a number was cast to float32 from, where it was a whole number: float32 does not hold all of them. */
+/** The int32 tensor from which a float32 tensor was made, if it was made from one: float32 cannot hold every int32. */
 function beforeCast(x: Node): Node {
   const spread = x.op === 'Expand' ? x.inputs[0]! : x;
   const source = spread.op === 'Cast' && spread.dtype === 'float32' ? spread.inputs[0]! : null;
   return source?.dtype === 'int32' ? source : x;
 }
 
-/** Comparisons are exact for every pair of types: whole numbers meet floats in float64. */
+/** Comparisons are exact for every pair of types: an int32 and a float32 are compared in float64. */
 const comparison = (op: string) => (k: KernelCall) => {
   const g = k.graph;
   const { a, b } = pair(k);
   const [x, y] = [beforeCast(a), beforeCast(b)];
   const result = x.dtype === y.dtype ? g.binary(op, x, y, 'bool') : g.binary(op, g.cast(x, 'float64'), g.cast(y, 'float64'), 'bool');
-  // A cast below an expansion was compared before it.
+  // If an operand was cast and then expanded, the comparison used the values before that. So the result is expanded here.
   return g.expand(result, broadcastShape(a.shape, b.shape, op));
 };
 
@@ -46,8 +46,8 @@ const logical = (op: string) => (k: KernelCall) => {
 };
 
 /**
- * Computed in float64, which holds every int32 and every quotient that a floor can tell apart. ONNX Runtime's integer division ends the process for a
- * divisor of 0 and for -2³¹ / -1.
+ * Computes in float64. It holds every int32, and it is exact enough for `Floor` of every quotient. ONNX Runtime's integer division would
+ * end the process for a divisor of 0 and for -2³¹ / -1.
  */
 const inDouble = (f: (g: Graph, a: Node, b: Node) => Node, to?: OnnxType) => (k: KernelCall) => {
   const g = k.graph;
@@ -56,7 +56,7 @@ const inDouble = (f: (g: Graph, a: Node, b: Node) => Node, to?: OnnxType) => (k:
   return storedAs(g, f(g, wide(a), wide(b)), to ?? dtype);
 };
 
-/** The remainder with the divisor's sign. */
+/** The remainder with the sign of the divisor. */
 function modulo(g: Graph, a: Node, b: Node): Node {
   const zero = g.cast(g.scalar(0), 'float64');
   const both = (op: string): Node => g.binary('And', g.binary(op, a, zero, 'bool'), g.binary(op, b, zero, 'bool'));
@@ -65,7 +65,10 @@ function modulo(g: Graph, a: Node, b: Node): Node {
   return where(g, g.binary('Or', both('Less'), both('GreaterOrEqual')), remainder, rest(g.binary('Add', remainder, b)));
 }
 
-/** The angle of (x, y): that of (|x|, |y|) in the first quadrant, mirrored by the signs, those of zeros too (IEEE 754). */
+/**
+ * The angle of the point (x, y). It is the angle of (|x|, |y|), mirrored according to the signs of x and y. Zeros have signs too (IEEE
+ * 754).
+ */
 function angle(k: KernelCall): Node {
   const g = k.graph;
   const { a, b, dtype } = pair(k);

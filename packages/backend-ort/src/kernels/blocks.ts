@@ -3,7 +3,7 @@ import type { KernelCall, KernelTable } from '../kernel.ts';
 import { tf } from '../tf.ts';
 import { padded } from './shape.ts';
 
-/** Exchange of spatial extent for batches and channels: each is a reshape, a transpose and a reshape. */
+/** Kernels that move pixels between the spatial axes and the batch or channel axis. Each is a reshape, a transpose and a reshape. */
 
 /** [B, H, W, C r²] -> [B, H r, W r, C] */
 function depthToSpace(k: KernelCall): Node {
@@ -36,7 +36,7 @@ function batchToSpace(k: KernelCall): Node {
   return g.slice(merged, before, size);
 }
 
-/** [B, … block, …] -> [B Π block, …], padded with zeros beforehand. */
+/** [B, … block, …] -> [B Π block, …], after padding with zeros. */
 function spaceToBatch(k: KernelCall): Node {
   const g = k.graph;
   const raw = k.node('x');

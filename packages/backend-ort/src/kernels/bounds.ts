@@ -3,16 +3,17 @@ import type { KernelCall } from '../kernel.ts';
 import type { HostArray } from '../onnx.ts';
 import { where } from './elementwise.ts';
 
-/** A number past every end: ONNX Runtime refuses it when it evaluates the graph. */
+/** An index larger than every axis. ONNX Runtime throws for it when it evaluates the graph. */
 const NOWHERE = 2 ** 31 - 1;
 
 /**
- * Indices from 0 below `count`; with a list, one count for each place along the last axis. ONNX counts negative indices from the end, which
- * TensorFlow.js does not: indices that are at hand are checked here, and of those that are still to be computed the negative ones are
- * turned into a number past every end, so that ONNX Runtime refuses them when it evaluates the graph. `folded` does so to the ones past the
- * end too, for indices that get an offset into a longer axis, where one too large would land in the next stretch.
+ * Returns `indices` so that evaluation throws for every index that is negative or at least `count`. A list has one count for each position
+ * on the last axis. ONNX itself would count negative indices from the end. Indices with known values are checked here. Otherwise the graph
+ * replaces negative indices by a number larger than every axis, for which ONNX Runtime throws. With `folded`, it also replaces indices that
+ * are too large. This is needed if an offset into a longer axis is added later: without it, an index that is too large would read from the
+ * next part of that axis.
  *
- * @throws Error with the first index that is out of range
+ * @throws Error with the first index that is out of range, if the values are known
  */
 export function checkedIndices(k: KernelCall, indices: Node, count: number | readonly number[], folded = false): Node {
   const g = k.graph;
@@ -22,10 +23,10 @@ export function checkedIndices(k: KernelCall, indices: Node, count: number | rea
 }
 
 /**
- * The rows [N] that coordinates [N, D] name in a tensor of `counts` [D] rows, the last axis running fastest. One coordinate out of its own range
- * is refused, also where the row that it would lead to exists.
+ * The row numbers [N] that belong to the coordinates [N, D]. `counts` are the sizes of the D axes, and the last axis varies fastest. A
+ * coordinate that is out of range on its own axis is an error, even if the row number that it gives exists.
  *
- * @throws Error with the first coordinate that is out of range
+ * @throws Error with the first coordinate that is out of range, if the values are known
  */
 export function checkedRows(k: KernelCall, coordinates: Node, counts: readonly number[]): Node {
   const g = k.graph;
@@ -42,7 +43,7 @@ function isOutside(g: Graph, indices: Node, count: number | readonly number[]): 
   return g.binary('Or', g.binary('Less', indices, g.scalar(0, 'int32'), 'bool'), g.binary('GreaterOrEqual', indices, bound, 'bool'));
 }
 
-/** Checks indices whose values are at hand; false where they are not. */
+/** Checks indices with known values. Returns false if the values are not known yet. */
 function refuseKnown(k: KernelCall, indices: Node, count: number | readonly number[]): boolean {
   const values = valuesOf(indices);
   if (values === undefined) return false;
@@ -55,7 +56,7 @@ function refuseKnown(k: KernelCall, indices: Node, count: number | readonly numb
   return true;
 }
 
-/** Values that are at hand, also below a change of shape. */
+/** The values if they are known, also behind a reshape. */
 function valuesOf(x: Node): HostArray | undefined {
   return x.op === 'Reshape' ? valuesOf(x.inputs[0]!) : x.data;
 }

@@ -2,18 +2,20 @@ import type { Graph, Node } from '../graph.ts';
 import { KernelCall, type Kernel, type KernelTable } from '../kernel.ts';
 import { fourier } from './fourier.ts';
 
-/** Kernels on complex64 tensors, which are two nodes: real part and imaginary part. */
+/** Kernels for complex64 tensors. Such a tensor is two nodes, the real part and the imaginary part. */
 
 type Pair = readonly [Node, Node];
 const result = (real: Node, imag: Node) => ({ real, imag });
 
-/** Kernels that treat both parts alike, by the kernel for numbers: all that move elements, and the linear ones. */
+/**
+ * Kernels that do the same with both parts, by the kernel for numbers. These are the kernels that only move elements, and the linear ones.
+ */
 const partwise = [
   ...['Add', 'AddN', 'Sub', 'Neg', 'Sum'],
   ...['Concat', 'GatherNd', 'GatherV2', 'Pack', 'Reverse', 'Slice', 'SplitV', 'StridedSlice', 'Tile', 'Transpose', 'Unpack'],
 ];
 
-/** The same call with each complex input in place of one of its parts. */
+/** Calls a kernel twice, once for the real parts and once for the imaginary parts. */
 const both = (k: KernelCall, kernel: Kernel): ReturnType<Kernel> => {
   const [real, imag] = [kernel(k.part(0)), kernel(k.part(1))];
   if (Array.isArray(real)) return real.map((node, i) => result(node as Node, (imag as Node[])[i]!));
@@ -25,7 +27,7 @@ function multiply(g: Graph, [a, b]: Pair, [c, d]: Pair): { real: Node; imag: Nod
   return result(g.binary('Sub', times(a, c), times(b, d)), g.binary('Add', times(a, d), times(b, c)));
 }
 
-/** |z| through float64, where the squares of no float32 overflow or vanish. */
+/** |z|, computed in float64, where the square of a float32 cannot overflow or become 0. */
 function absolute(g: Graph, [real, imag]: Pair): Node {
   const square = (x: Node): Node => {
     const wide = g.cast(x, 'float64');
@@ -34,12 +36,12 @@ function absolute(g: Graph, [real, imag]: Pair): Node {
   return g.cast(g.unary('Sqrt', g.binary('Add', square(real), square(imag))), 'float32');
 }
 
-/** complex64 from a pair of real tensors. */
+/** Makes a complex64 tensor from two real tensors. */
 export const fromParts: KernelTable = {
   Complex: (k) => result(k.graph.cast(k.node('real'), 'float32'), k.graph.cast(k.node('imag'), 'float32')),
 };
 
-/** Kernels of calls with a complex tensor among their inputs, or that make one; `numeric` has those for numbers. */
+/** Kernels for calls that have a complex input or a complex result. `numeric` contains the kernels for numbers. */
 export const complexKernels = (numeric: KernelTable): KernelTable => ({
   ...Object.fromEntries(partwise.map((name): [string, Kernel] => [name, (k) => both(k, numeric[name]!)])),
   ...Object.fromEntries(['Identity', 'Reshape', 'ExpandDims'].map((name) => [name, numeric[name]!])),

@@ -1,8 +1,8 @@
 import type { Graph, Node } from '../graph.ts';
 
 /**
- * Sums over lists of elements along one axis: the transposed form of a gather with fixed indices, for gradients of resizing and pooling.
- * Each result gathers what belongs to it, so no two threads add to one element and the sum is the same at every run.
+ * Weighted sums over lists of elements along one axis. The gradients of resizing and pooling use them as the transpose of a gather with
+ * fixed indices. Each result gathers its own terms. So no two threads add to the same element, and the sum is the same at every run.
  */
 export interface Contribution {
   from: number;
@@ -10,8 +10,8 @@ export interface Contribution {
 }
 
 /**
- * y[…, i, …] = Σ_k weight_ik x[…, from_ik, …] along `axis`. Lists shorter than the longest are filled up with a row of zeros, not with a zero
- * weight, so that a NaN in x reaches only the results that it belongs to.
+ * y[…, i, …] = Σ_k weight_ik x[…, from_ik, …] along `axis`. Shorter lists are filled up with an extra row of zeros. They are not filled up
+ * with other elements at weight 0, because a NaN in such an element would reach results that do not use it.
  */
 export function sumContributions(g: Graph, x: Node, axis: number, lists: readonly (readonly Contribution[])[]): Node {
   const longest = Math.max(...lists.map((list) => list.length));
@@ -51,7 +51,10 @@ export function sumContributions(g: Graph, x: Node, axis: number, lists: readonl
   return g.reduce('ReduceSum', weighted, [axis + 1], false);
 }
 
-/** The lists of the transposed map: who takes part in `size` elements, given what each result takes. */
+/**
+ * The lists of the transposed map. `lists` say which elements each result uses. The returned lists say which results use each of the `size`
+ * elements.
+ */
 export function transposeContributions(lists: readonly (readonly Contribution[])[], size: number): Contribution[][] {
   const out = Array.from({ length: size }, (): Contribution[] => []);
   lists.forEach((list, to) => list.forEach(({ from, weight }) => out[from]!.push({ from: to, weight })));

@@ -10,7 +10,7 @@ export const creation: KernelTable = {
     const value = k.attribute<number | string>('value');
     if (typeof value === 'string') throw k.refuse('a number', 'a string');
     const dtype = onnxType(k.attribute<string | undefined>('dtype') ?? 'float32', 'Fill');
-    // A value that may change from step to step is fed, so that it does not make a new session each time.
+    // A value that may change from step to step is passed in at each run. Otherwise each value would need a new session.
     if (value === 0 || value === 1 || k.backend.isTracing) return k.graph.fill(value, shape, dtype);
     const data = emptyArray(dtype, 1);
     (data as Float32Array)[0] = value;

@@ -4,14 +4,14 @@ import { tf } from '../tf.ts';
 import { where } from './elementwise.ts';
 import { padded } from './shape.ts';
 
-/** Morphological dilation of images [B, H, W, C] by a filter [h, w, C]: the maximum over a window of x + filter. */
+/** Morphological dilation of images [B, H, W, C] with a filter [h, w, C]: the maximum of x + filter over a window. */
 
-/** What TensorFlow.js's maximum starts from. */
+/** The start value of the maximum in TensorFlow.js. */
 const START = Number.MIN_SAFE_INTEGER;
 
 type Info = ReturnType<typeof tf.backend_util.computeDilation2DInfo>;
 
-/** One place of the filter: x + filter there, for every window [B, h, w, C], and where the windows' element lies. */
+/** One element of the filter: the sum x + filter for all windows [B, h, w, C], and the position of the element in the window. */
 interface Tap {
   sum: Node;
   row: number;
@@ -53,7 +53,7 @@ function taps(k: KernelCall): { taps: Tap[]; info: Info; shape: number[]; grid: 
   return { taps: list, info, shape, grid: [source.shape[1]!, source.shape[2]!] };
 }
 
-/** The largest sum, NaN passed over, and which tap gave it: the first of equals. */
+/** The largest sum, ignoring NaN, and the index of its tap. If several are equal, the first one counts. */
 function best(g: Graph, list: readonly Tap[], shape: number[]): { value: Node; at: Node } {
   let [value, at] = [g.fill(START, shape), g.fill(0, shape, 'int32')];
   list.forEach(({ sum }, i) => {
@@ -69,7 +69,7 @@ function dilation(k: KernelCall): Node {
   return k.graph.cast(best(k.graph, list, shape).value, k.node('x').dtype);
 }
 
-/** dL/dy where tap i won, else 0. */
+/** dL/dy where tap i has the largest sum, else 0. */
 const won = (g: Graph, at: Node, i: number, dy: Node): Node =>
   where(g, g.binary('Equal', at, g.scalar(i, 'int32'), 'bool'), dy, g.scalar(0));
 
@@ -89,7 +89,7 @@ function filterGradient(k: KernelCall): Node {
   );
 }
 
-/** The winners' dL/dy spread onto the padded image, one tap after the other, and the padding cut off. */
+/** Adds dL/dy to the padded image at the positions of the largest sums, one tap after the other. Then the padding is removed. */
 function inputGradient(k: KernelCall): Node {
   const g = k.graph;
   const { taps: list, info, shape, grid } = taps(k);
@@ -97,7 +97,7 @@ function inputGradient(k: KernelCall): Node {
   const dy = g.cast(k.node('dy'), 'float32');
   const [batch, height, width, channels] = shape as [number, number, number, number];
   const { strideHeight, strideWidth, padInfo } = info;
-  /** Zeros between the elements, so that they lie where their windows begin. */
+  /** Inserts zeros between the elements, so that each element is where its window begins. */
   const apart = (x: Node): Node => {
     const cells = g.reshape(x, [batch, height, 1, width, 1, channels]);
     const widths = [0, 0, strideHeight - 1, 0, strideWidth - 1, 0].map((n) => [0, n]);

@@ -4,11 +4,11 @@ import { tf } from '../tf.ts';
 import { numberOf } from './elementwise.ts';
 import { matMul } from './matmul.ts';
 
-/** Sums of products over named axes, as one matrix product where two tensors share a summed axis. */
+/** Sums of products over named axes. If two tensors share a summed axis, they are computed as one matrix product. */
 
 interface Term {
   node: Node;
-  /** Label of each axis. */
+  /** The label of each axis. */
   labels: number[];
 }
 
@@ -21,7 +21,7 @@ const ordered = (g: Graph, term: Term, labels: readonly number[]): Node =>
     labels.map((label) => term.labels.indexOf(label)),
   );
 
-/** Sums over the axes that neither the result nor another term has. */
+/** Sums over the axes that occur neither in the result nor in another term. */
 function withoutLone(g: Graph, term: Term, needed: ReadonlySet<number>): Term {
   const lone = term.labels.flatMap((label, axis) => (needed.has(label) ? [] : [axis]));
   if (lone.length === 0) return term;

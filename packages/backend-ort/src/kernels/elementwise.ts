@@ -7,72 +7,72 @@ import { tf } from '../tf.ts';
 
 const float = (k: KernelCall, name = 'x'): Node => k.graph.cast(k.node(name), 'float32');
 
-/** An ONNX operator on floats. */
+/** An ONNX operator for floats. */
 const unary = (op: string) => (k: KernelCall) => k.graph.unary(op, float(k));
 /** An operator that also takes int32. The result has the type of x. */
 const numeric = (op: string) => (k: KernelCall) => {
   const x = k.node('x');
   return k.graph.cast(k.graph.unary(op, numberOf(k.graph, x)), x.dtype);
 };
-/** The identity on integers. */
+/** Rounding changes nothing for integers. */
 const rounding = (op: string) => (k: KernelCall) => (k.node('x').dtype === 'float32' ? k.graph.unary(op, k.node('x')) : k.node('x'));
-/** A function on floats whose result is stored in the type of x. */
+/** A function of floats. Its result is stored in the type of x. */
 const stored =
   (f: (g: Graph, x: Node) => Node) =>
   (k: KernelCall): Node =>
     storedAs(k.graph, f(k.graph, float(k)), k.node('x').dtype);
 const storedUnary = (op: string) => stored((g, x) => g.unary(op, x));
 
-/** bool as int32, so that arithmetic takes it. */
+/** Turns bool into int32, because arithmetic operators do not accept bool. */
 export const numberOf = (g: Graph, x: Node): Node => (x.dtype === 'bool' ? g.cast(x, 'int32') : x);
 
-/** Broadcasting selection. ONNX Runtime has none for bool. */
+/** Selects elements, with broadcasting. ONNX Runtime's operator does not accept bool. */
 export const where = (g: Graph, condition: Node, a: Node, b: Node): Node => {
   const shape = broadcastShape(condition.shape, broadcastShape(a.shape, b.shape, 'Where'), 'Where');
   const pick = (x: Node, y: Node): Node => g.add('Where', [condition, x, y], {}, shape, x.dtype);
   return a.dtype === 'bool' ? g.cast(pick(numberOf(g, a), numberOf(g, b)), 'bool') : pick(a, b);
 };
 
-/** Floats as an `Int32Array` takes them: cut towards 0, around at 32 bits, 0 for NaN and the infinities. */
+/** Converts floats as an `Int32Array` does: cut towards 0, modulo 2³², and 0 for NaN and ±∞. */
 function wholeOf(g: Graph, x: Node): Node {
   const constant = (value: number): Node => g.cast(g.scalar(value), x.dtype);
-  // From 2⁶³ on a float32 is a multiple of 2³², and a float64 need not be.
+  // At 2⁶³ and above, every float32 is a multiple of 2³², so the result is 0. For a float64 this is not so.
   const small = x.dtype === 'float32' ? x : g.binary('Mod', x, constant(2 ** 32), x.dtype, { fmod: 1 });
   const fits = g.binary('Less', g.unary('Abs', small), constant(2 ** 63), 'bool');
   const long = g.cast(where(g, fits, small, constant(0)), 'int64');
-  // The remainder keeps ONNX Runtime from joining the two casts to one, which does not go around.
+  // Without this remainder, ONNX Runtime would merge the two casts into one, which does not compute modulo 2³².
   return g.cast(g.binary('Mod', long, g.scalar(2 ** 32, 'int64')), 'int32');
 }
 
-/** Floats in the type of a result, as TensorFlow.js stores them. Any number but 0 is true. */
+/** Converts floats to the type of a result, as TensorFlow.js does. As bool, every number except 0 is true. */
 export function storedAs(g: Graph, x: Node, dtype: OnnxType): Node {
   if (dtype === 'float32') return g.cast(x, 'float32');
   return g.cast(wholeOf(g, x), dtype);
 }
 
 /**
- * σ(x) = eˣ / (eˣ + 1) with a relative error of two units in the last place everywhere: ONNX Runtime's own operator has an absolute one of 1e-7,
- * which leaves nothing of σ(-17). Above 30 the result is 1.
+ * σ(x) = eˣ / (eˣ + 1). The relative error is at most two units in the last place. ONNX Runtime's own operator has an absolute error of
+ * 1e-7, which is larger than σ(-17). From x = 30 on the result is 1.
  */
 export function sigmoid(g: Graph, x: Node): Node {
   const e = g.unary('Exp', g.binary('Min', x, g.scalar(30)));
   return g.binary('Div', e, g.binary('Add', e, g.scalar(1)));
 }
 
-/** eˣ - 1 = 2 tanh(x/2) / (1 - tanh(x/2)) keeps its digits where eˣ is close to 1. */
+/** eˣ - 1 = 2 tanh(x/2) / (1 - tanh(x/2)). This form is exact to the last digits even if eˣ is close to 1. */
 function expm1(g: Graph, x: Node): Node {
   const half = g.unary('Tanh', g.binary('Mul', x, g.scalar(0.5)));
   const small = g.binary('Div', g.binary('Mul', half, g.scalar(2)), g.binary('Sub', g.scalar(1), half));
   return where(g, g.binary('Less', g.unary('Abs', x), g.scalar(1), 'bool'), small, g.binary('Sub', g.unary('Exp', x), g.scalar(1)));
 }
 
-/** scale · x from 0, and below it alpha · (eˣ - 1). */
+/** scale · x for x ≥ 0, and alpha · (eˣ - 1) for x < 0. */
 export function exponentialLinear(g: Graph, x: Node, alpha = 1, scale = 1): Node {
   const negative = g.binary('Less', x, g.scalar(0), 'bool');
   return where(g, negative, g.binary('Mul', expm1(g, x), g.scalar(alpha)), g.binary('Mul', x, g.scalar(scale)));
 }
 
-/** log(1 + x) = log(u) x / (u - 1) with u = 1 + x rounded (Kahan): the rounding of u cancels. */
+/** log(1 + x) = log(u) x / (u - 1) with u = 1 + x, rounded. The rounding error of u cancels (Kahan). */
 function log1p(g: Graph, x: Node): Node {
   const u = g.binary('Add', x, g.scalar(1));
   const log = g.unary('Log', u);
@@ -81,13 +81,13 @@ function log1p(g: Graph, x: Node): Node {
   return where(g, g.binary('Less', g.unary('Abs', x), g.scalar(1), 'bool'), exact, log);
 }
 
-/** An integer bound on integers, or the float on floats. */
+/** A limit of `ClipByValue` in the type of x. For int32 it is moved into the range of int32. */
 function bound(k: KernelCall, name: string, dtype: OnnxType): Node {
   const value = k.attribute<number>(name);
   return k.graph.scalar(dtype === 'int32' ? Math.min(Math.max(value, -(2 ** 31)), 2 ** 31 - 1) : value, dtype);
 }
 
-/** Between two bounds; the result has the type of x. */
+/** Limits x to a range. The result has the type of x. */
 function clip(k: KernelCall, low: (dtype: OnnxType) => Node, high: (dtype: OnnxType) => Node): Node {
   const raw = k.node('x');
   const x = numberOf(k.graph, raw);
@@ -113,7 +113,7 @@ export const elementwise: KernelTable = {
   Cos: unary('Cos'),
   Cosh: storedUnary('Cosh'),
   Erf: unary('Erf'),
-  // Integers are few and exact: ONNX Runtime's vectorised float32 exponential may miss by a unit in the last place.
+  // For integers the result is computed in float64, because ONNX Runtime's float32 exponential can be wrong in the last digit.
   Exp: (k) => (k.node('x').dtype === 'float32' ? k.graph.unary('Exp', k.node('x')) : k.graph.inDouble('Exp', k.node('x'))),
   Log: unary('Log'),
   Reciprocal: storedUnary('Reciprocal'),
@@ -121,7 +121,7 @@ export const elementwise: KernelTable = {
   Sin: unary('Sin'),
   Sinh: storedUnary('Sinh'),
   Sqrt: unary('Sqrt'),
-  // In float64: near its poles the result has more digits than a float32 argument of the sine and the cosine.
+  // Computed in float64. Near the poles of the tangent, float32 sines and cosines would have too few digits.
   Tan: (k) => {
     const g = k.graph;
     const x = g.cast(float(k), 'float64');

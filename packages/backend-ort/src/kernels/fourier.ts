@@ -2,13 +2,14 @@ import type { Graph, Node } from '../graph.ts';
 import type { KernelCall } from '../kernel.ts';
 
 /**
- * Discrete Fourier transforms as matrix products (ONNX's own DFT loses up to three digits unless the length is a power of two). A length
- * n = a b is taken apart by Cooley and Tukey until the factors are small: X[k₁ + a k₂] = Σ_j₂ e^(-2πi j₂ k₂ / b) (e^(-2πi j₂ k₁ / n) Σ_j₁ e^(-2πi j₁ k₁ / a) x[b j₁ + j₂]).
+ * Discrete Fourier transforms as matrix products. (ONNX's own DFT loses up to three digits if the length is not a power of two.) A length n
+ * = a b is divided into its factors (Cooley and Tukey) until these are small: X[k₁ + a k₂] = Σ_j₂ e^(-2πi j₂ k₂ / b) (e^(-2πi j₂ k₁ / n)
+ * Σ_j₁ e^(-2πi j₁ k₁ / a) x[b j₁ + j₂]).
  */
 
-/** Lengths up to here are one product. */
+/** A length of at most this is one matrix product. */
 const DIRECT = 64;
-/** A prime factor needs a matrix of its own size. */
+/** A larger prime factor is an error, because a prime factor p needs a p × p matrix. */
 const LARGEST_PRIME = 4096;
 
 interface Pair {
@@ -16,7 +17,7 @@ interface Pair {
   imag: Node;
 }
 
-/** The largest divisor of n up to `DIRECT`, or the smallest one above it. */
+/** The largest divisor of n that is at most `DIRECT`. If there is none, the smallest divisor above it. */
 function divisor(n: number): number {
   for (let a = Math.min(DIRECT, n - 1); a > 1; a--) if (n % a === 0) return a;
   for (let a = DIRECT + 1; a * a <= n; a++) if (n % a === 0) return a;
@@ -52,15 +53,15 @@ function transform(g: Graph, x: Pair, sign: number): Pair {
   }
   const b = n / a;
   const both = (f: (v: Node) => Node, v: Pair): Pair => ({ real: f(v.real), imag: f(v.imag) });
-  // [N, a, b] -> [N, b, a]: along j₁.
+  // [N, a, b] -> [N, b, a]: transform along j₁.
   const columns = both((v) => g.reshape(g.transpose(g.reshape(v, [batch, a, b]), [0, 2, 1]), [batch * b, a]), x);
   const inner = both((v) => g.reshape(v, [batch, b, a]), transform(g, columns, sign));
   const [cos, sin] = angles(n, b, a, sign).map((values) => g.constant(values, [b, a], 'float32')) as [Node, Node];
   const twisted = times(g, inner, cos, sin, (u, v) => g.binary('Mul', u, v));
-  // [N, b, a] -> [N, a, b]: along j₂, for each k₁.
+  // [N, b, a] -> [N, a, b]: transform along j₂, for each k₁.
   const rows = both((v) => g.reshape(g.transpose(v, [0, 2, 1]), [batch * a, b]), twisted);
   const outer = transform(g, rows, sign);
-  // [N, a, b] holds X[k₁ + a k₂] at k₁, k₂.
+  // The value at [k₁, k₂] of [N, a, b] is X[k₁ + a k₂].
   return both((v) => g.reshape(g.transpose(g.reshape(v, [batch, a, b]), [0, 2, 1]), [batch, n]), outer);
 }
 
@@ -75,7 +76,7 @@ function largestPrime(n: number): number {
   return Math.max(largest, n);
 }
 
-/** The transform over the last axis; `inverse` divides by its length. */
+/** The transform over the last axis. With `inverse`, the result is divided by its length. */
 export function fourier(k: KernelCall, [real, imag]: readonly [Node, Node], inverse: boolean): Pair {
   const g = k.graph;
   const shape = real.shape;

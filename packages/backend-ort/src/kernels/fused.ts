@@ -2,8 +2,8 @@ import type { KernelTable } from '../kernel.ts';
 import { tf } from '../tf.ts';
 
 /**
- * Kernels that TensorFlow.js does not name: one ONNX Runtime operator for a chain of ops. Layers look for them by name and fall back to the
- * chain on other engines.
+ * Kernels that TensorFlow.js does not have: one ONNX Runtime operator in place of a chain of operators. Layers look for them by name. On
+ * other engines they use the chain.
  */
 export const fused: KernelTable = {
   /** x standardized over its last axis, and 1/√(var + eps): [..., D] -> [..., D], [..., 1]. */
@@ -25,17 +25,21 @@ export const fused: KernelTable = {
     const attributes = { axis: -1, epsilon: { float: k.attribute<number>('eps') } };
     return k.graph.add('LayerNormalization', [x, weight, bias], attributes, x.shape, 'float32');
   },
-  /** σ(x) with an absolute error of 1e-7, for gates that multiply what is large where they are. `Sigmoid` has a relative one. */
+  /**
+   * σ(x) with an absolute error of 1e-7. It is faster than `Sigmoid`, which has a small relative error. For gates such as in x·σ(x): where
+   * the gate is small, so is the other factor.
+   */
   FastSigmoid: (k) => k.graph.unary('Sigmoid', k.node('x')),
-  /** x Φ(x), with the distribution function of the standard normal. */
+  /** x Φ(x), where Φ is the cumulative distribution function of the standard normal. */
   GeluErf: (k) => k.graph.unary('Gelu', k.node('x')),
 };
 
 type Tensor = tf.Tensor;
 
 /**
- * The derivatives of `FastSigmoid` and `Standardize`, for those who differentiate twice. The first is y (1 - y). With n = (x - mean)·i, i = (var + eps)^-½ over N elements:
- * dx = i·(dn - mean(dn) - n·mean(n·dn)) - di·i²·n/N.
+ * The derivatives of `FastSigmoid` and `Standardize`, built from differentiable operators, so that second derivatives work. The first is y
+ * (1 - y). For the second let n = (x - mean)·i and i = (var + eps)^-½, over N elements. Then dx = i·(dn - mean(dn) - n·mean(n·dn)) -
+ * di·i²·n/N.
  */
 export function registerFusedGradients(): void {
   tf.registerGradient({

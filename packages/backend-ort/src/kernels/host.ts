@@ -5,9 +5,9 @@ import { onnxType } from '../backend.ts';
 import { tf } from '../tf.ts';
 
 /**
- * Kernels that run on the host: what is pending is evaluated, the inputs are read, TensorFlow.js's own `cpu` kernel computes, and its result
- * comes back as data. That is for results whose shape depends on values, which no graph of fixed shapes can hold, for strings, and for
- * kernels too rare to be worth a graph. None has a gradient.
+ * Kernels that run in JavaScript: pending inputs are evaluated and read, TensorFlow.js's own `cpu` kernel computes, and its result is
+ * stored as data. These are kernels whose result shape depends on values (a graph has fixed shapes), kernels for strings, and kernels that
+ * are used too rarely to write a graph for them. None of them has a gradient.
  */
 
 const shapeDependsOnValues = "the shape of its result depends on its inputs' values";
@@ -15,7 +15,7 @@ const worksOnStrings = 'it works on strings';
 const drawsNumbers = "it draws random numbers from TensorFlow.js's own stream";
 const searches = 'it goes through its inputs one by one';
 
-/** Why each of them is not in the graph. */
+/** Why each of these kernels is not part of the graph. */
 export const hostReasons: Readonly<Record<string, string>> = {
   BroadcastArgs: searches,
   Draw: 'it draws on a canvas',
@@ -38,7 +38,7 @@ export const hostReasons: Readonly<Record<string, string>> = {
   Unique: shapeDependsOnValues,
 };
 
-/** TensorFlow.js's `cpu` engine, as far as it is used here. */
+/** The methods of TensorFlow.js's `cpu` engine that are used here. */
 interface HostEngine {
   write(values: unknown, shape: number[], dtype: string): object;
   readSync(dataId: object): ArrayLike<number> | Uint8Array[];
@@ -49,7 +49,7 @@ type Inputs = Record<string, unknown> | unknown[];
 const isTensor = (x: unknown): x is TensorInfo => typeof x === 'object' && x !== null && 'dataId' in x;
 
 /**
- * Runs a call by `cpu`'s kernel of the same name.
+ * Runs a call with the kernel of the same name of the `cpu` engine.
  * @throws Error inside a compiled function, where inputs have no values yet
  */
 export function onHost(k: KernelCall): { stored: TensorInfo | TensorInfo[] } {

@@ -6,11 +6,11 @@ import { where } from './elementwise.ts';
 import { reversed } from './shape.ts';
 
 /**
- * Sampling images [B, H, W, C] at computed places: crops, projective maps, rotation. Nothing here has a gradient in TensorFlow.js. Places
- * are computed in float64, as its `cpu` engine does: a place on the border must not fall off the image by rounding.
+ * Kernels that read images [B, H, W, C] at computed positions: crops, projective maps, rotation. They have no gradient in TensorFlow.js.
+ * Positions are computed in float64, as in its `cpu` engine. Otherwise rounding could move a position on the border out of the image.
  */
 
-/** An image as a list of pixels, and places in it: rows, columns and the number of the image, which broadcast. */
+/** An image as a list of pixels, and positions in it: row, column and number of the image. These three are broadcast. */
 interface Sampling {
   image: Node;
   y: Node;
@@ -18,17 +18,17 @@ interface Sampling {
   batch: Node;
 }
 
-/** A number in float64; only numbers that float32 holds exactly are asked for. */
+/** A number in float64. Only numbers that float32 holds exactly are passed. */
 const number = (g: Graph, value: number): Node => g.cast(g.scalar(value), 'float64');
 const compare = (g: Graph, op: string, a: Node, value: number): Node => g.binary(op, a, number(g, value), 'bool');
 const all = (g: Graph, conditions: Node[]): Node => conditions.reduce((a, b) => g.binary('And', a, b));
 /** a + (b - a) weight for pixels [B, h, w, C]. */
 const lerp = (g: Graph, a: Node, b: Node, weight: Node): Node =>
   g.binary('Add', a, g.binary('Mul', g.binary('Sub', b, a), column(g, g.cast(weight, 'float32'))));
-/** As JavaScript rounds: halves up. */
+/** Rounds as JavaScript does: halves are rounded up. */
 const rounded = (g: Graph, x: Node): Node => g.unary('Floor', g.binary('Add', x, number(g, 0.5)));
 
-/** The pixels at whole places [B, h, w] -> [B, h, w, C]; `outside` where a place is off the image. */
+/** The pixels at whole positions [B, h, w] -> [B, h, w, C], or `outside` if a position is outside of the image. */
 function pixels(g: Graph, { image, y, x, batch }: Sampling, outside: Node): Node {
   const [count, height, width, channels] = image.shape as [number, number, number, number];
   const inside = all(g, [
@@ -56,7 +56,7 @@ const range = (g: Graph, count: number, shape: number[]): Node =>
     'float64',
   );
 
-/** Boxes [N, 4] of y1, x1, y2, x2 in units of the image, cut out and resized: [N, h, w, C]. */
+/** Cuts out boxes [N, 4] of y1, x1, y2, x2 (from 0 to 1) and resizes them: [N, h, w, C]. */
 function cropAndResize(k: KernelCall): Node {
   const g = k.graph;
   const image = g.cast(k.node('image'), 'float32');
@@ -67,7 +67,7 @@ function cropAndResize(k: KernelCall): Node {
   if (sizeOf(outShape) === 0) return g.fill(0, outShape);
   const boxes = g.cast(g.cast(k.node('boxes'), 'float32'), 'float64');
   const edge = (i: number): Node => g.slice(boxes, [0, i], [count, 1]);
-  /** Places along one axis, [N, crop]. */
+  /** Positions along one axis, [N, crop]. */
   const places = (first: Node, last: Node, size: number, crop: number): Node => {
     const span = number(g, size - 1);
     if (crop === 1) return g.binary('Mul', g.binary('Mul', number(g, 0.5), g.binary('Add', first, last)), span);
@@ -95,11 +95,11 @@ function cropAndResize(k: KernelCall): Node {
     sampled = lerp(g, above, below, g.binary('Sub', y, top));
   } else sampled = at(rounded(g, y), rounded(g, x));
   const cut = where(g, column(g, inside), sampled, g.scalar(k.attribute<number>('extrapolationValue')));
-  // A box of an image that there is not stays zero.
+  // If the image of a box does not exist, the result is zero.
   return where(g, g.reshape(present, [count, 1, 1, 1]), cut, g.scalar(0));
 }
 
-/** A coordinate brought back onto an axis of `size` elements by the fill mode. */
+/** Maps a coordinate outside of an axis of `size` elements to one inside, by the fill mode. */
 function mapped(g: Graph, at: Node, size: number, mode: string): Node {
   if (mode === 'constant') return at;
   const onto = (v: Node): Node => g.binary('Max', number(g, 0), g.binary('Min', v, number(g, size - 1)));
@@ -125,7 +125,7 @@ function mapped(g: Graph, at: Node, size: number, mode: string): Node {
   return onto(where(g, negative, front, where(g, past, back, at)));
 }
 
-/** Each target pixel takes the source at a projective map of its place; `transforms` [B or 1, 8]. */
+/** Each pixel of the result reads the source at the projective map of its position. `transforms` is [B or 1, 8]. */
 function transform(k: KernelCall): Node {
   const g = k.graph;
   const [raw, transforms] = [k.node('image'), g.cast(g.cast(k.node('transforms'), 'float32'), 'float64')];
@@ -168,7 +168,7 @@ function transform(k: KernelCall): Node {
   return g.cast(g.expand(where(g, defined, sampled, fill), shape), raw.dtype);
 }
 
-/** Rotation about a center by the nearest pixel; the angle is an attribute, so the places are known here. */
+/** Rotation about a center, with the nearest pixel. The angle is an attribute, so the positions are computed here and not in the graph. */
 function rotate(k: KernelCall): Node {
   const g = k.graph;
   const image = k.node('image');
@@ -192,7 +192,7 @@ function rotate(k: KernelCall): Node {
   const shape = [batch, height * width, channels];
   const places = g.constant(from, [height * width], 'int32');
   const moved = g.add('Gather', [g.reshape(image, shape), places], { axis: 1 }, shape, image.dtype);
-  // The fourth channel is opacity: full where nothing is.
+  // The fourth channel is the opacity. Outside of the image it is 255.
   const fills = Float32Array.from({ length: channels }, (_, c) => (typeof fill === 'number' ? fill : c === 3 ? 255 : fill[c]!));
   const outside = g.cast(g.constant(fills, [channels], 'float32'), image.dtype);
   return g.reshape(where(g, g.constant(inside, [height * width, 1], 'bool'), moved, outside), image.shape);

@@ -5,7 +5,7 @@ import { commonType } from './binary.ts';
 import { checkedIndices } from './bounds.ts';
 import { numberOf, where } from './elementwise.ts';
 
-/** Kernels that pick elements by index. */
+/** Kernels that select elements by index. */
 
 function gather(k: KernelCall): Node {
   const g = k.graph;
@@ -22,7 +22,7 @@ function gather(k: KernelCall): Node {
   const indices = checkedIndices(k, given, x.shape[axis]!, batchDims > 0);
   const shape = [...x.shape.slice(0, axis), ...indices.shape.slice(batchDims), ...x.shape.slice(axis + 1)];
   if (batchDims === 0) return g.add('Gather', [x, indices], { axis }, shape, x.dtype);
-  // Batched: the batch folded into the gathered axis, each row's indices moved to its own stretch.
+  // With batch axes: batch and gathered axis become one axis, and each batch gets an offset for its indices.
   const batch = sizeOf(x.shape.slice(0, batchDims));
   const before = x.shape.slice(batchDims, axis);
   const count = x.shape[axis]!;

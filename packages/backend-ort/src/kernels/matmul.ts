@@ -12,7 +12,10 @@ const transposed = (g: Graph, x: Node): Node => {
   return g.transpose(x, [...x.shape.keys()].slice(0, -2).concat([rank - 1, rank - 2]));
 };
 
-/** A node below a swap of its last two axes, so that the product can read it transposed instead. */
+/**
+ * The input of a transposition of the last two axes, or null. The product can read this input as transposed, and the transposition is not
+ * needed.
+ */
 function belowSwap(x: Node): Node | null {
   if (x.op !== 'Transpose') return null;
   const perm = x.attributes.perm as readonly number[];
@@ -22,13 +25,14 @@ function belowSwap(x: Node): Node | null {
 }
 
 /**
- * Contractions that are longer are cut into blocks, whose products are summed as every sum is. ONNX Runtime adds up the products for few results
- * one after the other, so that digits are lost from some thousand on; for many results it works in blocks itself, which do for longer.
+ * Limits of the length of a product's inner axis. A longer axis is cut into blocks, and the products of the blocks are summed like every
+ * other sum. For few results, ONNX Runtime adds the products one after the other, and from some thousand on digits are lost. For many
+ * results it works in blocks itself, which allows longer axes.
  */
 const FEW_RESULTS = { below: 4096, longest: 1024, block: 128 };
 const MANY_RESULTS = { longest: 16_384, block: 4096 };
 
-/** Blocks of a contraction of length k that is too long for one product, or null. */
+/** The blocks of an inner axis of length k, or null if it is short enough for one product. */
 function blocksOf(k: number, results: number): { count: number; size: number } | null {
   const { longest, block } = results < FEW_RESULTS.below ? FEW_RESULTS : MANY_RESULTS;
   if (k <= longest) return null;
@@ -36,7 +40,10 @@ function blocksOf(k: number, results: number): { count: number; size: number } |
   return { count: Math.ceil(k / block), size: block };
 }
 
-/** The contracted axis, last or last but one, as an axis of blocks before the last two and an axis within a block; zeros fill up the last block. */
+/**
+ * Splits the inner axis (the last or the last but one) into an axis of blocks, before the last two axes, and an axis within a block. The
+ * last block is padded with zeros.
+ */
 function parted(g: Graph, x: Node, isLast: boolean, { count, size }: { count: number; size: number }): Node {
   const rank = x.shape.length;
   const axis = isLast ? rank - 1 : rank - 2;
@@ -49,7 +56,7 @@ function parted(g: Graph, x: Node, isLast: boolean, { count, size }: { count: nu
   return g.transpose(split, [...front, rank - 1, rank - 2, rank]);
 }
 
-/** a b over the last two axes, batch axes broadcast. */
+/** Matrix product over the last two axes. The other axes are broadcast. */
 export function matMul(g: Graph, a: Node, b: Node, transposeA: boolean, transposeB: boolean): Node {
   const fused = a.dtype === 'float32';
   for (let inner = belowSwap(a); inner !== null && fused; inner = belowSwap(a)) [a, transposeA] = [inner, !transposeA];
@@ -87,7 +94,7 @@ function operands(k: KernelCall): [Node, Node] {
 const product = (k: KernelCall): Node =>
   matMul(k.graph, ...operands(k), k.attribute<boolean>('transposeA') ?? false, k.attribute<boolean>('transposeB') ?? false);
 
-/** The activations that TensorFlow.js fuses behind a product or convolution. */
+/** The activations that TensorFlow.js can combine with a product or convolution. */
 export function activate(
   k: KernelCall,
   x: Node,

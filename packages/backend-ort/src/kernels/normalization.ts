@@ -2,9 +2,9 @@ import type { Graph, Node } from '../graph.ts';
 import type { KernelCall, KernelTable } from '../kernel.ts';
 import { storedAs } from './elementwise.ts';
 
-/** Batch normalization with given moments, and normalization by the neighbouring channels. */
+/** Batch normalization with given mean and variance, and normalization over neighbouring channels. */
 
-/** offset + (x - mean) scale / √(variance + ε); all except x have the shape of x or one number per channel. */
+/** offset + (x - mean) scale / √(variance + ε). All except x have the shape of x, or one number per channel. */
 function batchNorm(k: KernelCall): Node {
   const g = k.graph;
   const float = (name: string): Node => g.cast(k.node(name), 'float32');
@@ -15,7 +15,7 @@ function batchNorm(k: KernelCall): Node {
   return storedAs(g, k.has('offset') ? g.binary('Add', float('offset'), scaled) : scaled, k.node('x').dtype);
 }
 
-/** Sums over the channels c - r … c + r of [B, H, W, C]. */
+/** Sums over the channels c - r … c + r of [B, H, W, C], with r = `radius`. */
 function windowSum(g: Graph, x: Node, radius: number): Node {
   const size = 2 * radius + 1;
   const channels = x.shape[3]!;
@@ -40,7 +40,7 @@ function localResponse(k: KernelCall): Node {
   return k.graph.binary('Mul', x, power(k.graph, norm(k, x), -k.attribute<number>('beta')));
 }
 
-/** dL/dx = dL/dy norm^-β - 2 α β x Σ y dL/dy / norm, the sum over the same neighbours, since nearness is mutual. */
+/** dL/dx = dL/dy norm^-β - 2 α β x Σ y dL/dy / norm. The sum is over the same neighbours: if a is a neighbour of b, then b is one of a. */
 function localResponseGrad(k: KernelCall): Node {
   const g = k.graph;
   const [x, y, dy] = [k.node('x'), k.node('y'), k.node('dy')].map((v) => g.cast(v, 'float32')) as [Node, Node, Node];

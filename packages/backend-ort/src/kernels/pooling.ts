@@ -5,32 +5,36 @@ import { numberOf, storedAs, where } from './elementwise.ts';
 import { reversed } from './shape.ts';
 import { channelsFirst, channelsLast, cutSpatial, padSpatial, poolWindows, reach, type Windows } from './window.ts';
 
-/** Pools over two and three spatial axes, channels last, with gradients. They are never dilated: TensorFlow.js goes through batches. */
+/**
+ * Pools over two and three spatial axes, channels last, with gradients. Dilation does not occur here: for dilated pools, TensorFlow.js
+ * moves pixels into the batch first.
+ */
 
-/** What ONNX Runtime's maximum without indices starts from; TensorFlow.js starts from -Infinity. */
+/** The start value of ONNX Runtime's maximum without indices. TensorFlow.js starts from -Infinity. */
 const LOWEST = -3.4028234663852886e38;
 
-/** Elements that are added one after the other in float32. */
+/** Largest window whose elements are added one after the other in float32. */
 const SMALL_WINDOW = 16;
 
 const isIdentity = ({ size, input, output }: Windows): boolean => size.every((n, i) => n === 1 && input[i] === output[i]);
 
 /**
- * x [B, C, …], cut and padded so that `pads` are left for a maximum, which wants them to be less than a window: wider ones are added here.
- * NaN never wins, as in TensorFlow.js; it is taken out behind the padding, which ONNX Runtime would else merge into the maximum.
+ * x [B, C, …], cut and padded for a maximum. ONNX Runtime's maximum allows only `pads` smaller than a window, so wider padding is added
+ * here. As in TensorFlow.js, NaN is never the maximum: it is replaced by -∞. This is done after the padding, because ONNX Runtime would
+ * merge a padding directly before the maximum into it.
  */
 function prepared(g: Graph, x: Node, windows: Windows): { source: Node; pads: number[]; offset: number[] } {
   const { before, after, first, last } = reach(windows);
   const cut = cutSpatial(g, x, first, last);
   const wide = isWide(windows);
   const full = wide ? padSpatial(g, cut, before, after, x.dtype === 'float32' ? -Infinity : -(2 ** 31)) : cut;
-  // Whole numbers go through float64, which holds each of them.
+  // Integers become float64, which holds all of them.
   const source = x.dtype === 'float32' ? where(g, g.unary('IsNaN', full, 'bool'), g.scalar(-Infinity), full) : g.cast(full, 'float64');
   const none = before.map(() => 0);
   return wide ? { source, pads: [...none, ...none], offset: before } : { source, pads: [...before, ...after], offset: none };
 }
 
-/** Whether padding is as wide as a window, so that a window may cover nothing else. */
+/** Whether a padding is at least as wide as a window. Then a window may contain only padding. */
 const isWide = (windows: Windows): boolean => {
   const { before, after } = reach(windows);
   return windows.size.some((n, i) => before[i]! >= n || after[i]! >= n);
@@ -50,8 +54,8 @@ function maxPool(k: KernelCall): Node {
 }
 
 /**
- * The maximum of each window [B, C, …] and where it was found: an index into the flattened [B, C, …] of the padded input, whose sizes are
- * given back too. Of equal elements the first wins.
+ * The maximum of each window [B, C, …], and its position as an index into the flattened padded input [B, C, …]. `grid` are the spatial
+ * sizes of the padded input. If several elements are equal, the first one counts.
  */
 function winners(g: Graph, image: Node, windows: Windows): { best: Node; at: Node; grid: number[]; offset: number[] } {
   const { source, pads, offset } = prepared(g, image, windows);
@@ -63,14 +67,17 @@ function winners(g: Graph, image: Node, windows: Windows): { best: Node; at: Nod
   return { best: best!, at: at!, grid: source.shape.slice(2), offset };
 }
 
-/** dL/dx: each dL/dy goes to the element that won its window, in order, on one thread, so that equal runs give equal sums. */
+/**
+ * dL/dx. Each dL/dy is added to the element that was the maximum of its window. This runs in order on one thread, so equal runs give equal
+ * sums.
+ */
 function maxPoolGrad(k: KernelCall): Node {
   const g = k.graph;
   const [x, dy] = [g.cast(k.node('input'), 'float32'), g.cast(k.node('dy'), 'float32')];
   const windows = { ...poolWindows(k, x.shape), output: dy.shape.slice(1, -1) };
   if (sizeOf(x.shape) === 0) return x;
   const axes = windows.size.map((_, i) => i + 2);
-  // Over three axes TensorFlow.js lets the last of equal elements win: the same as the first of everything reversed.
+  // With three spatial axes, TensorFlow.js takes the last of equal elements. This is the first one if all axes are reversed.
   const last = axes.length === 3;
   const turn = (v: Node): Node => (last ? reversed(g, v, axes) : v);
   const { before, after, first, last: end } = reach(windows);
@@ -93,7 +100,7 @@ function maxPoolGrad(k: KernelCall): Node {
   return channelsLast(g, padSpatial(g, turn(inner), first, rest, 0));
 }
 
-/** Maximum and the index of the winner in [H, W, C], or [B, H, W, C]; -1 where nothing won. */
+/** The maximum and its index in [H, W, C] or [B, H, W, C]. The index is -1 if a window has no maximum. */
 function maxPoolWithArgmax(k: KernelCall): Node[] {
   const g = k.graph;
   const x = k.node('x');
@@ -117,7 +124,7 @@ function maxPoolWithArgmax(k: KernelCall): Node[] {
   return [g.cast(values, x.dtype), g.cast(where(g, nothing, long(-1), index), 'int32')];
 }
 
-/** The elements that each window covers along one axis. */
+/** The elements in each window along one axis. */
 const covered = ({ size, strides, pads, input }: Windows, axis: number, count: number): Contribution[][] =>
   Array.from({ length: count }, (_, at) => {
     const begin = at * strides[axis]! - pads[axis]!;
@@ -125,7 +132,7 @@ const covered = ({ size, strides, pads, input }: Windows, axis: number, count: n
     return inside.map((from) => ({ from, weight: 1 }));
   });
 
-/** Mean of the elements that a window covers; padding does not count. */
+/** The mean of the elements in a window, without padding. */
 function avgPool(k: KernelCall): Node {
   const g = k.graph;
   const raw = k.node('x');
@@ -135,7 +142,7 @@ function avgPool(k: KernelCall): Node {
   return storedAs(g, meanOf(g, x, windows), raw.dtype);
 }
 
-/** ONNX Runtime's operator adds up a window element by element, which keeps its digits where the window is small. */
+/** ONNX Runtime adds the elements of a window one after the other. This is exact enough for small windows only. */
 function meanOf(g: Graph, x: Node, windows: Windows): Node {
   const { size, input, output, pads } = windows;
   const isWhole = size.every((n, axis) => n === input[axis] && output[axis] === 1 && pads[axis] === 0);
@@ -150,7 +157,7 @@ function narrowMean(g: Graph, x: Node, windows: Windows): Node {
   return channelsLast(g, g.add('AveragePool', [image], attributes, [...image.shape.slice(0, 2), ...windows.output], 'float32'));
 }
 
-/** Sums along one axis after the other. A window that covers nothing is NaN, or 0 over three axes. */
+/** Sums along one axis after the other. A window without elements gives NaN, or 0 for three spatial axes. */
 function wideMean(g: Graph, x: Node, windows: Windows): Node {
   const lists = windows.output.map((count, axis) => covered(windows, axis, count));
   const sum = lists.reduce((v, list, axis) => sumContributions(g, v, axis + 1, list), x);
@@ -159,7 +166,10 @@ function wideMean(g: Graph, x: Node, windows: Windows): Node {
   return g.binary('Div', sum, g.constant(Float32Array.from(divisors), [1, ...windows.output, 1], 'float32'));
 }
 
-/** dL/dx. As in TensorFlow.js, and unlike in the mean itself, the divisor is the size of the whole window at the borders too. */
+/**
+ * dL/dx. As in TensorFlow.js, the divisor is the size of the whole window, at the borders too. The mean itself divides by the number of
+ * elements inside.
+ */
 function avgPoolGrad(k: KernelCall): Node {
   const g = k.graph;
   const x = k.infos.input!;

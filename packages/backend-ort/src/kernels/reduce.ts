@@ -4,21 +4,21 @@ import type { OnnxType } from '../onnx.ts';
 import { tf } from '../tf.ts';
 import { numberOf, where } from './elementwise.ts';
 
-/** Kernels that fold axes: sums, extremes, scans, softmax. */
+/** Kernels that reduce axes or run along them: sums, maximum and minimum, cumulative sums and products, softmax. */
 
 function axesOf(k: KernelCall, rank: number, name = 'axis'): number[] {
   const wanted = k.attribute<number | number[]>(name);
   return tf.util.parseAxisParam(wanted, new Array<number>(rank).fill(1)).sort((a, b) => a - b);
 }
 
-/** tfjs's `axis` may be absent (every axis). */
+/** The axes to reduce. If the attribute is missing, these are all axes. */
 function reduceAxes(k: KernelCall, x: Node): number[] {
   const name = k.name === 'Max' ? 'reductionIndices' : 'axis';
   const axis = k.attribute<number | number[] | null | undefined>(name);
   return axis === undefined || axis === null ? x.shape.map((_, i) => i) : axesOf(k, x.shape.length, name);
 }
 
-/** `empty` is the value of a fold over no elements. */
+/** A reduction. `empty` is its value for no elements. */
 function reduction(op: string, empty: number, to?: (x: Node) => OnnxType) {
   return (k: KernelCall): Node => {
     const g = k.graph;
@@ -34,7 +34,7 @@ function reduction(op: string, empty: number, to?: (x: Node) => OnnxType) {
   };
 }
 
-/** ONNX Runtime's extremes pass over NaN; TensorFlow.js's are NaN where there is one. */
+/** Maximum or minimum. It is NaN if one element is NaN, as in TensorFlow.js; ONNX Runtime ignores NaN. */
 function extreme(op: string, empty: number) {
   const fold = reduction(op, empty);
   return (k: KernelCall): Node => {
@@ -61,7 +61,7 @@ function argument(op: string) {
   return (k: KernelCall): Node => {
     const g = k.graph;
     const raw = numberOf(g, k.node('x'));
-    // NaN never wins.
+    // NaN is never the largest or smallest element.
     const worst = g.scalar(op === 'ArgMax' ? -Infinity : Infinity);
     const x = raw.dtype === 'float32' ? where(g, g.unary('IsNaN', raw, 'bool'), worst, raw) : raw;
     const [axis] = axesOf(k, x.shape.length);
@@ -71,7 +71,10 @@ function argument(op: string) {
   };
 }
 
-/** Float sums run on in float64, so that the last is as exact as the first. A scalar, which has no axis, gives 0, and in a product 1, as on `cpu`. */
+/**
+ * Cumulative sum. Floats are added in float64, so that the last sum is as exact as the first. A scalar has no axis; it gives 0 (and 1 in a
+ * product), as on `cpu`.
+ */
 function cumulative(k: KernelCall): Node {
   const g = k.graph;
   const x = numberOf(g, k.node('x'));
@@ -83,7 +86,7 @@ function cumulative(k: KernelCall): Node {
   return g.cast(g.add('CumSum', inputs, { exclusive: flag('exclusive'), reverse: flag('reverse') }, x.shape, wide.dtype), x.dtype);
 }
 
-/** Running product by doubling: after step s each element holds the product of the 2^s elements that end in it. */
+/** Cumulative product by doubling. After step s, each element is the product of itself and up to 2^s - 1 elements before it. */
 function cumulativeProduct(k: KernelCall): Node {
   const g = k.graph;
   let x = numberOf(g, k.node('x'));
@@ -108,10 +111,10 @@ function cumulativeProduct(k: KernelCall): Node {
   return x;
 }
 
-/** A longer row is summed in blocks: ONNX Runtime's operator adds up its exponentials one after the other. */
+/** A longer row is summed in blocks, because ONNX Runtime's operator adds the exponentials one after the other. */
 const LONG_ROW = 32_768;
 
-/** Over one axis; tfjs moves it to the end. */
+/** Softmax over one axis. */
 function softmax(k: KernelCall, op: 'Softmax' | 'LogSoftmax', dim: number): Node {
   const g = k.graph;
   const x = g.cast(k.node('logits'), 'float32');

@@ -3,7 +3,7 @@ import type { KernelCall, KernelTable } from '../kernel.ts';
 import { sumContributions, transposeContributions, type Contribution } from './contributions.ts';
 import { take } from './shape.ts';
 
-/** Resizing images [B, H, W, C], one axis after the other, with gradients. */
+/** Resizes images [B, H, W, C], one axis after the other, with gradients. */
 
 interface Axis {
   from: number;
@@ -12,7 +12,7 @@ interface Axis {
   halfPixelCenters: boolean;
 }
 
-/** Source coordinate of each target element, in units of source elements. */
+/** The coordinate in the source of each element of the result, in units of source elements. */
 function coordinates({ from, to, alignCorners, halfPixelCenters }: Axis, nearest: boolean): number[] {
   const aligned = alignCorners && to > 1;
   const ratio = (aligned ? from - 1 : from) / (aligned ? to - 1 : to);
@@ -25,7 +25,7 @@ function coordinates({ from, to, alignCorners, halfPixelCenters }: Axis, nearest
 interface Neighbours {
   low: number[];
   high: number[];
-  /** Weight of `high`. */
+  /** The weight of `high`. The weight of `low` is 1 - weight. */
   weight: number[];
 }
 
@@ -76,7 +76,7 @@ function resizeNearest(k: KernelCall): Node {
   return along(along(x, 2, nearest(columns)), 1, nearest(rows));
 }
 
-/** dL/dx: what each source element gave to the targets comes back with the same weight. */
+/** dL/dx. Each source element gets dL/dy of the elements to which it contributed, with the same weights. */
 function gradient(k: KernelCall, given: (axis: Axis) => Contribution[][]): Node {
   const g = k.graph;
   const x = k.infos.images!;

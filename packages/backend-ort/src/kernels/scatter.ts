@@ -4,26 +4,26 @@ import { tf } from '../tf.ts';
 import { numberOf, where } from './elementwise.ts';
 import { checkedIndices, checkedRows } from './bounds.ts';
 
-/** Kernels that put elements where indices say. */
+/** Kernels that write elements at given indices. */
 
-/** Rows that may be added one after the other in float32. */
+/** Largest number of rows that are added one after the other in float32. */
 const FEW = 16;
 
 /**
- * Writes rows of `updates` [N, W] into the rows of `target` [R, W] that `rows` [N] names; `add` sums into them. Scattering by element runs
- * on one thread, in order: rows named twice add up the same way every time, or the last one stays.
+ * Writes the rows of `updates` [N, W] into the rows of `target` [R, W] with the numbers `rows` [N]. With `add` they are added. ONNX Runtime
+ * scatters in order on one thread. So if a row number occurs twice, the sum is the same at every run, and without `add` the last row stays.
  */
 function scatterRows(g: Graph, target: Node, rows: Node, updates: Node, add: boolean): Node {
   const [n, width] = updates.shape as [number, number];
   const spread = g.expand(g.reshape(rows, [n, 1]), [n, width]);
   const scattered = (into: Node, from: Node): Node =>
     g.add('ScatterElements', [into, spread, from], { axis: 0, ...(add ? { reduction: 'add' } : {}) }, into.shape, into.dtype);
-  // All rows may fall on one: many are added in float64.
+  // All updates may go to one row. If they are many, they are added in float64.
   if (!add || target.dtype !== 'float32' || n <= FEW) return scattered(target, updates);
   return g.cast(scattered(g.cast(target, 'float64'), g.cast(updates, 'float64')), 'float32');
 }
 
-/** Scatters into `target` with indices of any depth: [N, D] and updates [N, …rest], or one index and one update. */
+/** Scatters into `target`. Indices are [N, D] and updates [N, …rest], or there is one index and one update. */
 function scatterInto(k: KernelCall, target: Node, indexName: string, updates: Node, add: boolean): Node {
   const g = k.graph;
   const indices = g.cast(k.node(indexName), 'int32');
@@ -60,7 +60,7 @@ function unsortedSegmentSum(k: KernelCall): Node {
   const n = sizeOf(ids.shape);
   const rest = x.shape.slice(ids.shape.length);
   if (sizeOf(x.shape) === 0 || count === 0) return g.fill(0, [count, ...rest], x.dtype);
-  // Ids below 0 or past the end drop their row: it goes to one row more, which is cut off.
+  // Rows with an id that is negative or too large are ignored: they are added to an extra row, which is cut off.
   const low = g.binary('Less', ids, g.scalar(0, 'int32'), 'bool');
   const safe = upTo(g, where(g, low, g.scalar(count, 'int32'), ids), count);
   const width = sizeOf(rest);
@@ -70,19 +70,22 @@ function unsortedSegmentSum(k: KernelCall): Node {
 
 const upTo = (g: Graph, x: Node, count: number): Node => g.binary('Min', x, g.scalar(count, 'int32'));
 
-/** Sum of the weights, or 1 each, of the elements of each value from 0; larger values don't count, negative ones are refused. */
+/**
+ * For each value from 0 to size - 1, the sum of the weights of the elements with this value (without weights, their number). Larger values
+ * are ignored, negative ones are an error.
+ */
 function bincount(k: KernelCall): Node {
   const g = k.graph;
   const [x, weights] = [k.node('x'), k.node('weights')];
   const size = k.attribute<number>('size');
-  // `DenseBincount` counts each row of a matrix for itself.
+  // `DenseBincount` counts each row of a matrix separately.
   const rows = k.name === 'DenseBincount' && x.shape.length === 2 ? x.shape[0]! : 1;
   const shape = k.name === 'DenseBincount' && x.shape.length === 2 ? [rows, size] : [size];
   const n = sizeOf(x.shape);
   if (n === 0 || size === 0) return g.fill(0, shape, weights.dtype);
   const dtype = weights.dtype === 'bool' ? 'int32' : weights.dtype;
   const perRow = n / rows;
-  // Rows side by side, each with its own stretch of size + 1, the last for values past the end.
+  // Each row of x has size + 1 counters. The last one is for values that are too large.
   const starts = g.constant(
     Int32Array.from({ length: rows }, (_, row) => row * (size + 1)),
     [rows, 1],
@@ -90,7 +93,7 @@ function bincount(k: KernelCall): Node {
   );
   const values = g.cast(x, 'int32');
   if (values.data !== undefined) checkedIndices(k, values, Infinity);
-  // A negative value stays out of range with its start added: past the largest int32 follow the most negative ones.
+  // A negative value was replaced by the largest int32. Adding the offset makes it negative again (modulo 2³²), so it stays out of range.
   const places = g.reshape(g.binary('Add', g.reshape(checkedIndices(k, upTo(g, values, size), size + 1), [rows, perRow]), starts), [n]);
   const binary = k.attribute<boolean | undefined>('binaryOutput') === true;
   const ones = binary || sizeOf(weights.shape) === 0;

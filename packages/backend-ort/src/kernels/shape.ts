@@ -4,7 +4,7 @@ import { tf } from '../tf.ts';
 import { commonType } from './binary.ts';
 import { numberOf, where } from './elementwise.ts';
 
-/** Kernels that move elements without computing on them. */
+/** Kernels that move elements and do not compute. */
 
 const axisOf = (axis: number, rank: number): number => (axis < 0 ? axis + rank : axis);
 
@@ -58,7 +58,7 @@ function stridedSlice(k: KernelCall): Node {
     return g.reshape(g.slice(x, begin, size), finalShape);
   }
   if (finalShapeSparse.includes(0)) return g.fill(0, finalShape, x.dtype);
-  // A negative stride that runs to the front ends before index 0, which ONNX spells as any number below -size.
+  // With a negative stride, a slice up to the first element ends before index 0. In ONNX this is any number below -size.
   const ends = end.map((e, i) => (strides[i]! < 0 && e < 0 ? -x.shape[i]! - 1 : e));
   const axes = g.int64(x.shape.map((_, i) => i));
   const picked = g.add('Slice', [x, g.places(begin), g.places(ends), axes, g.int64(strides)], {}, finalShapeSparse, x.dtype);
@@ -76,7 +76,7 @@ function slice(k: KernelCall): Node {
   return k.graph.slice(x, begin!, size!);
 }
 
-/** Constant padding: so many elements before and after each axis. */
+/** Padding with a constant. `widths` are the numbers of elements before and after each axis. */
 export function padded(g: Graph, x: Node, widths: readonly (readonly number[])[], value: number): Node {
   const shape = x.shape.map((size, i) => size + widths[i]![0]! + widths[i]![1]!);
   if (sizeOf(x.shape) === 0) return g.fill(value, shape, x.dtype);
@@ -86,7 +86,7 @@ export function padded(g: Graph, x: Node, widths: readonly (readonly number[])[]
   return g.cast(g.add('Pad', [raw, pads, g.scalar(value, raw.dtype)], { mode: 'constant' }, shape, raw.dtype), x.dtype);
 }
 
-/** Mirrored padding as a gather along each padded axis: ONNX has no symmetric mode. */
+/** Mirrored padding, as a gather along each padded axis, because ONNX has no symmetric mode. */
 function mirrorPad(k: KernelCall): Node {
   const g = k.graph;
   const offset = k.attribute<'reflect' | 'symmetric'>('mode') === 'reflect' ? 0 : 1;
@@ -102,13 +102,13 @@ function mirrorPad(k: KernelCall): Node {
   }, k.node('x'));
 }
 
-/** The given indices along one axis. */
+/** The elements with the given indices along one axis. */
 export function take(g: Graph, x: Node, indices: readonly number[], axis: number): Node {
   const shape = x.shape.map((s, i) => (i === axis ? indices.length : s));
   return g.add('Gather', [x, g.int64(indices)], { axis }, shape, x.dtype);
 }
 
-/** Back to front along some axes. */
+/** x in reverse order along some axes. */
 export function reversed(g: Graph, x: Node, axes: readonly number[]): Node {
   if (axes.length === 0) return x;
   const all = (value: number): Node => g.int64(axes.map(() => value));
@@ -166,7 +166,7 @@ function reshape(k: KernelCall) {
   return { share: x, shape };
 }
 
-/** x along the main diagonal of a tensor of twice its rank. */
+/** A tensor with twice as many axes, with x on its main diagonal and zeros elsewhere. */
 function diagonal(k: KernelCall): Node {
   const g = k.graph;
   const x = k.node('x');

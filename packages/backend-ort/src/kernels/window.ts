@@ -3,13 +3,13 @@ import type { KernelCall } from '../kernel.ts';
 import { tf } from '../tf.ts';
 import { padded } from './shape.ts';
 
-/** Sliding windows of convolutions and pools: one number per spatial axis, for two or three axes. */
+/** The sliding windows of a convolution or pool. Each list has one number per spatial axis, for two or three axes. */
 export interface Windows {
-  /** Extent of a window, before dilation. */
+  /** Size of a window, before dilation. */
   size: number[];
   strides: number[];
   dilations: number[];
-  /** Rows of padding before the first element, less than 0 where the first windows skip some. */
+  /** Padding before the first element. It is negative if the first windows skip some elements. */
   pads: number[];
   input: number[];
   output: number[];
@@ -40,7 +40,7 @@ const windows3D = (info: Info3D): Windows => ({
   output: [info.outDepth, info.outHeight, info.outWidth],
 });
 
-/** The windows of a convolution kernel, of two or three spatial axes by the rank of x. */
+/** The windows of a convolution kernel. The rank of x decides between two and three spatial axes. */
 export function convolutionWindows(k: KernelCall, xShape: readonly number[], filterShape: readonly number[], depthwise = false): Windows {
   const pad = k.attribute<Padding>('pad');
   if (xShape.length === 5) {
@@ -61,7 +61,7 @@ export function convolutionWindows(k: KernelCall, xShape: readonly number[], fil
   );
 }
 
-/** The windows of a pooling kernel over x with channels last. */
+/** The windows of a pooling kernel. The channels of x are last. */
 export function poolWindows(k: KernelCall, xShape: readonly number[]): Windows {
   const pad = k.attribute<Padding>('pad');
   const rounding = k.attribute<Rounding>('dimRoundingMode');
@@ -76,7 +76,7 @@ export function poolWindows(k: KernelCall, xShape: readonly number[]): Windows {
 const four = (shape: readonly number[]): [number, number, number, number] => [...shape] as [number, number, number, number];
 const five = (shape: readonly number[]): [number, number, number, number, number] => [...shape] as [number, number, number, number, number];
 
-/** How windows lie on their input, axis by axis: zeros before and after it, and the part [first, last) of it that they reach. */
+/** For each axis: the number of zeros before and after the input, and the part [first, last) of the input that the windows read. */
 export interface Reach {
   before: number[];
   after: number[];
@@ -85,8 +85,9 @@ export interface Reach {
 }
 
 /**
- * Brings the windows to exactly the wanted output. TensorFlow.js's own count of output columns takes the filter's height for its width
- * under explicit padding, so its word on the output is taken, not on the pads at the end; and over three axes its pads may be negative.
+ * Padding and cut for windows that give exactly the wanted output. The output sizes of TensorFlow.js are used, but not its padding at the
+ * end: with explicit padding, it computes the number of output columns from the height of the filter instead of the width. With three axes,
+ * its padding may be negative.
  */
 export function reach({ size, strides, dilations, pads, output, input }: Windows): Reach {
   const over = size.map((n, i) => (output[i]! - 1) * strides[i]! + (n - 1) * dilations[i]! + 1 - input[i]! - pads[i]!);
@@ -100,7 +101,7 @@ export function reach({ size, strides, dilations, pads, output, input }: Windows
 
 export const isChannelsFirst = (k: KernelCall): boolean => k.attribute<string | undefined>('dataFormat') === 'NCHW';
 
-/** [B, …, C] -> [B, C, …], which is what ONNX wants. */
+/** [B, …, C] -> [B, C, …], the layout of ONNX. */
 export function channelsFirst(g: Graph, x: Node): Node {
   const last = x.shape.length - 1;
   return g.transpose(x, [0, last, ...axes(last - 1)]);
@@ -115,7 +116,7 @@ export function channelsLast(g: Graph, x: Node): Node {
 /** 1, 2, …, count */
 const axes = (count: number): number[] => Array.from({ length: count }, (_, i) => i + 1);
 
-/** A value before and after the spatial axes of [B, C, …]. */
+/** Pads the spatial axes of [B, C, …] with a value. */
 export function padSpatial(g: Graph, x: Node, before: readonly number[], after: readonly number[], value: number): Node {
   const widths = before.map((n, i) => [n, after[i]!]);
   return padded(g, x, [[0, 0], [0, 0], ...widths], value);
