@@ -1,6 +1,7 @@
 import { sizeOf, type Graph, type Node } from '../graph.ts';
 import type { KernelCall, KernelTable } from '../kernel.ts';
 import { activate } from './matmul.ts';
+import { isListable, patchCorrelation, patchProduct, type Look } from './patches.ts';
 import { channelsFirst, channelsLast, convolutionWindows, cutSpatial, isChannelsFirst, padSpatial, reach, type Windows } from './window.ts';
 
 /**
@@ -28,9 +29,48 @@ function convolve(g: Graph, x: Node, weights: Node, windows: Windows, group: num
   return g.add('Conv', [cutSpatial(g, x, first, last), weights], attributes, [x.shape[0]!, weights.shape[0]!, ...output], 'float32');
 }
 
+/** Where each output looks into the input. */
+const looksOf = ({ size, strides, dilations, pads, input, output }: Windows): Look[] =>
+  size.map((taps, i) => ({ count: output[i]!, taps, step: strides[i]!, start: -pads[i]!, spacing: dilations[i]!, extent: input[i]! }));
+
+/** Where each input looks into the output's gradient, for windows that are one step apart. */
+const looksBack = ({ size, dilations, pads, input, output }: Windows): Look[] =>
+  size.map((taps, i) => ({ count: input[i]!, taps, step: 1, start: pads[i]!, spacing: -dilations[i]!, extent: output[i]! }));
+
+/** Whether products over patches do for a call: channels lie where they want them, and the device's own convolution is slower. */
+const byPatches = (k: KernelCall, depthwise: boolean, looks: readonly Look[], ...shapes: readonly (readonly number[])[]): boolean =>
+  !depthwise &&
+  !isChannelsFirst(k) &&
+  k.backend.options.device === 'cpu' &&
+  isListable(looks) &&
+  shapes.every((shape) => !shape.includes(0)) &&
+  looks.every(({ count }) => count > 0);
+
+/** Whether a filter will be a constant of the compiled graph. ONNX Runtime then sorts it once, and its own convolution is the fastest form. */
+function isBuiltIn(k: KernelCall, filter: Node): boolean {
+  let source = filter;
+  while (['Transpose', 'Reshape', 'Cast'].includes(source.op)) source = source.inputs[0]!;
+  return k.backend.isTracing && source.data !== undefined;
+}
+
+/** A filter […, I, O] as a matrix [taps I, O], or [O, taps I] if it was turned from an order with the outputs first, which costs less to turn to that. */
+function matrixOf(g: Graph, filter: Node): { weights: Node; turned: boolean } {
+  const rank = filter.shape.length;
+  const outputs = filter.shape[rank - 1]!;
+  const rest = sizeOf(filter.shape) / outputs;
+  if (filter.op !== 'Transpose') return { weights: g.reshape(filter, [rest, outputs]), turned: false };
+  const first = g.transpose(filter, [rank - 1, ...Array.from({ length: rank - 1 }, (_, i) => i)]);
+  return { weights: g.reshape(first, [outputs, rest]), turned: true };
+}
+
 function forward(k: KernelCall, depthwise: boolean): Node {
   const [x, filter] = [float(k, 'x'), float(k, 'filter')];
   const windows = convolutionWindows(k, x.shape, filter.shape, depthwise);
+  const looks = looksOf(windows);
+  if (byPatches(k, depthwise, looks, x.shape, filter.shape) && !isBuiltIn(k, filter) && x.shape.at(-1) === filter.shape.at(-2)) {
+    const { weights, turned } = matrixOf(k.graph, filter);
+    return patchProduct(k.graph, x, looks, weights, turned);
+  }
   const image = given(k, x);
   const channels = image.shape[1]!;
   const group = depthwise ? channels : channels / filter.shape[filter.shape.length - 2]!;
@@ -44,6 +84,13 @@ function backwardInput(k: KernelCall, depthwise: boolean): Node {
   const inputShape = k.attribute<number[]>('inputShape');
   const windows = convolutionWindows(k, inputShape, filter.shape, depthwise);
   const { strides, dilations, size, input, output } = windows;
+  const looks = looksBack(windows);
+  if (byPatches(k, depthwise, looks, dy.shape, filter.shape) && strides.every((stride) => stride === 1)) {
+    const [inputs, outputs] = filter.shape.slice(-2) as [number, number];
+    const order = filter.shape.map((_, i) => i);
+    const back = g.transpose(filter, [...order.slice(0, -2), order.length - 1, order.length - 2]); // -> […, O, I]
+    return patchProduct(g, lastSpatial(g, dy, output), looks, g.reshape(back, [sizeOf(size) * outputs, inputs]), false);
+  }
   const { before, after, first, last } = reach(windows);
   const back = firstSpatial(g, given(k, dy), output);
   const channels = filter.shape[filter.shape.length - 2]!;
@@ -62,6 +109,14 @@ const firstSpatial = (g: Graph, x: Node, sizes: readonly number[]): Node =>
     sizes,
   );
 
+/** The same with channels last. */
+const lastSpatial = (g: Graph, x: Node, sizes: readonly number[]): Node =>
+  g.slice(
+    x,
+    x.shape.map(() => 0),
+    [x.shape[0]!, ...sizes, x.shape.at(-1)!],
+  );
+
 /**
  * dL/dfilter: x convolved with dL/dy, batch and channels exchanged, stride and dilation exchanged. Plain: x as [I, B, …], dy as filters
  * [O, B, …] -> [I, O, …]. Depthwise: x as [1, C B, …], dy as filters [C M, B, …] in C groups -> [1, C M, …].
@@ -72,6 +127,18 @@ function backwardFilter(k: KernelCall, depthwise: boolean): Node {
   const filterShape = k.attribute<number[]>('filterShape');
   if (sizeOf(x.shape) === 0) return g.fill(0, filterShape);
   const windows = convolutionWindows(k, x.shape, filterShape, depthwise);
+  const looks = looksOf(windows);
+  if (byPatches(k, depthwise, looks, x.shape, dy.shape, filterShape)) {
+    const sum = g.reshape(patchCorrelation(g, x, lastSpatial(g, dy, windows.output), looks), [
+      filterShape.at(-1)!,
+      ...windows.size,
+      filterShape.at(-2)!,
+    ]);
+    return g.transpose(
+      sum,
+      [...filterShape.keys()].map((axis) => (axis + 1) % filterShape.length),
+    ); // [O, …, I] -> […, I, O]
+  }
   const spatial = windows.size.map((_, i) => i + 2);
   const swap = (v: Node): Node => g.transpose(v, [1, 0, ...spatial]);
   const image = swap(given(k, x));
