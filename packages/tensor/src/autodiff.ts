@@ -2,17 +2,20 @@ import { customGradient } from './custom-gradient.ts';
 import { tf, type Tensor } from './tf.ts';
 import { flattenTree, treeMap, type Tree } from './tree.ts';
 
-/** Value of `f` at `xs` and the vector-Jacobian product: `pullback(w)` gives one Jᵀw per input. Call inside `tf.tidy` or a compiled function. */
+/**
+ * The value of `f` at `xs`, and the vector-Jacobian product Jᵀ·cotangent, one tensor per input. Call inside `tf.tidy` or a compiled
+ * function.
+ */
 export function vjp(f: (...xs: Tensor[]) => Tensor, xs: Tensor[], cotangent: Tensor): { value: Tensor; grads: Tensor[] } {
   return tf.valueAndGrads(f)(xs, cotangent);
 }
 
 /**
- * Value of `f` at `xs` and its directional derivative J·ẋ. It is computed as the transpose of w ↦ Jᵀw, which is linear in w.
+ * The value of `f` at `xs`, and its directional derivative J·ẋ. This is computed as the transpose of w ↦ Jᵀw, which is linear in w.
  *
- * Only the path through the cotangent w is differentiated twice. Second derivatives with respect to inputs, some of which are wrong in TensorFlow.js,
- * are not used. A `null` tangent means zero. Inputs that `f` ignores contribute zero to the JVP. Neither result carries a gradient to parameters that `f`
- * closes over.
+ * Only the path through the cotangent w is differentiated twice. So no second derivatives with respect to inputs are used, some of which
+ * are wrong in TensorFlow.js. A `null` tangent means zero. Inputs that `f` ignores contribute zero to the JVP. No gradient flows from the
+ * results to parameters that `f` takes from its surroundings.
  */
 export function jvp(f: (...xs: Tensor[]) => Tensor, xs: Tensor[], tangents: (Tensor | null)[]): { value: Tensor; tangent: Tensor } {
   if (xs.length !== tangents.length) throw new Error(`jvp: wanted ${xs.length} tangents, one for each input, got ${tangents.length}`);
@@ -23,12 +26,13 @@ export function jvp(f: (...xs: Tensor[]) => Tensor, xs: Tensor[], tangents: (Ten
     if (tangent.shape.join() !== xs[i]!.shape.join())
       throw new Error(`jvp: tangent ${i}: wanted shape [${xs[i]!.shape}], got [${tangent.shape}]`);
   }
-  // On the caller's tape one input may depend on another. Each is cut from the tape, so that it is an independent variable.
+  // For TensorFlow.js, one input may depend on another. `stopGradient` makes each of them an independent variable.
   const inputs = xs.map(stopGradient);
   const movingInputs = moving.map((i) => inputs[i]!);
   let value: Tensor | undefined;
   let w: Tensor | undefined;
-  // TensorFlow.js reads this list after the function has run. This is needed because w has the shape of f's output, which is not known before.
+  // TensorFlow.js reads this list only after the function has run. The list is filled then, because w has the shape of f's output, which is
+  // not known before.
   const watched = [inputs[0]!];
   const pairing = (): Tensor => {
     const { grads } = tf.engine().gradients(
@@ -44,7 +48,7 @@ export function jvp(f: (...xs: Tensor[]) => Tensor, xs: Tensor[], tangents: (Ten
       null as unknown as undefined,
       true,
     );
-    // The last term keeps w in the result when f depends on no moving input.
+    // If f depends on none of these inputs, the last term makes the result depend on w.
     return grads
       .flatMap((grad, k) => (grad === null || grad === undefined ? [] : [tf.sum(tf.mul(grad, tangents[moving[k]!]!))]))
       .reduce((a, b) => tf.add(a, b), tf.mul(tf.sum(w!), 0));
@@ -57,7 +61,7 @@ export function jvp(f: (...xs: Tensor[]) => Tensor, xs: Tensor[], tangents: (Ten
   }
 }
 
-/** The same values, cut from the gradient tape: no gradient flows back through the result. It shares its data with `x`. */
+/** The same values without a gradient: no gradient flows back through the result. It shares its data with `x`. */
 export function stopGradient(x: Tensor): Tensor {
   const engine = tf.engine();
   engine.backend.incRef(x.dataId);
@@ -65,8 +69,8 @@ export function stopGradient(x: Tensor): Tensor {
 }
 
 /**
- * Loss, gradients as a tree like `params`, and everything else that `f` returns besides the loss. A parameter that the loss does not depend on gets
- * a gradient of zeros. Call inside `tf.tidy` or a compiled function.
+ * The loss, its gradients as a tree like `params`, and everything else that `f` returns (`aux`). If the loss does not depend on a
+ * parameter, the gradient of this parameter is zero. Call inside `tf.tidy` or a compiled function.
  */
 export function valueAndGrad<P extends Tree, Aux extends Tree>(
   f: (params: P) => { loss: Tensor; aux: Aux },
@@ -90,7 +94,10 @@ export function valueAndGrad<P extends Tree, Aux extends Tree>(
   return { loss: value, aux: treeMap(release, aux!), grads: treeMap((_, path) => byPath[path]!, params) };
 }
 
-/** TensorFlow.js disposes the tensors that a gradient function made. A held tensor stays alive, and `release` hands it to the tidy of the caller. */
+/**
+ * TensorFlow.js disposes the tensors that a function made while it was differentiated. `hold` keeps a tensor alive, and `release` gives it
+ * to the caller's `tidy`.
+ */
 const hold = (x: Tensor): Tensor => tf.keep(stopGradient(x));
 const release = (held: Tensor): Tensor => {
   const own = stopGradient(held);

@@ -1,18 +1,18 @@
 import { tf, type Tensor } from './tf.ts';
 import { isTensor } from './tree.ts';
 
-/** Per-sample scalars [B] shaped [B, 1, …, 1], so that they broadcast over the samples of `like` [B, …]. */
+/** Reshapes one number per sample, [B], to [B, 1, …, 1], so that it broadcasts over the samples of `like` [B, …]. */
 export function perSample(a: Tensor, like: Tensor): Tensor {
   return tf.reshape(a, [a.shape[0]!, ...Array.from({ length: like.rank - 1 }, () => 1)]);
 }
 
-/** Throws unless the two tensors are batches [B, …] of equal shape with at least one more axis. `first` and `second` are their names in the message. */
+/** Throws unless both tensors are batches [B, …] of equal shape, with at least two axes. `names` are their names in the message. */
 export function checkPair(first: Tensor, second: Tensor, where: string, names: readonly [first: string, second: string]): void {
   checkBatch(first, `${where}: ${names[0]}`);
   checkLike(second, first, `${where}: ${names[1]}`);
 }
 
-/** Throws unless `x` is a batch [B, …] with at least one more axis. */
+/** Throws unless `x` is a batch [B, …] with at least two axes. */
 export function checkBatch(x: Tensor, where: string): void {
   if (!isTensor(x) || x.rank < 2) throw new Error(`${where}: wanted a batch [B, …] of rank 2 or more, got ${describe(x)}`);
 }

@@ -1,4 +1,6 @@
-/** Throws one sentence unless `value` is a finite number inside the bounds (`min` and `max` belong to the range, `above` and `below` do not). */
+/**
+ * Throws one sentence unless `value` is a finite number in the range. The range includes `min` and `max`, but excludes `above` and `below`.
+ */
 export function checkNumber(
   where: string,
   value: number,

@@ -3,59 +3,71 @@ import { tf, type Tensor } from './tf.ts';
 import { isTensor, treeMap, type Tree } from './tree.ts';
 
 export interface CompileOptions {
-  /** Indexes of the arguments that a call consumes: all their tensors are disposed, and their memory is used again for later results. */
+  /** Indexes of arguments that a call may use up: all their tensors are disposed, and their memory is used for later results. */
   donate?: readonly number[];
   /** Name of the graph, for profiles and saved models. */
   name?: string;
   /**
-   * What the threads of the graph do between calls. `spin` starts the next call soonest; it is best for a step that is called in a loop. `sleep`
-   * is for graphs that are called in turn with others, because spinning threads take the cores away from the other graphs.
+   * What the threads of the graph do between calls. With `spin` the next call starts sooner; this is best for a step that is called in a
+   * loop. `sleep` is for graphs that are called in turns with others, because spinning threads take the cores away from the other graphs.
    */
   idle?: 'spin' | 'sleep';
-  /** Names of the arguments in a saved model: with `['params', 'x']` its inputs are `params.w`, `x` and so on; by default `0.w` and `1`. */
+  /**
+   * Names of the arguments in a saved model. With `['params', 'x']`, its inputs are `params.w`, `x` and so on. By default they are `0.w`
+   * and `1`.
+   */
   argumentNames?: readonly string[];
   /**
-   * Name of the result in a saved model: with `'y'` its outputs are `y`, or `y.loss` and so on. By default they are the paths in the result (`loss`).
-   * If the result is one tensor it is `output`; a path that is also the name of an input gets the prefix `output`.
+   * Name of the result in a saved model. With `'y'`, its outputs are `y`, or `y.loss` and so on. By default they are the paths in the
+   * result (`loss`). A result that is one tensor is called `output`. If a path is also the name of an input, all outputs get the prefix
+   * `output`.
    */
   resultName?: string;
 }
 
-/** A compiled function is called like the function it was made from. */
+/** A compiled function. It is called like the original function. */
 export type Compiled<A extends Tree[], R extends Tree> = ((...args: A) => R) & {
   /**
-   * The bytes of an `.onnx` file for arguments like these: every tensor of the arguments is an input and every tensor of the result an output,
-   * in their order and named by their path. @throws Error on an engine without a graph, or if two would have one name
+   * The bytes of an `.onnx` file for arguments like these. Every tensor of the arguments is an input, and every tensor of the result is an
+   * output, in order. Their names are their paths.
+   * @throws Error on an engine without a graph, or if a name would occur twice
    */
   onnx(...args: A): Uint8Array;
-  /** The time of such a call per operator type, longest first. @throws Error on an engine without a graph */
+  /**
+   * The time per operator type of a call with these arguments, longest first.
+   * @throws Error on an engine without a graph
+   */
   profile(...args: A): OperatorTime[];
-  /** Multiply-accumulates of the matrix products and convolutions of such a call. @throws Error on an engine without a graph */
+  /**
+   * Multiply-accumulates of the matrix products and convolutions of a call with these arguments.
+   * @throws Error on an engine without a graph
+   */
   multiplyAdds(...args: A): number;
-  /** Number of graphs made so far: one for each set of shapes and types. */
+  /** The number of graphs made until now: one for each combination of structure, shapes and types. */
   readonly graphs: number;
   /** Frees the sessions. */
   dispose(): void;
 };
 
 interface Trace {
-  /** The arguments of the first call, kept only for their structure; the tensors may already be disposed. */
+  /** The arguments of the first call. Only their structure is used, because the tensors may already be disposed. */
   args: readonly Tree[];
   signature: { shape: readonly number[]; dtype: string }[];
   graph: CompiledGraph;
-  /** Path of each tensor in the result. */
+  /** The path of each tensor in the result. */
   paths: readonly string[];
-  /** Rebuilds the result's tree around its tensors. */
+  /** Makes a result with the structure of the first one from other tensors. */
   rebuild: (leaves: Tensor[]) => Tree;
 }
 
 /**
- * Compiles a pure function over trees of tensors. It is traced once for each set of shapes and types, and then replayed as one graph: a call runs no
- * JavaScript of `fn`, keeps no gradient tape and makes no intermediate tensors.
+ * Compiles a pure function of trees of tensors. It is traced once for each combination of structure, shapes and types. After that a call
+ * runs one graph: it runs no JavaScript of `fn`, records no gradients and makes no intermediate tensors.
  *
- * `fn` must not read values, and must not depend on anything but its arguments: other tensors that it uses become constants of the graph, as
- * they are at the first call. A number that changes from call to call is passed as a scalar tensor. Results belong to the caller. Inside
- * another compiled function the call is inlined. On an engine without a graph `fn` runs eagerly, with the same results.
+ * `fn` must not read values. Its result must depend on nothing but its arguments: other tensors that it uses become constants of the graph,
+ * with the values of the first call. If a number changes from call to call, pass it as a scalar tensor. Results belong to the caller.
+ * Inside another compiled function, the call becomes part of that function's graph. On an engine without a graph `fn` runs uncompiled, with
+ * the same results.
  */
 export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
   const { donate = [], name = fn.name === '' ? 'compiled' : fn.name, idle = 'spin', argumentNames = [], resultName } = options;
@@ -143,7 +155,7 @@ export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R,
 }
 
 function runEagerly<A extends Tree[], R extends Tree>(fn: (...args: A) => R, args: A, donate: readonly number[]): R {
-  // A result may be one of the arguments, or the same tensor twice. Each result becomes a separate tensor.
+  // A result may be one of the arguments, or the same tensor twice. `clone` makes each result a separate tensor.
   const result = tf.tidy(() => treeMap((leaf) => leaf.clone(), fn(...args)) as never) as R;
   for (const index of donate) if (args[index] !== undefined) for (const leaf of leavesOf(args[index])) leaf.dispose();
   return result;
@@ -185,7 +197,7 @@ const leavesOf = (tree: Tree): Tensor[] => {
   return out;
 };
 
-/** The leaves in the order of `treeMap`, without their paths: this runs in every compiled call. */
+/** The leaves in the order of `treeMap`. Paths are not computed, because this runs in every compiled call. */
 function collect(node: Tree, out: Tensor[]): void {
   if (isTensor(node)) out.push(node);
   else if (Array.isArray(node)) for (const child of node as Tree[]) collect(child, out);

@@ -4,7 +4,8 @@ import type { Tensor } from './tf.ts';
 /**
  * Checks a shape against named axes and returns their sizes: `dims(x, 'B H W C', 'meanFlowLoss: x', { C: 3 })`.
  *
- * A token of the pattern is a name (bound on first use, equal afterwards, or equal to `known`) or a number. An empty pattern is a scalar.
+ * The pattern consists of names and numbers. A number is the wanted size. A name has the size in `known`, or else the size of the axis
+ * where it occurs first. An empty pattern is a scalar.
  * @throws Error with one sentence: where, what was wanted, what was given.
  */
 export function dims<Name extends string = string>(

@@ -2,11 +2,11 @@ import { customGradient } from './custom-gradient.ts';
 import { tf, type Tensor } from './tf.ts';
 
 /**
- * Sums of products by index letters, `einsum('bqd,bkd->bqk', q, k)`, with a gradient (`tf.einsum` has none). It takes one or two tensors. A letter may
- * occur once in each. Letters that the result does not name are summed over.
+ * Sums of products, with a letter for each axis: `einsum('bqd,bkd->bqk', q, k)`. It has a gradient; `tf.einsum` has none. It takes one or
+ * two tensors. A letter may occur once in each. Letters that do not occur in the result are summed over.
  *
- * The gradient to one tensor is the same kind of sum over the cotangent and the other tensor, so it can be differentiated again.
- * @throws Error for an equation of another form, and where sizes do not agree
+ * The gradient of one tensor is such a sum too, over the cotangent and the other tensor. So it can be differentiated again.
+ * @throws Error for an equation of another form, or if sizes differ for the same letter
  */
 export function einsum(equation: string, ...xs: Tensor[]): Tensor {
   const { inputs, output } = parse(equation, xs);
@@ -17,7 +17,10 @@ export function einsum(equation: string, ...xs: Tensor[]): Tensor {
   }));
 }
 
-/** dL/dx_i: the cotangent times the other tensor, summed to the letters of x_i. Along letters that only x_i has, it is repeated. */
+/**
+ * dL/dx_i: the product of the cotangent and the other tensor, summed to the letters of x_i. If only x_i has a letter, the gradient is
+ * repeated along this axis.
+ */
 function pullback(dy: Tensor, output: string, saved: readonly Tensor[], inputs: string[], i: number, x: Tensor): Tensor {
   const wanted = inputs[i]!;
   const others = saved.flatMap((other, k) => (k === i ? [] : [{ other, letters: inputs[k]! }]));

@@ -1,7 +1,7 @@
 import { registerOrt, type Device } from '@atelier/backend-ort';
 import { tf, type Tensor } from './tf.ts';
 
-/** `ort` is this workspace's own engine; the others are TensorFlow.js's. */
+/** `ort` is the engine of this workspace. The others belong to TensorFlow.js. */
 export type EngineName = 'ort' | 'cpu' | 'wasm' | 'tensorflow';
 export interface EngineOptions {
   /** Execution provider of `ort`. */
@@ -13,10 +13,10 @@ export interface EngineOptions {
 const names: readonly EngineName[] = ['ort', 'cpu', 'wasm', 'tensorflow'];
 
 /**
- * Makes an engine current for everything that follows, and returns its name. Without `name`, the environment variable `ATELIER_ENGINE` decides; the
- * default is `ort`.
+ * Selects an engine for all following computations, and returns its name. Without `name`, the environment variable `ATELIER_ENGINE`
+ * decides; the default is `ort`.
  *
- * @throws Error when the engine is unknown, is not installed, or does not start
+ * @throws Error if the engine is unknown, not installed, or does not start
  */
 export async function useEngine(name: string = process.env.ATELIER_ENGINE ?? 'ort', options: EngineOptions = {}): Promise<EngineName> {
   if (!names.includes(name as EngineName)) throw new Error(`useEngine: wanted one of ${names.join(', ')}, got '${name}'`);
@@ -41,8 +41,8 @@ export async function useEngine(name: string = process.env.ATELIER_ENGINE ?? 'or
 export const engineName = (): string => tf.getBackend();
 
 /**
- * Runs one operator of the engine that replaces several operators of TensorFlow.js. Returns null if the engine has no operator of that name; the
- * caller then runs the several operators. It carries no gradient: use it inside `tf.customGrad`.
+ * Runs one operator of the engine that replaces several operators of TensorFlow.js. Returns null if the engine has no operator of that
+ * name. Then the caller runs the several operators. The operator has no gradient, so use it inside `tf.customGrad`.
  */
 export function runFused(
   kernel: string,

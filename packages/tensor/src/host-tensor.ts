@@ -6,7 +6,10 @@ export type HostTensor = { dtype: 'float32' | 'int32' | 'bool'; shape: number[];
 
 const ARRAYS = { float32: Float32Array, int32: Int32Array, bool: Uint8Array } as const;
 
-/** Throws one sentence that begins with `where` unless dtype, shape, array class, length and (for bool) values of `host` agree. */
+/**
+ * Throws one sentence that begins with `where` unless dtype, shape, class of the array, length and (for bool) values of `host` fit
+ * together.
+ */
 export function checkHostTensor(host: HostTensor, where: string): void {
   if (host === null || typeof host !== 'object')
     throw new Error(`${where}: wanted { dtype, shape, data }, got ${host === null ? 'null' : typeof host}`);
@@ -28,13 +31,19 @@ export function checkHostTensor(host: HostTensor, where: string): void {
   }
 }
 
-/** A new tensor with a copy of the values; the caller disposes it. @throws Error if `host` contradicts itself. */
+/**
+ * A new tensor with a copy of the values. The caller disposes it.
+ * @throws Error if the parts of `host` do not fit together.
+ */
 export function toTensor(host: HostTensor): Tensor {
   checkHostTensor(host, 'toTensor');
   return tf.tensor(host.data.slice(), [...host.shape], host.dtype);
 }
 
-/** A copy of the values in host memory; the tensor lives on. @throws Error for dtypes other than float32, int32 and bool. */
+/**
+ * A copy of the values in host memory. The tensor is not disposed.
+ * @throws Error for dtypes other than float32, int32 and bool.
+ */
 export async function toHost(tensor: Tensor): Promise<HostTensor> {
   if (!isTensor(tensor)) throw new Error(`toHost: wanted a tensor, got ${tensor === null ? 'null' : typeof tensor}`);
   const { dtype } = tensor;

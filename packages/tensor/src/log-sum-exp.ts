@@ -17,7 +17,7 @@ function partsOf(x: tf.Tensor, axes: number[]): Parts {
   return { top, isFinite, shift, powers: tf.exp(tf.sub(x, shift)) };
 }
 
-/** The derivative: softmax(x), or equal shares of the largest elements where these are infinite, which is its limit. */
+/** The derivative, softmax(x). If the largest elements are infinite, they get equal shares, which is the limit. */
 function shares(x: tf.Tensor, axes: number[]): tf.Tensor {
   const { top, isFinite, powers } = partsOf(x, axes);
   const weights = tf.where(isFinite, powers, tf.cast(tf.equal(x, top), 'float32'));
@@ -25,8 +25,8 @@ function shares(x: tf.Tensor, axes: number[]): tf.Tensor {
 }
 
 /**
- * `tf.logSumExp` with right values at infinities: log Σ eˣ over `axis` (one, several, or all), any shape, float32. TensorFlow.js subtracts the
- * largest element even if it is infinite, and ∞ - ∞ is NaN. Here a row of -∞ gives -∞, and a row with ∞ gives ∞.
+ * `tf.logSumExp` with correct values for infinities: log Σ eˣ over `axis` (one, several, or all), any shape, float32. TensorFlow.js
+ * subtracts the largest element even if it is infinite, and ∞ - ∞ is NaN. Here a row of -∞ gives -∞, and a row with ∞ gives ∞.
  */
 export function logSumExp<T extends tf.Tensor>(
   given: tf.Tensor | tf.TensorLike,

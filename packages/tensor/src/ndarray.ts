@@ -2,7 +2,7 @@ import ndarray, { type NdArray } from 'ndarray';
 import { toHost, type HostTensor } from './host-tensor.ts';
 import { tf, type Tensor } from './tf.ts';
 
-/** ndarray element types that a tensor can hold; those of at most 32 bits keep their values exactly. */
+/** ndarray element types that a tensor can hold. Types of at most 32 bits keep their values exactly. */
 const TENSOR_DTYPE = {
   float32: 'float32',
   float64: 'float32',
@@ -16,9 +16,9 @@ const TENSOR_DTYPE = {
 } as const;
 
 /**
- * A new tensor with the values of an ndarray, also of a transposed, strided or reversed view, in the order of its axes.
+ * A new tensor with the values of an ndarray, in the order of its axes. Transposed, strided and reversed views work too.
  *
- * float64 and plain arrays are rounded to float32; int32 and integers of at most 16 bits become int32.
+ * float64 and plain arrays are rounded to float32. int32 and integers of at most 16 bits become int32.
  * @throws Error for other element types (uint32, bigint, generic).
  */
 export function fromNdarray(nd: NdArray): Tensor {
@@ -42,7 +42,7 @@ export function fromNdarray(nd: NdArray): Tensor {
   return tf.tensor(data, [...shape], dtype);
 }
 
-/** An ndarray in C order with a copy of the values; bool becomes uint8. */
+/** An ndarray in C order with a copy of the values. bool becomes uint8. */
 export async function toNdarray(tensor: Tensor): Promise<NdArray<HostTensor['data']>> {
   const { data, shape } = await toHost(tensor);
   return ndarray(data, shape);

@@ -14,7 +14,10 @@ export function editDistance(a: string, b: string): number {
   return rows[a.length]![b.length]!;
 }
 
-/** The candidate nearest to `word`, compared with the whole dotted path and with its last name (`width` of `model.width`). Undefined without candidates. */
+/**
+ * The candidate that is most similar to `word`. It is compared with the whole dotted path and with the last part of the path (`width` of
+ * `model.width`). Undefined if there are no candidates.
+ */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   const distance = (candidate: string): number =>
     Math.min(editDistance(word, candidate), editDistance(word, candidate.split('.').at(-1)!) + 0.5);
@@ -23,7 +26,7 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   return best;
 }
 
-/** `unknown preset 'ful': wanted one of smoke, full, paper; the nearest is 'full'` */
+/** For example: `unknown preset 'ful': the nearest is 'full' (there are smoke, full, paper)` */
 export function unknown(kind: string, word: string, candidates: readonly string[]): string {
   const best = nearest(word, candidates);
   if (best === undefined) return `unknown ${kind} '${word}': there is none`;

@@ -6,9 +6,9 @@ import { encodeSafetensors, parseSafetensors, type Safetensors } from './safeten
 import { joinShards, parseShardIndex } from './shards.ts';
 
 /**
- * `parseSafetensors` of a file. Given an index (`model.safetensors.index.json`), it reads all files of the checkpoint.
+ * Reads a file with `parseSafetensors`. If the file is an index (`model.safetensors.index.json`), it reads all files of the checkpoint.
  *
- * @throws Error that names the file if it is absent, unreadable or damaged, or if an index and its files do not agree
+ * @throws Error that names the file if it is missing, unreadable or damaged, or if an index does not fit its files
  */
 export async function readSafetensors(path: string): Promise<Safetensors> {
   const bytes = await readBytes(path, 'readSafetensors: wanted a readable file');
@@ -70,7 +70,7 @@ async function syncFolder(folder: string): Promise<void> {
   await handle?.close();
 }
 
-/** `fs.readFile` stops at 2 GiB, which large checkpoints exceed. */
+/** Reads in parts, because `fs.readFile` cannot read more than 2 GiB, and large checkpoints are larger. */
 async function readWhole(path: string): Promise<Uint8Array> {
   const file = await open(path, 'r');
   try {

@@ -3,8 +3,8 @@ import { compile } from './compile.ts';
 import type { Tree } from './tree.ts';
 
 /**
- * Compiles `fn`, runs it on `args` with ONNX Runtime's profiler on, and prints the share of the time by operator type, longest first. The
- * caller still owns the arguments.
+ * Compiles `fn`, runs it on `args` with ONNX Runtime's profiler switched on, and prints the share of time of each operator type, longest
+ * first. The arguments are not disposed.
  * @returns the printed rows
  * @throws Error on an engine without a graph, and in the cases in which `compile` throws
  */

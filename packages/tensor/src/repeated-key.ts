@@ -1,10 +1,10 @@
 /**
- * The first key that occurs twice in one object of a valid JSON text, or `undefined`. `JSON.parse` silently keeps only the last of them, so a
- * damaged file would lose a tensor.
+ * The first key that occurs twice in one object of a valid JSON text, or `undefined`. `JSON.parse` keeps only the last of equal keys and
+ * gives no error. So a tensor of a damaged file would be lost unnoticed.
  */
 export function repeatedKey(json: string): string | undefined {
   const open: (Set<string> | undefined)[] = [];
-  // In valid JSON, a string followed by a colon is a key, and brackets outside strings nest.
+  // In valid JSON, a string before a colon is a key, and brackets outside of strings are always closed in the right order.
   for (const [token, key] of json.matchAll(/[{}[\]]|("[^"\\]*(?:\\.[^"\\]*)*")(?:\s*:)?/gs)) {
     if (token === '{') open.push(new Set());
     else if (token === '[') open.push(undefined);

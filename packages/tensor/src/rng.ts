@@ -14,8 +14,9 @@ const TWO_32 = 2 ** 32;
 /**
  * A counter-based, splittable stream of random numbers (Threefry-4x32-20).
  *
- * - The numbers depend only on the seed, the path of child names and the number of words drawn before. They are the same for every backend.
- * - `child(name)` depends only on the seed and the path of names, never on how many numbers were drawn from this stream or any other.
+ * - The numbers depend only on the seed, the path of child names, and the count of words drawn before. They are the same on every engine.
+ * - `child(name)` depends only on the seed and the path of names. It does not depend on how many numbers were drawn from this or any other
+ *   stream.
  * - Draws can be split: `normals(3)` and then `normals(4)` give the numbers of `normals(7)`.
  *
  * Seeds and names are strings. A number is used as the string of its decimal digits, so `new Rng(7)` is `new Rng('7')`.
@@ -35,7 +36,7 @@ export class Rng {
     this.#schedule = keySchedule(this.#key);
   }
 
-  /** The stream called `name` below this one; draws from one do not change the other. */
+  /** The child stream with the name `as`. Draws from one stream do not change the other. */
   child(as: number | string): Rng {
     return Rng.#at(childKey(this.#key, name('Rng.child', 'name', as)), 0);
   }
@@ -57,7 +58,8 @@ export class Rng {
     const out = new Float32Array(count('Rng.normals', n));
     let i = 0;
     while (i < n) {
-      // The common case reads the buffer through local variables. A rare case draws more words, so it advances the stream.
+      // In most cases a number needs one word, which is read from the buffer. In rare cases it needs more words, and these change the
+      // position in the stream.
       const [words, end] = this.#run(n - i);
       let next = this.#next;
       let word = 0;
@@ -76,7 +78,10 @@ export class Rng {
     return out;
   }
 
-  /** [n] int32, uniform in [low, high), without bias. @throws Error unless -2³¹ ≤ low < high ≤ 2³¹, whole numbers. */
+  /**
+   * [n] int32, uniform in [low, high), without bias.
+   * @throws Error unless low and high are whole numbers with -2³¹ ≤ low < high ≤ 2³¹.
+   */
   integers(n: number, low: number, high: number): Int32Array {
     const out = new Int32Array(count('Rng.integers', n));
     if (!Number.isInteger(low) || !Number.isInteger(high) || low >= high || low < -(2 ** 31) || high > 2 ** 31) {
@@ -98,7 +103,10 @@ export class Rng {
     return out;
   }
 
-  /** Tensor of `shape`, float32, uniform in [low, high). @throws Error unless low < high are finite and distinct as float32. */
+  /**
+   * Tensor of `shape`, float32, uniform in [low, high).
+   * @throws Error unless low and high are finite and, as float32, low < high.
+   */
   uniform(shape: readonly number[], low = 0, high = 1): Tensor {
     const size = sizeOf('Rng.uniform', shape);
     const [from, to] = [Math.fround(low), Math.fround(high)];
@@ -124,7 +132,10 @@ export class Rng {
     return { algorithm: ALGORITHM, key: [...this.#key], position: this.#origin + this.#next };
   }
 
-  /** The stream of a `state()`, which may have been saved as JSON. @throws Error if it is not such a state. */
+  /**
+   * A stream from a `state()`, which may have been saved as JSON.
+   * @throws Error if `state` is not such a state.
+   */
   static restore(state: RngState): Rng {
     const { algorithm, key, position } = (state ?? {}) as Partial<RngState>;
     if (algorithm !== ALGORITHM) throw new Error(`Rng.restore: wanted algorithm '${ALGORITHM}', got ${JSON.stringify(algorithm)}`);
@@ -145,13 +156,16 @@ export class Rng {
     return rng;
   }
 
-  /** The next 32 random bits as an int32. `wanted` is how many words the caller expects to need; the buffer is filled for that many. */
+  /**
+   * The next 32 random bits as an int32. `wanted` is the number of words that the caller will probably need. If the buffer is empty, that
+   * many are computed.
+   */
   #word(wanted: number): number {
     if (this.#next >= this.#filled) this.#refill(wanted);
     return this.#words[this.#next++]!;
   }
 
-  /** The buffer (refilled if it is empty), and the end of the next `wanted` words in it, counted from `#next`. */
+  /** The buffer (filled again if it was empty), and the end of the next `wanted` words in it, counted from `#next`. */
   #run(wanted: number): [words: Int32Array, end: number] {
     if (this.#next >= this.#filled) this.#refill(wanted);
     return [this.#words, Math.min(this.#filled, this.#next + wanted)];
@@ -172,7 +186,7 @@ export class Rng {
     return ((this.#word(1) >>> 0) + 0.5) / TWO_32;
   }
 
-  /** Uniform in 0 … range - 1; words past the last whole multiple of the range are drawn again. */
+  /** Uniform in 0 … range - 1. Words at or above the largest multiple of the range are drawn again, so that there is no bias. */
   #below(range: number, wanted: number): number {
     const limit = TWO_32 - (TWO_32 % range);
     let word = this.#word(wanted) >>> 0;
@@ -180,7 +194,9 @@ export class Rng {
     return word % range;
   }
 
-  /** |x| of a normal that the simple test of its layer did not accept (about 1.2 % of the draws): from the tail, the wedge, or a new try. */
+  /**
+   * x| of a normal number for the draws (about 1.2 %) that the simple test of the layer does not accept: from the tail, from the edge of a layer, or from a new draw.
+   */
   #rare(layer: number, magnitude: number): number {
     for (;;) {
       const x = magnitude * step[layer]!;

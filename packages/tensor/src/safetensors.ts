@@ -2,27 +2,29 @@ import { checkHostTensor, type HostTensor } from './host-tensor.ts';
 import { decodeValues, ITEM_BYTES, type StoredDtype } from './stored-dtype.ts';
 import { repeatedKey } from './repeated-key.ts';
 
-/** Tensors and free text of one safetensors file. */
+/** Tensors and metadata of one safetensors file. */
 export type Safetensors = { tensors: Record<string, HostTensor>; metadata: Record<string, string> };
 
 type Entry = { name: string; dtype: StoredDtype; shape: number[]; begin: number; end: number };
 
-/** The limit of the reference implementation; a file that states a longer header is damaged. */
+/** The limit of the reference implementation. A file with a longer header is damaged. */
 const MAX_HEADER_BYTES = 100_000_000;
 const PREFIX_BYTES = 8;
 
 /**
- * Reads a safetensors file: 8 bytes with the little-endian header length, a JSON header, then the values of all tensors without a gap.
+ * Reads a safetensors file: 8 bytes with the little-endian length of the header, a JSON header, then the values of all tensors without
+ * gaps.
  *
- * F32, F64, F16 and BF16 become float32; I32, I64, U8 and I8 int32; BOOL bool. Everything in the file is checked, also bytes that no tensor uses.
- * @param where the text that error messages begin with, usually the path.
- * @throws Error with one sentence that names the file and the tensor: cut or damaged header, repeated name, unknown dtype, sizes or offsets that
- *   contradict each other, bytes that belong to no tensor, values that float32 or int32 can't hold.
+ * F32, F64, F16 and BF16 become float32. I32, I64, U8 and I8 become int32. BOOL becomes bool. The whole file is checked, including bytes
+ * that belong to no tensor.
+ * @param where the beginning of error messages, usually the path.
+ * @throws Error with one sentence that names the file and the tensor: incomplete or damaged header, repeated name, unknown dtype,
+ * contradictory sizes or offsets, bytes that belong to no tensor, or values that float32 or int32 cannot hold.
  */
 export function parseSafetensors(file: Uint8Array, where: string): Safetensors {
   if (!(file instanceof Uint8Array))
     throw new Error(`${where}: wanted the bytes of a safetensors file, got ${file === null ? 'null' : typeof file}`);
-  // Node's Buffer is a Uint8Array whose `slice` copies nothing.
+  // `slice` of a Buffer of Node copies nothing. `slice` of a plain Uint8Array makes a copy.
   const bytes = new Uint8Array(file.buffer, file.byteOffset, file.length);
   const headerBytes = headerLength(bytes, where);
   const header = parseHeader(bytes.subarray(PREFIX_BYTES, PREFIX_BYTES + headerBytes), where);
@@ -97,10 +99,10 @@ function parseEntry(name: string, value: unknown, where: string): Entry {
   return { name, dtype: dtype as StoredDtype, shape, begin, end };
 }
 
-/** Every byte after the header belongs to exactly one tensor. */
+/** Checks that every byte after the header belongs to exactly one tensor. */
 function checkCover(entries: readonly Entry[], bytes: number, where: string): void {
   let covered = 0;
-  // A tensor without elements may begin at the same byte as the next one; it then comes first.
+  // A tensor without elements may begin at the same byte as the next one. Sorting puts it first.
   for (const { name, begin, end } of [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
     if (begin !== covered)
       throw new Error(`${where}: tensor '${name}': wanted values from byte ${covered} on, where the values before it end, got ${begin}`);
@@ -113,8 +115,9 @@ function checkCover(entries: readonly Entry[], bytes: number, where: string): vo
 }
 
 /**
- * The bytes of a safetensors file: float32 as F32, int32 as I32, bool as BOOL. Tensors are sorted by name, four-byte types first, so that all are aligned.
- * Equal input gives equal bytes. @throws Error if the parts of a tensor do not agree or metadata is not text.
+ * The bytes of a safetensors file: float32 as F32, int32 as I32, bool as BOOL. Tensors are sorted by name, four-byte types first, so that
+ * all values are aligned. Equal input gives equal bytes.
+ * @throws Error if the parts of a tensor do not fit together, or if metadata is not text.
  */
 export function encodeSafetensors(
   tensors: Readonly<Record<string, HostTensor>>,

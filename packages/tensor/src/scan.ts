@@ -2,15 +2,15 @@ import { OrtBackend, traceScan } from '@atelier/backend-ort';
 import { tf, type Tensor } from './tf.ts';
 import { treeLeaves, treeMap, type Tree } from './tree.ts';
 
-/** One repetition, written over the leaves of the trees. */
+/** One repetition as a function of the leaves of the trees. */
 type Step = (carry: Tensor[], slices: Tensor[]) => { carry: Tensor[]; collected: Tensor[] };
 
 /**
- * Repeats `step` along the first axis of every tensor in `sequences`. `step` gets the carry and one slice, and returns the next carry and the output of
- * this repetition. Shapes and types of the carry must not change.
+ * Repeats `step` along the first axis of every tensor in `sequences`. `step` gets the carry and one slice, and returns the next carry and
+ * the output of this repetition. Shapes and types of the carry must not change.
  *
- * On an engine with a graph the repetitions are one operator: `step` is traced once, and no JavaScript runs between them. On other engines, and
- * while a gradient is recorded, they run one after the other. Call inside `tf.tidy` or a compiled function.
+ * On an engine with a graph, all repetitions are one operator: `step` is traced once, and no JavaScript runs between repetitions. On other
+ * engines, and while gradients are recorded, JavaScript runs them one after the other. Call inside `tf.tidy` or a compiled function.
  * @param sequences tensors [n, …], at least one, all with the same n >= 1
  * @returns the carry after the last repetition, and the outputs of all repetitions, stacked to [n, …]
  * @throws Error if the sequences differ in length, or if the carry changes its structure, shape or type
@@ -68,5 +68,5 @@ function checkSame(after: Tensor, path: string, before?: Tensor): Tensor {
   return after;
 }
 
-/** Whether TensorFlow.js keeps a gradient tape. It cannot differentiate the one operator. */
+/** Whether TensorFlow.js is recording gradients. It has no derivative for the one operator. */
 const isRecording = (): boolean => (tf.engine().state as unknown as { gradientDepth: number }).gradientDepth > 0;

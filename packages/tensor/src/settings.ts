@@ -11,14 +11,17 @@ type JsonSchema = {
 /** A setting that does not fit a schema: its dotted path, what was wanted there and what was given. */
 export type SettingIssue = { path: string; reason: string };
 
-/** Reads settings through a zod schema. @throws Error with one sentence that names each wrong setting, what was wanted and what was given. */
+/**
+ * Reads settings with a zod schema.
+ * @throws Error with one sentence that names each wrong setting, what was wanted and what was given.
+ */
 export function parseConfig<Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.output<Schema> {
   const result = readSettings(schema, value);
   if (!('issues' in result)) return result.settings;
   throw new Error(`${where}: ${result.issues.map(({ path, reason }) => (path === '' ? reason : `${path}: ${reason}`)).join('; ')}`);
 }
 
-/** The complete settings, or the list of everything that does not fit. */
+/** The complete settings, or a list of all settings that do not fit. */
 export function readSettings<Schema extends z.ZodType>(
   schema: Schema,
   value: unknown,
@@ -28,7 +31,7 @@ export function readSettings<Schema extends z.ZodType>(
   return { issues: result.error.issues.map(({ path, message }) => ({ path: path.map(String).join('.'), reason: message })) };
 }
 
-/** The keys of an object schema as dotted paths, groups before their members, each with its JSON type where it has one. */
+/** The keys of an object schema as dotted paths, each with its JSON type if it has one. Groups come before their members. */
 export function configKeys(schema: z.ZodType): Map<string, string | undefined> {
   const keys = new Map<string, string | undefined>();
   const visit = (node: JsonSchema, path: string): void => {
@@ -40,7 +43,7 @@ export function configKeys(schema: z.ZodType): Map<string, string | undefined> {
   return keys;
 }
 
-/** `wanted a whole number >= 1, got -3`; undefined leaves the message to zod. */
+/** A message like `wanted a whole number >= 1, got -3`. If it is undefined, zod's own message is used. */
 function wording(schema: z.ZodType, issue: z.core.$ZodRawIssue): string | undefined {
   // zod's range check does not know that the number must be whole.
   const whole = configKeys(schema).get((issue.path ?? []).map(String).join('.')) === 'integer';
@@ -82,7 +85,7 @@ function bound(origin: string, limit: number | bigint, sign: string, words: stri
   return `a ${origin === 'int' ? 'whole number' : 'number'} ${sign} ${limit}`;
 }
 
-/** A value as it is shown in a message. */
+/** How a value is shown in a message. */
 export function showSetting(value: unknown): string {
   if (typeof value === 'string') return `'${value}'`;
   return value === undefined ? 'nothing' : typeof value === 'number' ? String(value) : JSON.stringify(value);

@@ -1,11 +1,11 @@
 import { basename } from 'node:path';
 import type { Safetensors } from './safetensors.ts';
 
-/** The file of each tensor in a checkpoint that consists of several files: file names by tensor name. */
+/** For each tensor of a checkpoint in several files, the name of its file. */
 export type ShardIndex = ReadonlyMap<string, string>;
 
 /**
- * Reads the text of a `model.safetensors.index.json`: `{ "weight_map": { "<tensor>": "<file beside it>" } }`.
+ * Reads the text of a `model.safetensors.index.json`: `{ "weight_map": { "<tensor>": "<file in the same folder>" } }`.
  *
  * @throws Error with one sentence if the text has another form or names a file outside of its folder
  */
@@ -25,7 +25,10 @@ export function parseShardIndex(text: string, where: string): ShardIndex {
   return new Map(Object.entries(map as Record<string, string>));
 }
 
-/** One checkpoint made from its shards (by file name) and the index, with the metadata of all shards. @throws Error unless shards and index agree */
+/**
+ * Joins the files of a checkpoint (`shards`, by file name) into one, with the metadata of all files.
+ * @throws Error if the files do not fit the index
+ */
 export function joinShards(index: ShardIndex, shards: ReadonlyMap<string, Safetensors>, where: string): Safetensors {
   const tensors: Safetensors['tensors'] = {};
   for (const [name, file] of index) {

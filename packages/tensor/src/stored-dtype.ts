@@ -1,11 +1,11 @@
 import type { HostTensor } from './host-tensor.ts';
 
-/** Bytes per value of the safetensors element types that can be read. */
+/** Bytes per value of the safetensors element types that this package reads. */
 export const ITEM_BYTES = { F32: 4, F64: 8, F16: 2, BF16: 2, I64: 8, I32: 4, U8: 1, I8: 1, BOOL: 1 } as const;
 export type StoredDtype = keyof typeof ITEM_BYTES;
 
 /**
- * Little-endian values as float32, int32 or bool. `bytes` starts its buffer, which the result may use.
+ * Reads little-endian values as float32, int32 or bool. `bytes` must begin at the start of its buffer. The result may use this buffer.
  * @throws Error if a finite F64 exceeds float32, an I64 exceeds int32, or a BOOL is neither 0 nor 1.
  */
 export function decodeValues(bytes: Uint8Array, dtype: StoredDtype, where: string): Pick<HostTensor, 'dtype' | 'data'> {
@@ -35,7 +35,7 @@ export function decodeValues(bytes: Uint8Array, dtype: StoredDtype, where: strin
   }
 }
 
-/** The value of an IEEE 754 half-precision number, exactly. */
+/** The exact value of an IEEE 754 half-precision number. */
 function halfToNumber(bits: number): number {
   const sign = bits & 0x8000 ? -1 : 1;
   const exponent = (bits >> 10) & 0x1f;
@@ -51,7 +51,10 @@ function fromFloat64(values: Float64Array, where: string): Float32Array {
   return out;
 }
 
-/** From pairs of 32-bit halves, the low one first: the high one repeats the sign of the low one exactly when the number fits. */
+/**
+ * Reads pairs of 32-bit halves, the low half first. The number fits into int32 if all bits of the high half equal the sign bit of the low
+ * half.
+ */
 function fromInt64(halves: Int32Array, where: string): Int32Array {
   const out = new Int32Array(halves.length / 2);
   for (let i = 0; i < out.length; i++) {

@@ -2,5 +2,5 @@ import { registerGradients } from './gradients/index.ts';
 
 export { tf, type DataType, type Tensor, type TypedArray } from './tfjs.ts';
 
-// TensorFlow.js imported from here has correct derivatives, on every engine.
+// So whoever imports TensorFlow.js from here gets correct derivatives, on every engine.
 registerGradients();

@@ -1,24 +1,25 @@
 /**
- * Threefry-4x32 with 20 rounds: a keyed bijection of four 32-bit words made of additions, rotations and exclusive ors only.
+ * Threefry-4x32 with 20 rounds: an invertible function of four 32-bit words with a key, made of additions, rotations and exclusive ors
+ * only.
  *
- * "Parallel random numbers: as easy as 1, 2, 3", Salmon et al., SC 2011, section 3.3; rotations and key schedule are Skein's.
- * Word n of a stream is a pure function of (key, n), so one number is enough to save, restore or advance a stream.
+ * "Parallel random numbers: as easy as 1, 2, 3", Salmon et al., SC 2011, section 3.3. Rotations and key schedule are those of Skein. Word n
+ * of a stream depends only on (key, n). So one number is enough to save a stream, to restore it, or to jump ahead.
  */
 
-/** Four 32-bit words; the key of one stream. */
+/** Four 32-bit words: the key of a stream. */
 export type Key = readonly [number, number, number, number];
 
-/** Rotations of the eight rounds of a cycle, a pair for each round. */
+/** Rotations of the eight rounds of a cycle, two for each round. */
 const ROTATIONS = Int32Array.of(10, 26, 11, 21, 13, 27, 23, 5, 6, 20, 17, 11, 25, 10, 18, 20);
 const PARITY = 0x1bd11bda;
 const TWO_32 = 2 ** 32;
 
-/** The key with its parity word, repeated with period 5 until four words can be read from each of the starts 0 … 5. */
+/** The key and its parity word, repeated with period 5, so that four words can be read from each of the positions 0 … 5. */
 export function keySchedule([k0, k1, k2, k3]: Key): Int32Array {
   return Int32Array.of(k0, k1, k2, k3, PARITY ^ k0 ^ k1 ^ k2 ^ k3, k0, k1, k2, k3);
 }
 
-/** Writes the encryption of the counter (c0, c1, c2, c3) to `out[at … at + 3]`. */
+/** Encrypts the counter (c0, c1, c2, c3) and writes the result to `out[at … at + 3]`. */
 export function threefry(schedule: Int32Array, c0: number, c1: number, c2: number, c3: number, out: Int32Array, at: number): void {
   let a = (c0 + schedule[0]!) | 0;
   let b = (c1 + schedule[1]!) | 0;
@@ -53,7 +54,10 @@ export function threefry(schedule: Int32Array, c0: number, c1: number, c2: numbe
   out[at + 3] = d;
 }
 
-/** Fills `out[0 … 4·blocks - 1]` with the blocks `first`, `first + 1`, … of a stream; block n encrypts the counter (n mod 2³², ⌊n / 2³²⌋, 0, 0). */
+/**
+ * Fills `out[0 … 4·blocks - 1]` with the blocks `first`, `first + 1`, … of a stream. Block n is the encrypted counter (n mod 2³², ⌊n /
+ * 2³²⌋, 0, 0).
+ */
 export function threefryBlocks(schedule: Int32Array, first: number, blocks: number, out: Int32Array): void {
   for (let i = 0; i < blocks; i++) {
     const block = first + i;
@@ -61,7 +65,10 @@ export function threefryBlocks(schedule: Int32Array, first: number, blocks: numb
   }
 }
 
-/** The key named `text` below `parent`: its UTF-8 bytes, twelve at a time, are encrypted into the next key, so different texts give unrelated keys. */
+/**
+ * The key of the child `text` of `parent`. The UTF-8 bytes of the text are encrypted into the next key, twelve at a time. So different
+ * texts give unrelated keys.
+ */
 export function childKey(parent: Key, text: string): Key {
   const bytes = new TextEncoder().encode(text);
   const padded = new DataView(new ArrayBuffer(Math.max(1, Math.ceil(bytes.length / 12)) * 12));
@@ -69,7 +76,8 @@ export function childKey(parent: Key, text: string): Key {
   const out = new Int32Array(4);
   let key = parent;
   for (let at = 0; at < padded.byteLength; at += 12) {
-    // The last word says how many bytes remain; it is never zero here, and always zero for draws. So no text produces the key of a shorter one on its way.
+    // The last word says how many bytes remain. Here it is never zero, and for draws it is always zero. So the intermediate keys of a text
+    // are never the keys of a shorter text.
     const remaining = 0x80000000 | (bytes.length - at) | 0;
     threefry(keySchedule(key), padded.getInt32(at, true), padded.getInt32(at + 4, true), padded.getInt32(at + 8, true), remaining, out, 0);
     key = [out[0]! >>> 0, out[1]! >>> 0, out[2]! >>> 0, out[3]! >>> 0];

@@ -8,9 +8,9 @@ export function isTensor(value: unknown): value is Tensor {
 }
 
 /**
- * Applies `f` to every leaf and returns a tree of the same structure. Paths are joined by dots (`blocks.0.weight`); the path of a tree that is a
- * single tensor is empty. `rest` are trees with the same paths, whose leaves at the same path are passed along.
- * @throws Error that names the path if something is neither tensor, list nor plain record, or if the paths of the trees differ.
+ * Applies `f` to every leaf and returns a tree of the same structure. Paths are joined by dots (`blocks.0.weight`). If the tree is a single
+ * tensor, its path is empty. `rest` are trees with the same paths; `f` also gets their leaves at the same path.
+ * @throws Error that names the path if something is not a tensor, list or plain record, or if the paths of the trees differ.
  */
 export function treeMap<T extends Tree>(f: (leaf: Tensor, path: string, ...rest: Tensor[]) => Tensor, tree: T, ...rest: Tree[]): T {
   const visit = (node: Tree, others: Tree[], path: string): Tree => {
@@ -35,7 +35,10 @@ export function treeLeaves(tree: Tree): Tensor[] {
   return Object.values(flattenTree(tree));
 }
 
-/** Leaves by dotted path, in the order of `treeMap`. @throws Error if two leaves have the same path, as in `{ 'a.b': x, a: { b: y } }`. */
+/**
+ * The leaves by dotted path, in the order of `treeMap`.
+ * @throws Error if two leaves have the same path, as in `{ 'a.b': x, a: { b: y } }`.
+ */
 export function flattenTree(tree: Tree): Record<string, Tensor> {
   const out = new Map<string, Tensor>();
   treeMap((leaf, path) => {
@@ -87,7 +90,10 @@ export function disposeTree(tree: Tree): void {
 
 const join = (path: string, key: string): string => (path === '' ? key : `${path}.${key}`);
 
-/** Whether this is a list or a plain record. Instances of a class, such as tensors, are not: a copy would lose properties that are not enumerable. */
+/**
+ * Whether this is a list or a plain record. Class instances, such as tensors, are not: a copy would lose properties that are not
+ * enumerable.
+ */
 function isGroup(value: unknown): value is Exclude<Tree, Tensor> {
   if (value === null || typeof value !== 'object') return false;
   const prototype: unknown = Object.getPrototypeOf(value);

@@ -1,15 +1,15 @@
 /**
  * The ziggurat of the standard normal density with 128 layers of equal area: "The ziggurat method for generating random variables",
- * Marsaglia and Tsang, J. Stat. Software 5(8), 2000; layer, sign and magnitude come from separate bits of the word (Doornik, 2005).
+ * Marsaglia and Tsang, J. Stat. Software 5(8), 2000. Layer, sign and magnitude come from different bits of the word (Doornik, 2005).
  */
 
-/** Start of the tail: the right edge of the bottom layer's rectangle. */
+/** Start of the tail: the right edge of the rectangle of the bottom layer. */
 export const TAIL = 3.442619855899;
 const AREA = 9.91256303526217e-3;
 export const LAYERS = 128;
 const STEPS = 2 ** 24;
 
-/** A 24-bit magnitude below `inside[layer]` lies under the density at every height of the layer. */
+/** If the 24-bit magnitude is below `inside[layer]`, the point is under the density at every height of the layer. */
 export const inside = new Int32Array(LAYERS);
 /** Width of the layer divided by 2²⁴: the change of x per unit of the magnitude. */
 export const step = new Float64Array(LAYERS);
@@ -18,7 +18,8 @@ export const height = new Float64Array(LAYERS);
 
 const density = (x: number): number => Math.exp(-0.5 * x * x);
 
-// Layer 0 holds the tail: its rectangle has the width AREA / f(TAIL), so that its area equals that of the others. Layer 127 is the top one.
+// Layer 0 contains the tail. Its rectangle has the width AREA / f(TAIL), so that its area equals that of the other layers. Layer 127 is the
+// top one.
 let edge = TAIL;
 step[0] = AREA / density(TAIL) / STEPS;
 inside[0] = Math.floor(TAIL / step[0]);

@@ -5,13 +5,19 @@ import { sumTo } from './sum-to.ts';
 const float = (x: Tensor): Tensor => tf.cast(x, 'float32');
 const half = 0.5;
 
-/** 1 where `a` is chosen, ½ where both are equal and 0 elsewhere, times dy, in the shape of `of`. */
+/**
+ * dy times 1 where the operand is chosen, ½ where both operands are equal, and 0 elsewhere, summed to the shape of `of`. `more` is true
+ * where the operand is the better one; `atLeast` is true also where both are equal.
+ */
 const chosen = (dy: Tensor, more: Tensor, atLeast: Tensor, of: Tensor): Tensor =>
   sumTo(tf.mul(dy, tf.mul(tf.add(float(more), float(atLeast)), half)), of.shape);
 
-/** Functions of two tensors with broadcasting, and functions of one tensor for which TensorFlow.js's own derivative is wrong or loses range. */
+/**
+ * Derivatives of functions of two tensors with broadcasting, and of functions of one tensor for which TensorFlow.js's derivative is wrong
+ * or overflows too early.
+ */
 export const elementwise = (): Gradient[] => [
-  // For ties both operands get half of the derivative: the mean of the two one-sided derivatives.
+  // If both operands are equal, each gets half of the derivative. This is the mean of the two one-sided derivatives.
   gradient('Maximum', ['a', 'b'], (dy, [a, b]) => ({
     a: () => chosen(dy, tf.greater(a!, b!), tf.greaterEqual(a!, b!), a!),
     b: () => chosen(dy, tf.greater(b!, a!), tf.greaterEqual(b!, a!), b!),
@@ -24,14 +30,14 @@ export const elementwise = (): Gradient[] => [
     a: () => sumTo(tf.mul(dy, tf.mul(tf.sub(float(a!), float(b!)), 2)), a!.shape),
     b: () => sumTo(tf.mul(dy, tf.mul(tf.sub(float(b!), float(a!)), 2)), b!.shape),
   })),
-  // -dy·a/b², computed by two divisions: b² would leave the range of float32 long before the quotient does.
+  // -dy·a/b², computed by two divisions, because b² leaves the range of float32 long before the quotient does.
   gradient('RealDiv', ['a', 'b'], (dy, [a, b]) => ({
     a: () => sumTo(tf.div(dy, float(b!)), a!.shape),
     b: () => sumTo(tf.neg(tf.mul(tf.div(dy, float(b!)), tf.div(float(a!), float(b!)))), b!.shape),
   })),
   gradient('Reciprocal', ['x'], (dy, [x]) => ({ x: () => tf.neg(tf.div(tf.div(dy, x!), x!)) })),
   gradient('Rsqrt', ['x'], (dy, [x]) => ({ x: () => tf.mul(tf.div(tf.mul(dy, tf.rsqrt(x!)), x!), -half) })),
-  // b·a^(b-1), 0 where b = 0 also at a = 0; by the exponent a^b·log a where a > 0, and 0 elsewhere, where a real one does not exist.
+  // By a: b·a^(b-1), and 0 for b = 0, also if a = 0. By b: a^b·log a for a > 0, and 0 elsewhere, because log a is not real there.
   gradient(
     'Pow',
     ['a', 'b'],
@@ -45,21 +51,21 @@ export const elementwise = (): Gradient[] => [
     }),
     { output: true },
   ),
-  // The rounded-down quotient is constant between jumps, so its derivative is 0. TensorFlow.js gives the derivative of the quotient.
+  // A rounded quotient is constant between its jumps, so its derivative is 0. TensorFlow.js returns the derivative of the quotient.
   gradient('FloorDiv', ['a', 'b'], (_, [a, b]) => ({ a: () => tf.zeros(a!.shape), b: () => tf.zeros(b!.shape) })),
   gradient('Prelu', ['x', 'alpha'], (dy, [x, alpha]) => ({
     x: () => sumTo(tf.where(tf.greater(x!, 0), dy, tf.mul(dy, alpha!)), x!.shape),
     alpha: () => sumTo(tf.where(tf.greater(x!, 0), 0, tf.mul(dy, x!)), alpha!.shape),
   })),
-  // e^x = y + 1 below 0. TensorFlow.js runs a kernel of its own here, which nothing can differentiate.
+  // For x < 0, e^x = y + 1. TensorFlow.js uses a separate kernel here, which has no derivative.
   gradient('Elu', ['x'], (dy, [x, y]) => ({ x: () => tf.where(tf.greater(x!, 0), dy, tf.mul(dy, tf.add(y!, 1))) }), { output: true }),
-  // A branch that was not chosen gets 0, even if dy is not finite.
+  // The branch that was not chosen gets 0, even if dy is not finite.
   gradient('Select', ['condition'], (dy, [condition]) => ({
     condition: () => tf.zeros(condition!.shape),
     t: () => tf.where(condition!, dy, 0),
     e: () => tf.where(condition!, 0, dy),
   })),
-  // An integer or bool result has the derivative 0; TensorFlow.js passes dy through.
+  // The derivative of a cast to integer or bool is 0. TensorFlow.js returns dy.
   {
     kernelName: 'Cast',
     gradFunc: (dy, _, attributes) => ({
@@ -71,7 +77,10 @@ export const elementwise = (): Gradient[] => [
   },
 ];
 
-/** Kernels whose result is constant wherever it is continuous; all but `GreaterEqual` have no derivative in TensorFlow.js and stop a gradient. */
+/**
+ * Kernels with a piecewise constant result. In TensorFlow.js all except `GreaterEqual` have no derivative, and a gradient through them
+ * throws.
+ */
 export const piecewiseConstant = (): Gradient[] => [
   ...['Equal', 'NotEqual', 'Greater', 'Less', 'LessEqual', 'GreaterEqual', 'LogicalAnd', 'LogicalOr'].map((kernel) =>
     gradient(kernel, ['a', 'b'], (_, [a, b]) => ({ a: () => tf.zeros(a!.shape), b: () => tf.zeros(b!.shape) })),

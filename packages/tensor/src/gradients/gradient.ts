@@ -1,14 +1,14 @@
 import { tf, type Tensor } from '../tfjs.ts';
 
-/** A registered derivative as TensorFlow.js keeps it. */
+/** A derivative in the form that TensorFlow.js registers. */
 export type Gradient = Parameters<typeof tf.registerGradient>[0];
 
 type Attributes = Record<string, unknown>;
 
 /**
- * A derivative of a kernel with named inputs: `pullback` gives for each input that can carry one a function that makes Jᵀ·dy from `saved`, the
- * named inputs and then the first output where `output` is true. Each is linear in dy and made of differentiable operations, so that `jvp`
- * can transpose it.
+ * The derivative of a kernel with named inputs. `pullback` returns, for each input that can have a gradient, a function that computes
+ * Jᵀ·dy. `saved` are the named inputs and then, if `output` is true, the first output. The functions must be linear in dy and use
+ * differentiable operations, so that `jvp` can transpose them.
  */
 export function gradient(
   kernelName: string,
@@ -24,11 +24,13 @@ export function gradient(
   };
 }
 
-/** Runs a kernel that TensorFlow.js has no function for; it goes on the tape like any other. */
+/** Runs a kernel for which TensorFlow.js has no function. Gradients are recorded as for any other kernel. */
 export const runKernel = (name: string, inputs: Record<string, Tensor>, attributes: Attributes): Tensor =>
   tf.engine().runKernel(name, inputs, attributes as never) as Tensor;
 
-/** Axes as TensorFlow.js takes them (one, several, or all if absent; counted from the end if negative) as numbers from 0. */
+/**
+ * Axes as numbers from 0. TensorFlow.js allows one axis, several, or none (which means all), and negative ones are counted from the end.
+ */
 export function axesOf(axis: number | readonly number[] | null | undefined, rank: number): number[] {
   if (axis === null || axis === undefined) return Array.from({ length: rank }, (_, i) => i);
   return (typeof axis === 'number' ? [axis] : axis).map((at) => (at < 0 ? at + rank : at));

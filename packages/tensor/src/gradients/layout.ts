@@ -2,7 +2,10 @@ import { tf, type Tensor } from '../tfjs.ts';
 import { axesOf, gradient, product, type Gradient } from './gradient.ts';
 import { scatterRows } from './rows.ts';
 
-/** Sum over all copies: one reshape that separates copies from entries, and one sum. Neighbouring axes of one kind are joined, so the rank stays low. */
+/**
+ * Sums dy over all copies: one reshape separates copies from elements, then one sum. Neighbouring axes of the same kind are joined, so the
+ * number of axes stays low.
+ */
 function ofTile(dy: Tensor, shape: readonly number[], reps: readonly number[]): Tensor {
   const parts: { size: number; copies: boolean }[] = [];
   const push = (size: number, copies: boolean): void => {
@@ -25,7 +28,10 @@ function ofTile(dy: Tensor, shape: readonly number[], reps: readonly number[]): 
   return tf.reshape(summed, [...shape]);
 }
 
-/** Adds the mirrored entries at both ends of an axis to the entries they are copies of; `skip` is 1 if the edge itself is not repeated. */
+/**
+ * Adds the mirrored elements at both ends of an axis to the elements from which they were copied. `skip` is 1 if the edge itself is not
+ * repeated.
+ */
 function foldAxis(dy: Tensor, axis: number, [before, after]: readonly [number, number], skip: number): Tensor {
   const n = dy.shape[axis]! - before - after;
   const part = (begin: number, size: number): Tensor =>
@@ -47,7 +53,7 @@ function foldAxis(dy: Tensor, axis: number, [before, after]: readonly [number, n
   return sum;
 }
 
-/** Sums dy [batch, outer, n, inner] into the rows that `indices` [batch, n] named: one scatter over all batches. */
+/** Adds dy [batch, outer, n, inner] to the rows that `indices` [batch, n] selected, with one scatter for all batches. */
 function ofGather(dy: Tensor, x: Tensor, indices: Tensor, axis: number, batchDims: number): Tensor {
   const batch = product(x.shape.slice(0, batchDims));
   const outer = product(x.shape.slice(batchDims, axis));
@@ -69,7 +75,7 @@ type StridedSlice = { begin: number[]; end: number[]; strides: number[] } & Reco
   number
 >;
 
-/** Puts every entry back at the place that it was taken from. */
+/** Writes every element of dy to the position from which it was read. */
 function ofStridedSlice(dy: Tensor, x: Tensor, a: StridedSlice): Tensor {
   const masks = [a.beginMask, a.endMask, a.ellipsisMask, a.newAxisMask, a.shrinkAxisMask] as const;
   const { begin, end, strides } = tf.slice_util.sliceInfo(x.shape, a.begin, a.end, a.strides, ...masks);
@@ -85,7 +91,7 @@ function ofStridedSlice(dy: Tensor, x: Tensor, a: StridedSlice): Tensor {
   );
 }
 
-/** Operators that only move entries: copies, mirrors, gathers, scatters, splits. */
+/** Derivatives of operators that only move elements: copies, mirrors, gathers, scatters, splits. */
 export const layout = (): Gradient[] => [
   gradient('Tile', ['x'], (dy, [x], { reps }: { reps: number[] }) => ({ x: () => ofTile(dy, x!.shape, reps) })),
   gradient('MirrorPad', ['x'], (dy, _, { paddings, mode }: { paddings: [number, number][]; mode: string }) => ({
@@ -104,7 +110,7 @@ export const layout = (): Gradient[] => [
     indices: () => tf.zeros(indices!.shape),
   })),
   gradient('StridedSlice', ['x'], (dy, [x], attributes: StridedSlice) => ({ x: () => ofStridedSlice(dy, x!, attributes) })),
-  // With one part TensorFlow.js gives a tensor and not a list of one tensor.
+  // For one part, TensorFlow.js passes a tensor instead of a list with one tensor.
   {
     kernelName: 'SplitV',
     gradFunc: (dy, _, attributes) => ({ x: () => tf.concat([dy].flat() as Tensor[], (attributes as unknown as { axis: number }).axis) }),

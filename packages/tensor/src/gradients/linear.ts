@@ -11,30 +11,33 @@ type Conv = {
   dilations?: number | number[] | null;
 };
 
-/** How far the taps of a filter stand apart along each of its `axes` spatial axes. */
+/** The distance between neighbouring elements of a dilated filter, for each of its `axes` spatial axes. */
 const spacing = (dilations: Conv['dilations'], axes: number): number[] => {
   const list = [dilations ?? 1].flat();
   return Array.from({ length: axes }, (_, i) => (list.length === 1 ? list[0]! : list[list.length - axes + i]!));
 };
 
-/** Places of the taps of a filter with zeros between them. */
+/** Positions of the elements of a filter that has zeros between them. */
 const taps = (size: number, distance: number): number[] => Array.from({ length: size }, (_, i) => i * distance);
 
-/** A filter with its zeros written out, so that a dilated convolution is a plain one. */
+/** A filter with explicit zeros between its elements, so that a dilated convolution becomes an ordinary one. */
 const dilated = (filter: Tensor, distances: number[]): Tensor =>
   distances.reduce(
     (f, distance, axis) => (distance === 1 ? f : scatterRows(f, taps(f.shape[axis]!, distance), axis, (f.shape[axis]! - 1) * distance + 1)),
     filter,
   );
 
-/** The taps of a filter with zeros written out. */
+/** The elements of a filter without the explicit zeros. */
 const undilated = (filter: Tensor, shape: readonly number[], distances: number[]): Tensor =>
   distances.reduce(
     (f, distance, axis) => (distance === 1 ? f : tf.gather(f, tf.tensor1d(taps(shape[axis]!, distance), 'int32'), axis)),
     filter,
   );
 
-/** What belongs to a kind of convolution: its spatial axes, its two transposes, and itself. */
+/**
+ * The kernels of a kind of convolution: the convolution, its transposes with respect to input and filter, and the number of its spatial
+ * axes.
+ */
 type Kind = { forward: string; input: string; filter: string; axes: number };
 
 const kinds: readonly Kind[] = [
@@ -43,7 +46,10 @@ const kinds: readonly Kind[] = [
   { forward: 'Conv3D', input: 'Conv3DBackpropInputV2', filter: 'Conv3DBackpropFilterV2', axes: 3 },
 ];
 
-/** A convolution is linear in its input and in its filter; with its two transposes it makes a closed set of three. */
+/**
+ * A convolution is linear in its input and in its filter. Each derivative of the convolution and its two transposes is again one of these
+ * three kernels.
+ */
 function convolution({ forward, input, filter: ofFilter, axes }: Kind): Gradient[] {
   const runHere: typeof runKernel = (name, inputs, attributes) => {
     if (axes === 3 && tf.getBackend() === 'wasm')
@@ -85,7 +91,7 @@ function convolution({ forward, input, filter: ofFilter, axes }: Kind): Gradient
   ];
 }
 
-/** Products and convolutions. */
+/** Derivatives of matrix products and convolutions. */
 export const linear = (): Gradient[] => [
   gradient('BatchMatMul', ['a', 'b'], (dy, [a, b], { transposeA: ta, transposeB: tb }: { transposeA: boolean; transposeB: boolean }) => ({
     a: () => sumTo(ta ? tf.matMul(b!, dy, tb, true) : tf.matMul(dy, b!, false, !tb), a!.shape),

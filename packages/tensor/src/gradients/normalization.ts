@@ -2,7 +2,9 @@ import { tf, type Tensor } from '../tfjs.ts';
 import { gradient, type Gradient } from './gradient.ts';
 import { sumTo } from './sum-to.ts';
 
-/** Sums of the entries of the last axis that are at most `radius` apart, as a product with a band of ones. */
+/**
+ * For each element of the last axis, the sum of the elements at a distance of at most `radius`. It is a product with a band matrix of ones.
+ */
 function bandSum(x: Tensor, radius: number): Tensor {
   const C = x.shape.at(-1)!;
   const band = tf.tensor2d(
@@ -14,7 +16,7 @@ function bandSum(x: Tensor, radius: number): Tensor {
 
 type Response = { depthRadius: number; bias: number; alpha: number; beta: number };
 
-/** Batch normalization by given moments, and local response normalization. */
+/** Derivatives of batch normalization with given mean and variance, and of local response normalization. */
 export const normalization = (): Gradient[] => [
   gradient(
     'FusedBatchNorm',
@@ -32,7 +34,7 @@ export const normalization = (): Gradient[] => [
       };
     },
   ),
-  // y = x·n^-β, n = bias + α·Σ x² over neighbours: dx = dy·n^-β - 2αβ·x·Σ dy·x·n^(-β-1).
+  // With y = x·n^-β and n = bias + α·Σ x² over the neighbours: dx = dy·n^-β - 2αβ·x·Σ dy·x·n^(-β-1).
   gradient('LRN', ['x'], (dy, [x], { depthRadius, bias, alpha, beta }: Response) => ({
     x: () => {
       const n = tf.add(tf.mul(bandSum(tf.square(x!), depthRadius), alpha), bias);

@@ -1,14 +1,17 @@
 import { tf, type Tensor } from '../tfjs.ts';
 import { axesOf, gradient, product, withOnes, type Gradient } from './gradient.ts';
 
-/** For ties, the elements that equal the extreme share its derivative equally. If all of them move by the same amount, the extreme moves by it too. */
+/**
+ * The derivative of a maximum or minimum. If several elements are equal to it, they get equal shares. So if all of them move by the same
+ * amount, the maximum does too.
+ */
 function ofExtreme(dy: Tensor, x: Tensor, y: Tensor, axes: number[]): Tensor {
   const kept = withOnes(x.shape, axes);
   const ties = tf.cast(tf.equal(x, tf.reshape(y, kept)), 'float32');
   return tf.mul(ties, tf.div(tf.reshape(dy, kept), tf.sum(ties, axes, true)));
 }
 
-/** For each element, the product of all others. It uses no division, so zeros need no special case. */
+/** For each element, the product of all others. There is no division, so zeros need no special case. */
 function ofProduct(dy: Tensor, x: Tensor, axes: number[]): Tensor {
   const others = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
   const order = [...others, ...axes];
@@ -26,7 +29,7 @@ function ofProduct(dy: Tensor, x: Tensor, axes: number[]): Tensor {
   );
 }
 
-/** Entries `by` places further along the last axis, 0 behind the end. */
+/** Moves the elements of the last axis `by` positions to the front, and fills the end with 0. */
 function ahead(x: Tensor, by: number): Tensor {
   const n = x.shape.at(-1)!;
   if (by >= n) return tf.zerosLike(x);
@@ -36,8 +39,9 @@ function ahead(x: Tensor, by: number): Tensor {
 }
 
 /**
- * The derivative of running products along the last axis, y_i = Π_{j≤i} x_j: dx_k = (Π_{j<k} x_j)·s_k, s_k = dy_k + x_{k+1}·s_{k+1}. The sums s are made by
- * doubling: ⌈log₂ n⌉ times (g, s) ← (g·g', s + g·s'), g' and s' as many places ahead as there are terms in them. There is no division, so zeros need no special case.
+ * The derivative of cumulative products along the last axis, y_i = Π_{j≤i} x_j: dx_k = (Π_{j<k} x_j)·s_k with s_k = dy_k + x_{k+1}·s_{k+1}.
+ * The sums s are computed by doubling: repeat (g, s) ← (g·g', s + g·s') ⌈log₂ n⌉ times. Here g' and s' are g and s, moved by the number of
+ * terms that they contain. There is no division, so zeros need no special case.
  */
 function ofRunningProduct(dy: Tensor, x: Tensor): Tensor {
   const n = x.shape.at(-1)!;
@@ -51,18 +55,18 @@ function ofRunningProduct(dy: Tensor, x: Tensor): Tensor {
 
 type Scan = { axis: number; exclusive: boolean; reverse: boolean };
 
-/** As `ofRunningProduct`, for any axis, from either end, inclusive or exclusive. */
+/** Like `ofRunningProduct`, but for any axis, from either end, inclusive or exclusive. */
 function ofCumprod(dy: Tensor, x: Tensor, { axis, exclusive, reverse }: Scan): Tensor {
   const at = axesOf(axis, x.rank)[0]!;
   const order = x.shape.map((_, i) => (i === at ? x.rank - 1 : i === x.rank - 1 ? at : i));
   const turn = (t: Tensor): Tensor => (at === x.rank - 1 ? t : tf.transpose(t, order));
   const flip = (t: Tensor): Tensor => (reverse ? tf.reverse(t, -1) : t);
-  // An exclusive product is the inclusive product of one step before, so its derivative belongs there.
+  // Element i of an exclusive product is element i - 1 of the inclusive product. So its derivative is moved by one.
   const [cotangent, values] = [flip(turn(dy)), flip(turn(x))];
   return turn(flip(ofRunningProduct(exclusive ? ahead(cotangent, 1) : cotangent, values)));
 }
 
-/** Extremes, products and running sums and products. */
+/** Derivatives of maximum, minimum, products, and cumulative sums and products. */
 export const reductions = (): Gradient[] => [
   gradient(
     'Max',

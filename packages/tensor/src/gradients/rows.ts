@@ -2,9 +2,9 @@ import { tf, type Tensor } from '../tfjs.ts';
 import { product } from './gradient.ts';
 
 /**
- * The transpose of gathering: sums the entries of `x` along an axis into `size` places, entry i into place `indices[i]`. It is one scatter however
- * many entries there are, and its own derivative is one gather.
- * @param indices [n] int32 in 0 … size - 1, n the size of the axis
+ * The transpose of a gather. Adds the elements of `x` along an axis into `size` positions: element i is added to position `indices[i]`.
+ * This is one scatter for any number of elements, and its own derivative is one gather.
+ * @param indices [n] int32 in 0 … size - 1, where n is the size of the axis
  */
 export function scatterRows(x: Tensor, indices: Tensor | readonly number[], axis: number, size: number): Tensor {
   const places = Array.isArray(indices) ? tf.tensor1d(indices as number[], 'int32') : (indices as Tensor);

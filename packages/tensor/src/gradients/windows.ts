@@ -3,12 +3,12 @@ import { gradient, product, type Gradient } from './gradient.ts';
 import { scatterRows } from './rows.ts';
 import { sumTo } from './sum-to.ts';
 
-/** One axis that a window slides along: entry o of the result looks at the entries o·stride - before + t·distance, t < taps. */
+/** One axis along which a window slides. Element o of the result reads the elements o·stride - before + t·distance, for t < taps. */
 type Slide = { size: number; out: number; taps: number; stride: number; before: number; distance: number };
 
 type Pool = { filterSize: number | number[]; strides: number | number[]; pad: never; dimRoundingMode?: never };
 
-/** The spatial axes of an average or largest pooling over [B, (F,) H, W, C]. */
+/** The spatial axes of average or max pooling over [B, (F,) H, W, C]. */
 function slidesOfPool(shape: number[], { filterSize, strides, pad, dimRoundingMode }: Pool): Slide[] {
   const volume = shape.length === 5;
   const compute = (volume ? tf.backend_util.computePool3DInfo : tf.backend_util.computePool2DInfo) as (...args: unknown[]) => unknown;
@@ -28,7 +28,7 @@ function slidesOf(computed: unknown, volume: boolean): Slide[] {
   }));
 }
 
-/** The pairs of a result's entry and an entry inside the tensor that it looks at. */
+/** All pairs (element of the result, element that it reads), without those in the padding. */
 function pairs({ size, out, taps, stride, before, distance }: Slide): { owner: number[]; place: number[]; counts: number[] } {
   const [owner, place, counts]: number[][] = [[], [], Array.from({ length: out }, () => 0)];
   for (let o = 0; o < out; o++)
@@ -42,7 +42,10 @@ function pairs({ size, out, taps, stride, before, distance }: Slide): { owner: n
   return { owner: owner!, place: place!, counts: counts! };
 }
 
-/** Spreads each entry of dy evenly over the entries of its window, one axis after another. Padding does not count, as in the forward pass. */
+/**
+ * Divides each element of dy equally between the elements of its window, one axis after another. Padding is not counted, as in the forward
+ * pass.
+ */
 function ofAverage(dy: Tensor, slides: Slide[]): Tensor {
   return slides.reduce((dx, slide, i) => {
     const { owner, place, counts } = pairs(slide);
@@ -54,7 +57,7 @@ function ofAverage(dy: Tensor, slides: Slide[]): Tensor {
   }, dy);
 }
 
-/** Flat places of what each window looks at, [windows · taps], `outside` (the number of places) for padding. */
+/** The flat positions that each window reads, [windows · taps]. Padding has the position `outside`, the number of positions. */
 function windowPlaces(slides: Slide[]): { places: number[]; windows: number; taps: number; outside: number } {
   const [windows, taps, outside] = [
     product(slides.map((s) => s.out)),
@@ -84,8 +87,8 @@ function windowPlaces(slides: Slide[]): { places: number[]; windows: number; tap
 }
 
 /**
- * For the maximum over each window of x [B, …, C], plus `added` [taps, C] if given: how much of dy each entry of each window gets, and where that entry is.
- * For ties, the entries share it equally.
+ * For the maximum over each window of x [B, …, C] (plus `added` [taps, C], if given): how much of dy each element of each window gets, and
+ * the same added up per element of x. Equal elements get equal shares.
  */
 function ofLargest(dy: Tensor, x: Tensor, slides: Slide[], added?: Tensor): { share: Tensor; toInput: () => Tensor } {
   const { places, windows, taps, outside } = windowPlaces(slides);
@@ -108,7 +111,7 @@ function ofLargest(dy: Tensor, x: Tensor, slides: Slide[], added?: Tensor): { sh
 
 type Dilation = { strides: number | number[]; pad: 'valid' | 'same' | number; dilations: number | number[] };
 
-/** How one axis of a resized image was made: each entry of the result is a weighted sum of entries of the tensor. */
+/** How one axis of an image was resized: each element of the result is a weighted sum of elements of the image. */
 type Samples = { place: number[]; weight: number[] }[];
 
 type Resize = { alignCorners: boolean; halfPixelCenters: boolean; size: [number, number] };
@@ -133,7 +136,9 @@ function samples(from: number, to: number, linear: boolean, { alignCorners, half
     : [{ place: low, weight: low.map(() => 1) }];
 }
 
-/** The transpose of resizing, one axis after another: each entry of dy goes back to the entries that it was made of. */
+/**
+ * The transpose of resizing, one axis after another: each element of dy is added, with its weight, to the elements from which it was made.
+ */
 function ofResize(dy: Tensor, shape: readonly number[], linear: boolean, attributes: Resize): Tensor {
   return [1, 2].reduce((dx, axis) => {
     const parts = samples(shape[axis]!, dx.shape[axis]!, linear, attributes);
@@ -145,7 +150,7 @@ function ofResize(dy: Tensor, shape: readonly number[], linear: boolean, attribu
   }, dy);
 }
 
-/** Operators on neighbourhoods: pooling, dilation, resizing. */
+/** Derivatives of operators on neighbourhoods: pooling, dilation, resizing. */
 export const windows = (): Gradient[] => [
   ...['AvgPool', 'AvgPool3D'].map((kernel) =>
     gradient(kernel, ['x'], (dy, [x], attributes: Pool) => ({ x: () => ofAverage(dy, slidesOfPool(x!.shape, attributes)) })),
