@@ -1,7 +1,7 @@
 /**
- * `pnpm bench engine`: compares the engine with PyTorch's fastest mode and TensorFlow.js's own engines, on models from tiny to medium, in turns and from the
- * same weights. It also reports which share of the speed of a 1024³ matrix product each workload reaches, and the peak memory. Our number is the time
- * of the whole compiled call.
+ * `pnpm bench engine`: compares the engine with PyTorch's fastest mode and with TensorFlow.js's own engines, on tiny to medium models. All
+ * start from the same weights and take turns. It also reports the peak memory, and the speed of each task as a share of the speed of a
+ * 1024³ matrix product. Our time is that of the whole compiled call.
  */
 import { fileURLToPath } from 'node:url';
 import { useEngine } from '@atelier/tensor';
@@ -15,13 +15,13 @@ import { checkAgreement, preparePeer, type Mode } from './harness/work.ts';
 import { engineWorks, product, type EngineWork, type EngineWorkName } from './workloads/engine.ts';
 
 type Goal = {
-  /** Required speed-up over PyTorch's fastest mode; 0 if there is no bound. */
+  /** Wanted speed-up over PyTorch's fastest mode; 0 if there is no bound. */
   bound: number;
-  /** Required share of the speed of the matrix product; 0 if there is no bound. */
+  /** Wanted share of the speed of the matrix product; 0 if there is no bound. */
   share?: number;
-  /** Bounds against PyTorch's modes one by one, in place of its best. */
+  /** A bound for each mode of PyTorch, in place of the one for its fastest mode. */
   modes?: Record<Mode, number>;
-  /** TensorFlow.js's engines that get through it in reasonable time. */
+  /** The engines of TensorFlow.js that finish this task in reasonable time. */
   tfjs?: readonly TfjsEngine[];
 };
 type TfjsEngine = 'cpu' | 'wasm' | 'tensorflow';
@@ -46,7 +46,7 @@ const MEMORY_STEPS = 20;
 
 /** TensorFlow.js's engines take seconds per step, so they run only a few times. */
 const FEW_TURNS = { rounds: 3, turnMs: 50, warmUpMs: 1 };
-/** They sum hundreds of thousands of squares one after the other in float32. */
+/** The engines of TensorFlow.js add hundreds of thousands of squares one after the other in float32, so their results differ more. */
 const TFJS_AGREEMENT = 1e-3;
 
 const startEngine = async (engine: string): Promise<Peer> => {
@@ -55,7 +55,7 @@ const startEngine = async (engine: string): Promise<Peer> => {
   return peer;
 };
 
-/** Ours against PyTorch and against the matrix product, in the same rounds. */
+/** Compares Atelier with PyTorch and with the matrix product, in the same rounds. */
 async function speed(name: EngineWorkName, work: EngineWork, torch: TorchPeer | undefined, args: BenchArguments): Promise<ReportRow[]> {
   const { bound, modes, share = 0 } = GOALS[name];
   const contests: { modes: readonly Mode[]; bound: number; label: string }[] =
@@ -100,7 +100,10 @@ function shareRow(
   };
 }
 
-/** Ours against TensorFlow.js's engines, each in a separate process. An engine that is missing or lacks a gradient is reported and left out. */
+/**
+ * Compares Atelier with TensorFlow.js's engines, each in a separate process. If an engine is missing or has no gradient for the task, this
+ * is printed, and it is left out.
+ */
 async function againstTfjs(name: EngineWorkName, work: EngineWork): Promise<ReportRow[]> {
   const rows: ReportRow[] = [];
   for (const engine of GOALS[name].tfjs ?? []) {
@@ -120,7 +123,7 @@ async function againstTfjs(name: EngineWorkName, work: EngineWork): Promise<Repo
   return rows;
 }
 
-/** Peak resident memory of a fresh process that trains, theirs over ours. */
+/** Peak resident memory of a new process that trains. The ratio is PyTorch's memory divided by ours. */
 async function memory(work: EngineWork): Promise<ReportRow | undefined> {
   const ours = await startEngine('ort');
   let torch: TorchPeer | undefined;
@@ -133,7 +136,7 @@ async function memory(work: EngineWork): Promise<ReportRow | undefined> {
       console.log(`  ours: ${own.toFixed(0)} MiB`);
       return undefined;
     }
-    // One variant and no compiler, with which PyTorch needs the least memory.
+    // Without a compiler and with only one variant, PyTorch needs the least memory.
     const { chosen } = await preparePeer(torch, MEMORY_ROW, work, { modes: ['eager'], seconds: 1, first_variant: true });
     await torch.peer.ask('measure', MEMORY_STEPS);
     const theirs = (await torch.peer.ask('memory')) as number;

@@ -1,8 +1,9 @@
 /**
- * `pnpm bench gs-jacobi`: whole samples of a TarFlow by GS-Jacobi against sequential sampling, both compiled and with cached keys and values, from
- * the same weights and noise, in turns; and the planner's strategy against the best of a small grid that is searched completely. The table has depth, work,
- * time and error against the sequential sample. Every plan draws batches that the planner has not seen, and its worst sample is compared with the
- * goal. A row that misses its bound is reported as missed. The other rows are still measured, and the exit code is 1.
+ * `pnpm bench gs-jacobi`: samples of a TarFlow by GS-Jacobi compared with sequential sampling. Both are compiled, cache keys and values,
+ * use the same weights and noise, and take turns. It also compares the planner's strategy with the best strategy of a small grid, which is
+ * searched completely. The table has depth, work, time, and error compared with the sequential sample. Every plan draws batches that were
+ * not used for planning, and the error of its worst sample is compared with the goal. If a row misses its bound, this is reported, the
+ * other rows are still measured, and the exit code is 1.
  */
 import { everywhere, planStrategy, type Plan } from '@atelier/gs-jacobi';
 import { useEngine } from '@atelier/tensor';
@@ -22,18 +23,18 @@ import {
   type Way,
 } from './workloads/gs-jacobi.ts';
 
-/** Root mean square error that no image may exceed against the sequential one. */
+/** The largest root mean square error of an image, compared with the sequential image. */
 const GOAL = 1e-3;
-/** The paper's best is 5.32 on eight GPUs. */
+/** Wanted speed-up. The best speed-up in the paper is 5.32, on eight GPUs. */
 const BOUND = 5.4;
-/** A plan is not slower than sequential sampling. */
+/** Bound for a plan that should not be slower than sequential sampling. */
 const NOT_SLOWER = 1;
-/** The planner is within 15 % of the best of the grid. */
+/** The planner's strategy may take 15 % more time than the best of the grid. */
 const PLANNER_BOUND = 1 / 1.15;
-/** Samples that are planned on at least, and batches that are not. */
+/** Smallest number of samples for planning, and number of other batches for measuring the error. */
 const PILOTS = 16;
 const UNSEEN = 32;
-/** Ways of the grid that are timed again in turns with the planner's. */
+/** Number of strategies of the grid that are timed again, in turns with the planner's. */
 const FINALISTS = 3;
 
 const MODELS = {
@@ -54,10 +55,10 @@ await runBench(async () => {
     const exact: Way = { name: 'exact', way: { strategy: everywhere(blocks, { method: 'exact', window }) } };
     const single = plan(sampled, 1, sampled.means);
     const published = plan(sampled, 1, undefined);
-    const others: Way[] = [{ name: 'planned, published guesses alone', way: { plan: published } }, exact];
+    const others: Way[] = [{ name: 'planned, only published guesses', way: { plan: published } }, exact];
     rows.push(...(await measured(name, sampled, { plan: single, others, bound, args })));
     rows.push(await againstGrid(name, sampled, single, args.contest));
-    // A batch of 16 takes seconds token by token, so only the plan is measured, a few times.
+    // A batch of 16 takes seconds token by token. So only the plan is measured, and only a few times.
     const few = { ...args, contest: { ...args.contest, rounds: Math.min(3, args.contest.rounds), warmUpMs: 1 } };
     rows.push(...(await measured(name, sampled, { plan: plan(sampled, 16, sampled.means), others: [], bound: NOT_SLOWER, args: few })));
     sampled.sampler.dispose();
@@ -66,7 +67,7 @@ await runBench(async () => {
   if (rows.some(({ ratio, bound }) => ratio < bound)) process.exitCode = 1;
 });
 
-/** A plan for batches of a size, with the guess `mean` if there are means. */
+/** A plan for a batch size. It may use the guess `mean` if `means` are given. */
 function plan(sampled: SampledModel, batch: number, means: SampledModel['means'] | undefined): Plan {
   const { sampler, model, metrics, noise } = sampled;
   const pilots = Array.from({ length: Math.max(2, PILOTS / batch) }, (_, i) => noise(`pilot ${i}`, batch));
@@ -86,7 +87,10 @@ function plan(sampled: SampledModel, batch: number, means: SampledModel['means']
   return found;
 }
 
-/** A plan and other ways in turns with sequential sampling, and the errors of the plan on batches that it was not made with. */
+/**
+ * Times a plan and other strategies in turns with sequential sampling. Measures the errors of the plan on batches that were not used for
+ * planning.
+ */
 async function measured(
   name: string,
   sampled: SampledModel,
@@ -115,12 +119,20 @@ async function measured(
   if (plan.method === 'sequential') {
     const time = ms(times[0]!.median);
     // The plan is sequential sampling itself.
-    rows.unshift({ name: `${label}, planned`, peer: 'sequential', ratio: 1, bound, ours: time, theirs: time, note: 'says sequential' });
+    rows.unshift({
+      name: `${label}, planned`,
+      peer: 'sequential',
+      ratio: 1,
+      bound,
+      ours: time,
+      theirs: time,
+      note: 'the plan is sequential',
+    });
   }
   return [...rows, errorRow(label, sampled, plan)];
 }
 
-/** How far the worst sample of the unseen batches stays below the goal. */
+/** Compares the worst sample of the batches that were not used for planning with the goal. */
 function errorRow(label: string, sampled: SampledModel, plan: Plan): ReportRow {
   const { batch } = plan.madeFor;
   const drawn = Array.from({ length: UNSEEN }, (_, i) => errorsOf(sampled, { plan }, sampled.noise(`unseen ${i}`, batch)));
@@ -130,7 +142,7 @@ function errorRow(label: string, sampled: SampledModel, plan: Plan): ReportRow {
   return {
     name: `${label}, worst error`,
     peer: 'the goal',
-    // A plan that says sequential has no error; all below a thousandth of the goal count alike.
+    // A sequential plan has the error 0. All errors below a thousandth of the goal give the same ratio.
     ratio: GOAL / Math.max(worst, GOAL / 1000),
     bound: 1,
     ours: worst.toExponential(1),
@@ -139,7 +151,7 @@ function errorRow(label: string, sampled: SampledModel, plan: Plan): ReportRow {
   };
 }
 
-/** The plan and the fastest ways of the grid in turns, on noise that neither was chosen by. */
+/** Times the plan and the fastest strategies of the grid in turns, on noise that was used for choosing neither of them. */
 async function againstGrid(name: string, sampled: SampledModel, plan: Plan, options: Parameters<typeof contest>[1]): Promise<ReportRow> {
   const joined = { ...sampled, unroll: plan.options.unroll };
   const { tried, within } = exhaustiveGrid(joined, sampled.noise('grid', 1), GOAL);
@@ -150,7 +162,7 @@ async function againstGrid(name: string, sampled: SampledModel, plan: Plan, opti
     ways.map(({ name: of, way }) => inProcess(of, () => void draw(joined, way, noise))),
     options,
   );
-  console.log(`  grid: ${tried} ways tried, ${within.length} kinds within ${GOAL}; the planner's, and the fastest:`);
+  console.log(`  grid: ${tried} strategies tried, ${within.length} with an error of at most ${GOAL}; the planner's and the fastest:`);
   ways.forEach((way, i) => console.log(`    ${way.name.padEnd(33)} ${describe(joined, way.way, noise, exact)}  ${ms(times[i]!.median)}`));
   const best = times.slice(1).reduce<Times>((a, b) => (b.median < a.median ? b : a), times[1]!);
   return speedRow(`${name}, planner against the grid`, { ours: times[0]!, theirs: best }, PLANNER_BOUND);
@@ -162,7 +174,7 @@ function describe(sampled: SampledModel, way: Way['way'], noise: Parameters<type
   return `depth ${String(depth).padStart(4)}  work ${work.toFixed(1).padStart(5)}  error ${error}`;
 }
 
-/** `2 x 3 mean` is two segments of three iterations from the guess `mean`. */
+/** A strategy as text. For example, `2 x 3 mean` is two segments of three iterations from the guess `mean`. */
 function words({ method, strategy }: Plan): string {
   if (method === 'sequential') return 'sequential';
   return strategy

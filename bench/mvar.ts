@@ -1,6 +1,7 @@
 /**
- * `pnpm bench mvar`: VAR's training step and sampling against PyTorch; MVAR's last step of sampling against VAR's on the same engine; how the time of the attention
- * alone grows with the tokens; and the memory of fresh processes that sample or train, MVAR beside VAR.
+ * `pnpm bench mvar` compares: VAR's training step and MVAR's and VAR's sampling with PyTorch; the last step of sampling of MVAR and VAR on
+ * the same engine; and the memory of MVAR and VAR in new processes that sample or train. It also measures how the time of the attention
+ * grows with the number of tokens.
  */
 import { execFile } from 'node:child_process';
 import { dirname, join } from 'node:path';
@@ -15,16 +16,16 @@ import { startTorch } from './harness/torch.ts';
 import { preparePeer, type Work } from './harness/work.ts';
 import { attentionStep, sampleWork, settings, stepTimes, trainWork } from './workloads/mvar.ts';
 
-/** Against PyTorch: the work and its bound. */
+/** Comparisons with PyTorch: the task and its bound. */
 const PEERS: Record<string, { work: () => Work; bound: number }> = {
   'train-64': { work: () => trainWork(settings.figures('var'), 32), bound: 1 },
   'train-256': { work: () => trainWork(settings.pixels('var', 256), 8), bound: 1 },
   'sample-var': { work: () => sampleWork(settings.figures('var'), 16), bound: 1.5 },
   'sample-mvar': { work: () => sampleWork(settings.figures('mvar'), 16), bound: 1.5 },
 };
-/** MVAR against VAR: pixels of the ladder, samples at once, bound. */
+/** Comparisons of MVAR with VAR: image size in pixels, number of samples, bound. */
 const STEPS = { 'last-step-256': [256, 8, 1.5], 'last-step-512': [512, 2, 2.5] } as const;
-/** Work, size, and the share of VAR's memory that MVAR may take. */
+/** Task, size, and wanted memory of MVAR as a share of VAR's memory. */
 const MEMORY = {
   'memory-sample': ['sample', 'pixels', 0.33],
   'memory-train-256': ['train', 'pixels', 0.5],
@@ -32,7 +33,7 @@ const MEMORY = {
 } as const;
 const ATTENTION = 'attention';
 
-/** Time of the attention alone against the number of tokens: the exponents of both. */
+/** Times the attention alone for several numbers of tokens, and fits time ~ tokens^exponent, with windows and without. */
 function fitAttention(): void {
   const sides = [16, 24, 32, 48, 64];
   for (const windowed of [true, false]) {
@@ -56,7 +57,7 @@ function fitAttention(): void {
   }
 }
 
-/** Highest resident memory above the start of a fresh process, in MiB. */
+/** Peak resident memory of a new process, without its memory at the start, in MiB. */
 async function memoryOf(work: string, kind: string, size: string): Promise<number> {
   const file = join(dirname(fileURLToPath(import.meta.url)), 'peers', 'mvar-memory.ts');
   const { stdout } = await promisify(execFile)(process.execPath, [
@@ -88,7 +89,7 @@ await runBench(async () => {
   const wanted = (name: string): boolean => args.only === undefined || args.only === name;
   console.log(machineDescription());
   const rows: ReportRow[] = [];
-  // Memory first, while no other process of ours runs.
+  // Memory comes first, when no other process of this bench runs.
   for (const [name, [work, size, share]] of Object.entries(MEMORY)) {
     if (!wanted(name)) continue;
     const [markov, causal] = [await memoryOf(work, 'mvar', size), await memoryOf(work, 'var', size)];

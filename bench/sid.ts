@@ -1,6 +1,7 @@
 /**
- * `pnpm bench sid`: one iteration of Score identity Distillation, both updates, and one training step of EDM's U-Net, against the best that PyTorch does for the same
- * on the same machine, in turns. Before anything is timed both sides run from the same weights on the same draws and must arrive at the same figures.
+ * `pnpm bench sid`: one iteration of Score identity Distillation (both updates), and one training step of EDM's U-Net, compared with the
+ * fastest PyTorch for the same. Both sides take turns on the same machine. Before timing, both run from the same weights on the same draws,
+ * and their results must agree.
  */
 import { useEngine } from '@atelier/tensor';
 import { benchArguments, runBench } from './harness/arguments.ts';

@@ -1,6 +1,6 @@
 /**
- * `pnpm bench swin-dit`: forward and backward of one PSWA block against the DiT block of the same width on the same engine, in turns, beside the
- * multiply-accumulates of both; and against the best that PyTorch does for the same PSWA block.
+ * `pnpm bench swin-dit`: forward and backward pass of one PSWA block, compared with the DiT block of the same width on the same engine, and
+ * with the fastest PyTorch for the same PSWA block. All take turns. It also prints the multiply-accumulates of both blocks.
  */
 import { useEngine } from '@atelier/tensor';
 import { benchArguments, runBench } from './harness/arguments.ts';
@@ -38,8 +38,8 @@ await runBench(async () => {
       const prepared = torch && (await preparePeer(torch, name, pswa, args.prepare));
       const sides = [inProcess('PSWA block', pswa.step), inProcess('DiT block', dit.step)];
       const [own, global, theirs] = await contest([...sides, ...(torch ? [torch.peer.contestant(torch.name)] : [])], args.contest);
-      const macs = `forward MACs an image ${millions(pswa.macs)} against ${millions(dit.macs)}, ${(dit.macs / pswa.macs).toFixed(2)} times`;
-      console.log(`  ${macs}; forward and backward ${ms(own!.median)} against ${ms(global!.median)}`);
+      const macs = `forward MACs per image: ${millions(pswa.macs)}, DiT block ${millions(dit.macs)} (${(dit.macs / pswa.macs).toFixed(2)} times as many)`;
+      console.log(`  ${macs}; time of forward and backward: ${ms(own!.median)}, DiT block ${ms(global!.median)}`);
       rows.push(speedRow(name, { ours: own!, theirs: global! }, bound, macs));
       if (theirs !== undefined) rows.push(speedRow(`${name}, PyTorch`, { ours: own!, theirs }, 0, prepared!.chosen));
     }

@@ -1,6 +1,7 @@
 /**
- * `pnpm bench tarflow`: a sample of a TarFlow by the exact sampler, token by token, against the best that PyTorch does for the same loop on the
- * same machine, in turns. Before anything is timed both sides sample from the same weights and noise and must agree after every block.
+ * `pnpm bench tarflow`: a sample of a TarFlow by the exact sampler, token by token, compared with the fastest PyTorch for the same loop.
+ * Both sides take turns on the same machine. Before timing, both sample from the same weights and noise, and their results must agree after
+ * every block.
  */
 import { useEngine } from '@atelier/tensor';
 import { benchArguments, runBench } from './harness/arguments.ts';

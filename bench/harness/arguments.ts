@@ -3,18 +3,18 @@ import type { ContestOptions } from './contest.ts';
 import type { PrepareOptions } from './work.ts';
 
 export type BenchArguments = {
-  /** One JSON array as the last line. */
+  /** Print one JSON array as the last line. */
   json: boolean;
-  /** Only the rows of this name. */
+  /** Measure only the rows of this name. */
   only?: string;
   contest: ContestOptions;
   prepare: PrepareOptions;
 };
 
 /**
- * What stands behind `pnpm bench <name>`: `--json`, `--only <row>`, `--rounds <n>`, `--quick` (few short turns, for a look), `--no-compile`
- * (the peer does not try torch.compile, which takes minutes the first time).
- * @throws Error naming what is wrong with the words
+ * Reads the arguments of `pnpm bench <name>`: `--json`, `--only <row>`, `--rounds <n>`, `--quick` (few short turns, for a quick look),
+ * `--no-compile` (the peer does not try torch.compile, which takes minutes the first time).
+ * @throws Error that says which argument is wrong
  */
 export function benchArguments(words: readonly string[], names: readonly string[], bench: string): BenchArguments {
   let values;
@@ -45,7 +45,7 @@ export function benchArguments(words: readonly string[], names: readonly string[
   };
 }
 
-/** Runs a bench and turns what it throws into one line and an exit code. */
+/** Runs a bench. If it throws, prints one line and sets the exit code. */
 export async function runBench(bench: () => Promise<void>): Promise<void> {
   try {
     await bench();

@@ -1,23 +1,23 @@
-/** Someone who can be asked for the times of n steps in ms; here in this process, or a peer in another one. */
+/** One side of a comparison, in this process or in another one. `measure(n)` runs n steps and returns their times in ms. */
 export type Contestant = { readonly name: string; measure: (steps: number) => Promise<number[]> };
 
 export type ContestOptions = {
-  /** How often every contestant has its turn. */
+  /** Number of turns of every contestant. */
   rounds: number;
-  /** About how long a turn lasts, in ms; a turn has at least one step that counts. */
+  /** Approximate length of a turn in ms. A turn has at least one step that counts. */
   turnMs: number;
-  /** About how long each warms up, in ms, at least two steps. */
+  /** Approximate length of the warm-up of each contestant in ms, at least two steps. */
   warmUpMs: number;
-  /** Silence after each turn in ms, in which the threads of whoever had it stop spinning. */
+  /** Pause after each turn in ms. In it the busy threads of the last contestant go to sleep. */
   restMs?: number;
 };
 
-/** What a contestant took: one median a round, and their median, in ms. */
+/** The times of a contestant in ms: the median of each round, and the median of these medians. */
 export type Times = { name: string; rounds: number[]; median: number };
 
 /**
- * Times contestants in turn, A B C A B C …, so that what else the machine does falls on all of them alike. Each has warmed up before the first
- * turn, and the first step of every turn, which finds the caches cold and the threads asleep, does not count.
+ * Times contestants in turns, A B C A B C …, so that other work on the machine slows down all of them equally. Each is warmed up before the
+ * first turn. The first step of every turn does not count, because caches are cold and threads are asleep.
  */
 export async function contest(contestants: readonly Contestant[], options: ContestOptions): Promise<Times[]> {
   const { rounds, turnMs, warmUpMs, restMs = 20 } = options;
@@ -41,7 +41,7 @@ export async function contest(contestants: readonly Contestant[], options: Conte
   return out;
 }
 
-/** How many times faster `ours` is than `theirs`: the median of the ratios of the rounds, the lowest and the highest. */
+/** How many times as fast `ours` is as `theirs`: the median, the lowest and the highest of the ratios of all rounds. */
 export function ratioOf(ours: Times, theirs: Times): { ratio: number; low: number; high: number } {
   if (ours.rounds.length !== theirs.rounds.length || ours.rounds.length === 0)
     throw new Error(`ratioOf: wanted as many rounds of both, got ${ours.rounds.length} and ${theirs.rounds.length}`);
@@ -49,7 +49,7 @@ export function ratioOf(ours: Times, theirs: Times): { ratio: number; low: numbe
   return { ratio: median(ratios), low: Math.min(...ratios), high: Math.max(...ratios) };
 }
 
-/** A contestant in this process; a step does its work before it returns or resolves. */
+/** A contestant in this process. A step has done its work when it returns, or when its promise resolves. */
 export function inProcess(name: string, step: () => void | Promise<void>): Contestant {
   return {
     name,
@@ -66,7 +66,7 @@ export function inProcess(name: string, step: () => void | Promise<void>): Conte
   };
 }
 
-/** Median; of an even number of values the mean of the two in the middle. */
+/** The median. For an even number of values it is the mean of the two in the middle. */
 export function median(values: readonly number[]): number {
   if (values.length === 0) throw new Error('median: wanted at least one value, got none');
   const sorted = [...values].sort((a, b) => a - b);

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import { arch, availableParallelism, cpus, loadavg, platform, totalmem } from 'node:os';
 
-/** Processor, cores, memory, versions and how busy the machine is before the bench begins, for a person. */
+/** A text for people: processor, cores, memory, versions, and the load of the machine before the bench begins. */
 export function machineDescription(): string {
   const model = (cpus()[0]?.model ?? 'unknown processor').trim().replace(/\s+/g, ' ');
   const memory = Math.round(totalmem() / 2 ** 30);

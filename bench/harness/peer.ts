@@ -2,12 +2,13 @@ import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import type { Contestant } from './contest.ts';
 
-/** Lines of stderr kept for the sentence that says why a peer ended. */
+/** Number of lines of stderr that are kept for the error message if a peer ends. */
 const KEPT_LINES = 20;
 
 /**
- * A peer in a process of its own that lives as long as the bench, asked by lines: a command on its stdin, one line of JSON back on its stdout.
- * It speaks first, to say what it is. `{"error": sentence}` is a request that failed. Lines on its stderr that begin with '# ' are shown.
+ * A peer in a separate process that runs as long as the bench. It reads one command per line from stdin, and answers with one line of JSON
+ * on stdout. Its first line comes without a command and says what it is. If a request fails, it answers `{"error": sentence}`. Lines on its
+ * stderr that begin with '# ' are shown.
  */
 export class Peer {
   readonly name: string;
@@ -33,24 +34,30 @@ export class Peer {
     });
     this.#child.on('error', (error) => this.#end(error.message));
     this.#child.on('close', (code, signal) => this.#end(`an end with ${signal ?? `exit code ${code}`}`));
-    // A write to a peer that is gone is told by its 'close'.
+    // If the peer has ended, its 'close' event reports this. So an error of writing is ignored.
     this.#child.stdin.on('error', () => undefined);
   }
 
-  /** Starts a peer and waits for what it says of itself. @throws Error if it does not start */
+  /**
+   * Starts a peer and waits for its first line.
+   * @throws Error if it does not start
+   */
   static async start<Hello>(name: string, command: string, args: readonly string[]): Promise<{ peer: Peer; hello: Hello }> {
     const peer = new Peer(name, command, args);
     return { peer, hello: (await peer.#answer('its first line')) as Hello };
   }
 
-  /** Sends one request and waits for its answer. @throws Error if the peer reports one, answers with something else than JSON, or ends */
+  /**
+   * Sends one request and waits for its answer.
+   * @throws Error if the peer reports an error, does not answer with JSON, or ends
+   */
   async ask(command: string, argument?: unknown): Promise<unknown> {
     const text = argument === undefined ? command : `${command} ${typeof argument === 'string' ? argument : JSON.stringify(argument)}`;
     this.#child.stdin.write(`${text}\n`);
     return this.#answer(command);
   }
 
-  /** The peer as one who takes turns. */
+  /** The peer as a contestant. */
   contestant(name = this.name): Contestant {
     return {
       name,

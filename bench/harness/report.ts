@@ -1,22 +1,22 @@
 import { ratioOf, type Times } from './contest.ts';
 
-/** One line of the report. `ratio` > 1: we are better. `bound` is what has to be reached, 0 where nothing is asked for. */
+/** One line of the report. If `ratio` is above 1, Atelier is better. `bound` is the wanted ratio, or 0 if there is none. */
 export type Row = { name: string; peer: string; ratio: number; bound: number };
-/** A row with details for human readers only. */
+/** A row with details that only people read. */
 export type ReportRow = Row & { ours: string; theirs: string; low?: number; high?: number; note?: string };
 
-/** The row of a work that both sides have timed. */
+/** The row of a task that both sides have timed. */
 export function speedRow(name: string, sides: { ours: Times; theirs: Times }, bound: number, note = ''): ReportRow {
   const { ours, theirs } = sides;
   return { name, peer: theirs.name, ...ratioOf(ours, theirs), bound, ours: ms(ours.median), theirs: ms(theirs.median), note };
 }
 
-/** 0.412 ms, 23.1 ms, 604 ms */
+/** Milliseconds with three digits, for example 0.412 ms, 23.1 ms, 604 ms. */
 export function ms(value: number): string {
   return `${value < 1 ? value.toFixed(3) : value < 100 ? value.toFixed(value < 10 ? 2 : 1) : value.toFixed(0)} ms`;
 }
 
-/** The table for a person: one line a row, columns aligned. */
+/** The table for people: one line per row, with aligned columns. */
 export function table(rows: readonly ReportRow[]): string {
   const cells = rows.map((row) => [
     row.name,
@@ -39,7 +39,7 @@ export function table(rows: readonly ReportRow[]): string {
   return [line(head), ...cells.map(line)].join('\n');
 }
 
-/** Prints the table and, if asked for, the rows as one JSON array on the last line. */
+/** Prints the table and, if `json` is true, the rows as one JSON array on the last line. */
 export function report(rows: readonly ReportRow[], json: boolean): void {
   if (rows.length > 0) console.log(`\n${table(rows)}`);
   if (json)

@@ -6,36 +6,39 @@ import { writeSafetensors } from '@atelier/tensor/node';
 import { ms } from './report.ts';
 import type { TorchPeer } from './torch.ts';
 
-/** Something to time, in a form that a peer can build too. */
+/** A task to time, in a form that a peer can build too. */
 export type Work = {
-  /** Does it once, reading what a user would read. */
+  /** Runs the task once, and reads the results that a user would read. */
   step: () => void | Promise<void>;
-  /** A few figures that depend on all of it, from the starting weights and on fixed inputs: whoever does the same work gets the same ones. */
+  /**
+   * Some numbers that depend on the whole task, from the starting weights and fixed inputs. Every implementation of the task must get the
+   * same numbers.
+   */
   check: () => Promise<number[]>;
   /** Weights and inputs, by name. */
   tensors: () => Promise<Record<string, HostTensor>>;
-  /** What else a peer has to know. */
+  /** Other settings that a peer needs. */
   peerConfig: object;
 };
 
 export type Mode = 'eager' | 'compile';
 export type PrepareOptions = {
-  /** How the peer may run it. */
+  /** The modes that the peer may try. */
   modes: readonly Mode[];
-  /** How long it compares its variants, in s. */
+  /** How long the peer compares its variants, in seconds. */
   seconds: number;
-  /** Whether it takes its first variant and compares none. */
+  /** If true, the peer uses its first variant and compares none. */
   first_variant?: boolean;
 };
-/** Median ms of every variant that ran, the one that will be measured, and the figures of the check of each. */
+/** The median time of each variant in ms, the chosen variant, and the check numbers of each variant. */
 export type Prepared = { variants: Record<string, number>; chosen: string; checks: Record<string, number[]> };
 
-/** Relative difference that float32 sums in another order explain. */
+/** Largest relative difference that another order of float32 sums can explain. */
 const AGREEMENT = 1e-4;
 
 /**
- * Has the peer build a work and settle on its fastest variant, and holds the figures of every variant against ours.
- * @throws Error if a variant computes something else, or none runs
+ * Lets the peer build a task and choose its fastest variant. Compares the check numbers of every variant with ours.
+ * @throws Error if a variant computes something else, or if none runs
  */
 export async function preparePeer(torch: TorchPeer, name: string, work: Work, options: PrepareOptions): Promise<Prepared> {
   const folder = await mkdtemp(join(tmpdir(), 'atelier-bench-'));
@@ -55,7 +58,7 @@ export async function preparePeer(torch: TorchPeer, name: string, work: Work, op
   return prepared;
 }
 
-/** @throws Error unless the figures of a peer are ours, but for a relative difference */
+/** @throws Error unless the numbers of a peer equal ours, within a relative difference */
 export function checkAgreement(where: string, theirs: readonly number[], ours: readonly number[], tolerance = AGREEMENT): void {
   const close = (a: number, b: number): boolean => Math.abs(a - b) <= tolerance * Math.abs(b);
   if (theirs.length !== ours.length || !theirs.every((value, i) => close(value, ours[i]!)))

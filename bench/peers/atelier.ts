@@ -1,6 +1,6 @@
 /**
- * A work of the engine bench in a process of its own, by the line protocol of `protocol.py`: `prepare <name>`, `measure <n>`, `memory`. The
- * first argument is the engine: one of TensorFlow.js's as a peer, or `ort` where our own memory is to be measured.
+ * Runs a task of the engine bench in a separate process. It reads commands as `protocol.py` does: `prepare <name>`, `measure <n>`,
+ * `memory`. The first argument is the engine: one of TensorFlow.js's as a peer, or `ort` to measure our own memory.
  */
 import { createInterface } from 'node:readline';
 import { tf, useEngine } from '@atelier/tensor';
@@ -8,7 +8,7 @@ import { inProcess } from '../harness/contest.ts';
 import { engineWorks, type EngineWork, type EngineWorkName } from '../workloads/engine.ts';
 
 const answer = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
-// What libraries print must not be taken for an answer.
+// Output of libraries goes to stderr, so that it is not read as an answer.
 console.log = console.info = console.warn;
 
 let work: EngineWork | undefined;

@@ -1,6 +1,6 @@
 /**
- * One work of `bench mvar` in a fresh process, for its memory: `sample` or `train`, `var` or `mvar`. Prints resident memory in MiB: its highest above what
- * the process had when the engine was ready, weights among it.
+ * Runs one task of `bench mvar` in a new process, to measure its memory. Arguments: `sample` or `train`, `var` or `mvar`, and the size.
+ * Prints the peak resident memory in MiB, minus the memory when the engine was ready. So the weights are included.
  */
 import { initMvarTraining, mvarTrainingStep, trainingGroups } from '@atelier/mvar';
 import { compile, Rng, tf, useEngine, type Tree } from '@atelier/tensor';
@@ -23,7 +23,7 @@ if (work === 'sample') {
   const B = size === 'figures' ? 32 : 8;
   const batch = drawnBatch(one, B);
   let state = initMvarTraining(drawnParams(one).params);
-  // One iteration each of the groups; in mixed training the highest of them counts.
+  // One iteration of each group of scales. With mixed training, the larger peak counts.
   for (const range of trainingGroups(one.config)) {
     const step = compile(mvarTrainingStep(one.config, range), { donate: [0] });
     const out = step(state as never, batch as never, tf.scalar(1e-4));

@@ -8,7 +8,7 @@ import { checkAgreement } from '../harness/work.ts';
 
 const options = { rounds: 3, turnMs: 8, warmUpMs: 1, restMs: 0 };
 
-/** A contestant of whom every step takes `ms`, but the first of each turn, which takes ten times that; writes down its turns. */
+/** A contestant that records its turns. Every step takes `ms`, but the first step of each turn takes ten times as long. */
 function scripted(name: string, ms: number, turns: string[]): Contestant {
   return {
     name,
@@ -20,7 +20,7 @@ function scripted(name: string, ms: number, turns: string[]): Contestant {
 }
 
 describe('contest', () => {
-  it('warms everybody up, then goes round in turns of equal length, without the first step of each', async () => {
+  it('warms up all contestants, then gives them turns of equal length, and ignores the first step of each turn', async () => {
     const turns: string[] = [];
     const [a, b] = await contest([scripted('a', 2, turns), scripted('b', 4, turns)], options);
     expect(turns).toEqual(['a2', 'b2', 'a5', 'b3', 'a5', 'b3', 'a5', 'b3']);
@@ -29,13 +29,13 @@ describe('contest', () => {
     expect(ratioOf(a!, b!)).toEqual({ ratio: 2, low: 2, high: 2 });
   });
 
-  it('counts at least one step a turn, however long it takes', async () => {
+  it('counts at least one step per turn, even if it takes long', async () => {
     const turns: string[] = [];
     await contest([scripted('a', 1000, turns)], options);
     expect(turns).toEqual(['a2', 'a2', 'a2', 'a2']);
   });
 
-  it('takes the median of the ratios, which a slow minute for both does not move', () => {
+  it('takes the median of the ratios, which does not change if both are slow in one round', () => {
     const ours = { name: 'a', rounds: [1, 100, 2], median: 2 };
     const theirs = { name: 'b', rounds: [2, 200, 40], median: 40 };
     expect(ratioOf(ours, theirs)).toEqual({ ratio: 2, low: 2, high: 20 });
@@ -54,7 +54,7 @@ describe('Peer', () => {
   const start = (how: string): Promise<{ peer: Peer; hello: unknown }> =>
     Peer.start('peer', process.execPath, [fileURLToPath(new URL('./scripted-peer.mjs', import.meta.url)), how]);
 
-  it('measures, tells a request that failed, and goes on', async () => {
+  it('measures, reports a request that failed, and goes on', async () => {
     const { peer, hello } = await start('well');
     expect(hello).toEqual({ version: '1.0' });
     expect(await peer.contestant().measure(3)).toEqual([1, 2, 3]);
@@ -80,7 +80,7 @@ describe('Peer', () => {
 });
 
 describe('report', () => {
-  it('says of each row with a bound whether it is reached', () => {
+  it('says for each row with a bound whether it is reached', () => {
     const times = (name: string, each: number) => ({ name, rounds: [each], median: each });
     const rows = [
       speedRow('fast', { ours: times('a', 0.5), theirs: times('b', 2) }, 1.5),
@@ -96,12 +96,12 @@ describe('report', () => {
 });
 
 describe('arguments', () => {
-  it('takes what it knows', () => {
+  it('accepts known arguments', () => {
     const args = benchArguments(['--json', '--only', 'a', '--rounds', '5', '--no-compile'], ['a', 'b'], 'x');
     expect(args).toMatchObject({ json: true, only: 'a', contest: { rounds: 5 }, prepare: { modes: ['eager'] } });
   });
 
-  it('refuses the rest', () => {
+  it('refuses all others', () => {
     const refused = (...words: string[]) => expect(() => benchArguments(words, ['a', 'b'], 'x'));
     refused('--only', 'c').toThrow("bench x: --only: wanted one of a, b, got 'c'");
     refused('--rounds', '0').toThrow("bench x: --rounds: wanted a whole number from 1, got '0'");
@@ -110,7 +110,7 @@ describe('arguments', () => {
     refused('a').toThrow(/^bench x: Unexpected argument 'a'$/);
   });
 
-  it('holds the figures of a peer against ours', () => {
+  it('compares the numbers of a peer with ours', () => {
     checkAgreement('w', [1.00005, 2], [1, 2]);
     expect(() => checkAgreement('w', [1.001, 2], [1, 2])).toThrow('w: wanted the figures 1, 2, got 1.001, 2');
     expect(() => checkAgreement('w', [1], [1, 2])).toThrow('w: wanted the figures 1, 2, got 1');

@@ -25,8 +25,8 @@ const works: Record<string, () => Work> = {
   'PSWA block, gradients': () => blockWork('pswa', 2, 4, block),
 };
 
-// A peer has to meet these figures, so they must not depend on who computes them, nor on how often they are asked for.
-it.each(Object.entries(works))('%s: the same figures on two engines and a second time', async (name, make) => {
+// A peer must get the same numbers. So they must be equal on every engine, and equal each time.
+it.each(Object.entries(works))('%s: the same check numbers on two engines, and when asked again', async (name, make) => {
   await useEngine('cpu');
   const expected = await make().check();
   expect(expected.every((figure) => Number.isFinite(figure) && figure !== 0)).toBe(true);

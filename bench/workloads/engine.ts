@@ -5,7 +5,7 @@ import { compile, disposeTree, jvp, Rng, tf, toHostTree, treeMap, valueAndGrad, 
 import type { Tensor, Tree } from '@atelier/tensor';
 import type { Work } from '../harness/work.ts';
 
-/** A work and the floating-point operations of its matrix products, two for each multiply-add. */
+/** A task, and the floating-point operations of its matrix products: two for each multiply-add. */
 export type EngineWork = Work & { flops: number };
 
 /** Batch, tokens, width, heads and depth of a stack of DiT blocks. */
@@ -18,7 +18,7 @@ const LEARNING_RATE = 1e-3;
 
 type Inputs = Record<string, Tensor>;
 
-/** A training step on a batch that stays: loss, gradients and AdamW compiled; reads the loss. */
+/** A training step on a fixed batch: loss, gradients and AdamW as one compiled function. The loss is read. */
 export function trainingWork<P extends Tree>(
   start: P,
   inputs: Inputs,
@@ -68,7 +68,7 @@ export function trainingWork<P extends Tree>(
   };
 }
 
-/** A function of parameters and inputs that stay, compiled. Its results are in memory when it returns; no side makes a copy of them. */
+/** A compiled function of fixed parameters and inputs. When it returns, its results are in memory. Neither side copies them. */
 export function callWork<P extends Tree>(
   params: P,
   inputs: Inputs,
@@ -100,7 +100,7 @@ async function sumsOfSquares(tree: Tree): Promise<number[]> {
 
 const rng = new Rng('bench engine');
 
-/** Weights of DiT blocks, moved off the official start, whose gates are 0. */
+/** Weights of DiT blocks, plus noise, because the gates of the official start are 0. */
 function blockParams([, , D, K, depth]: Blocks): { blocks: DiTBlockParams[] } {
   const { blocks } = initDiT(rng.child('blocks'), { inChannels: 1, patchSize: 1, width: D, depth, heads: K });
   return { blocks: offZero(blocks) };
@@ -109,13 +109,13 @@ function blockParams([, , D, K, depth]: Blocks): { blocks: DiTBlockParams[] } {
 const offZero = <T extends Tree>(tree: T): T =>
   tf.tidy(() => treeMap((leaf, path) => tf.add(leaf, tf.mul(rng.child(path).normal(leaf.shape), 0.05)), tree) as never) as T;
 
-/** Blocks on tokens x [B, T, D] under the condition c [B, D]. */
+/** Runs the blocks on tokens x [B, T, D] with the condition c [B, D]. */
 function runBlocks({ blocks }: { blocks: DiTBlockParams[] }, x: Tensor, c: Tensor, heads: number): Tensor {
   const condition = silu(c);
   return ditBlocks(blocks, x, condition, (block, u) => multiHeadSelfAttention(block.attn, u, heads));
 }
 
-/** Operations of a forward pass: in linear layers, and in the two products of attention. */
+/** Operations of a forward pass, in linear layers and in the two products of attention. */
 function blockFlops([B, T, D, , depth]: Blocks): { linear: number; attention: number } {
   return { linear: depth * (B * T * 24 * D * D + B * 12 * D * D), attention: depth * B * T * 4 * T * D };
 }
@@ -123,7 +123,7 @@ function blockFlops([B, T, D, , depth]: Blocks): { linear: number; attention: nu
 const draw = (shapes: Record<string, readonly number[]>): Inputs =>
   Object.fromEntries(Object.entries(shapes).map(([name, shape]) => [name, rng.child(name).normal(shape)]));
 
-/** Forward, backward and AdamW of DiT blocks against a target. */
+/** Forward pass, backward pass and AdamW of DiT blocks with a target. */
 export function blocksStep(size: Blocks): EngineWork {
   const [B, T, D, heads] = size;
   const { linear: linears, attention: products } = blockFlops(size);
@@ -140,7 +140,7 @@ export function blocksForward(size: Blocks): EngineWork {
   return callWork(blockParams(size), draw({ x: [B, T, D], c: [B, D] }), call, { kind: 'blocks-forward', heads }, linears + products);
 }
 
-/** Value and directional derivative of DiT blocks along tokens and condition. */
+/** Value of DiT blocks, and its directional derivative with respect to tokens and condition. */
 export function blocksJvp(size: Blocks): EngineWork {
   const [B, T, D, heads] = size;
   const { linear: linears, attention: products } = blockFlops(size);
@@ -152,7 +152,7 @@ export function blocksJvp(size: Blocks): EngineWork {
   return callWork(blockParams(size), inputs, call, { kind: 'blocks-jvp', heads }, 2 * linears + 3 * products);
 }
 
-/** Forward, backward and AdamW of an MLP 4-128-128-128-2 with SiLU against a target. */
+/** Forward pass, backward pass and AdamW of an MLP 4-128-128-128-2 with SiLU and a target. */
 export function mlpStep(B: number): EngineWork {
   const start = offZero(initPointNetwork(rng.child('mlp'), { dimension: 2 }));
   const loss = ({ layers }: PointNetworkParams, { x, target }: Inputs): Tensor => {
@@ -163,14 +163,14 @@ export function mlpStep(B: number): EngineWork {
   return trainingWork(start, draw({ x: [B, 4], target: [B, 2] }), loss, { kind: 'mlp-step' }, flops);
 }
 
-/** Dense attention of q, k, v [B, K, T, d], forward. */
+/** Forward pass of dense attention of q, k, v [B, K, T, d]. */
 export function attentionForward(shape: readonly [B: number, K: number, T: number, d: number]): EngineWork {
   const [B, K, T, d] = shape;
   const inputs = draw({ q: shape, k: shape, v: shape });
   return callWork({}, inputs, (_, { q, k, v }) => [attention(q!, k!, v!)], { kind: 'attention' }, 4 * B * K * T * T * d);
 }
 
-/** The same with its gradients: two products forward, four backward. */
+/** Dense attention with its gradients: two products forward, four backward. */
 export function attentionGradient(shape: readonly [B: number, K: number, T: number, d: number]): EngineWork {
   const [B, K, T, d] = shape;
   const call = (_: Tree, { q, k, v, w }: Inputs): Tensor[] => {
@@ -180,7 +180,7 @@ export function attentionGradient(shape: readonly [B: number, K: number, T: numb
   return callWork({}, draw({ q: shape, k: shape, v: shape, w: shape }), call, { kind: 'attention-grad' }, 12 * B * K * T * T * d);
 }
 
-/** A product of two n × n matrices, whose rate all others are held against. */
+/** A product of two n × n matrices. The speed of all other tasks is compared with it. */
 export function product(n: number): EngineWork {
   return callWork(
     {},
@@ -197,7 +197,7 @@ const TINY = [8, 16, 32, 2, 2] as const;
 const LONG = [1, 4, 4096, 64] as const;
 const SHORT = [16, 4, 256, 64] as const;
 
-/** Every work of the bench by the name of its row. */
+/** All tasks of the bench, by the name of their row. */
 export const engineWorks = {
   'matmul-1024': () => product(1024),
   'step-32x64x192x3x6': () => blocksStep(FIRST),

@@ -33,27 +33,27 @@ import { compile, Rng, tf, type Tensor } from '@atelier/tensor';
 import { readSafetensors } from '@atelier/tensor/node';
 import { median } from '../harness/contest.ts';
 
-/** A model with all that sampling it takes. */
+/** A model, and everything needed to sample from it. */
 export type SampledModel = {
   about: string;
   model: TarFlow;
   sampler: GsJacobiSampler;
   metrics: BlockMetrics[];
   means: BlockMeans[];
-  /** Iterations in one graph, as the planner found them faster. */
+  /** Number of iterations in one graph. The planner chooses the fastest. */
   unroll: number;
-  /** Noise [batch, T, D] of a name. */
+  /** Noise [batch, T, D] for a name. */
   noise: (name: string, batch: number) => Tensor;
 };
 
-/** Model A of the experiment with 1024 tokens and 8 blocks: width 32, two heads, two layers a block. */
+/** Like model A of the experiment, but with 1024 tokens and 8 blocks: width 32, two heads, two layers per block. */
 const LONG: TarFlowSettings = { imageSize: 64, patchSize: 2, width: 32, headSize: 16, blocks: 8, layers: 2 };
-/** σ_n of the noise that images are trained with. */
+/** σ_n of the noise that is added to training images. */
 const SIGMA = 0.1;
 const METRIC_IMAGES = 64;
 const MEAN_IMAGES = 16;
 
-/** Trained on discs and boxes for some steps at the learning rate of the paper (1e-6, up to 1e-4, and back). */
+/** A model after a short training on discs and boxes, with the learning rate of the paper (from 1e-6 up to 1e-4 and back). */
 export function shortlyTrained({ steps, batch }: { steps: number; batch: number }, settings: TarFlowSettings = LONG): SampledModel {
   const rng = new Rng('bench gs-jacobi');
   const step = compile(trainingStep(settings, SIGMA), { donate: [0, 1, 2], name: 'tarflow-step' });
@@ -72,7 +72,7 @@ export function shortlyTrained({ steps, batch }: { steps: number; batch: number 
   return sampled(modelOfState(state), settings, `${steps} steps of batch ${batch}, loss ${loss.toFixed(3)}`);
 }
 
-/** Model A as trained for 1500 steps, 64 tokens, 4 blocks: the weights that parity is tested with. */
+/** Model A after 1500 training steps: 64 tokens, 4 blocks. The parity test uses the same weights. */
 export async function modelA(): Promise<SampledModel> {
   const path = join(
     fileURLToPath(import.meta.url),
@@ -109,10 +109,10 @@ function images(rng: Rng, count: number, { imageSize }: TarFlowSettings): Tensor
   return tf.tensor(discsAndBoxes(rng, count, side).pixels as Float32Array, [count, side, side, 3]);
 }
 
-/** A way to sample, as it is run: a plan, or exactly as many iterations as a strategy says. */
+/** A way to sample, with a name: a plan, or a strategy with fixed numbers of iterations. */
 export type Way = { name: string; way: WayToSample };
 
-/** Images of one batch on the host. */
+/** The images of one batch, in host memory. */
 export function draw(
   { sampler, model, means, unroll }: SampledModel,
   way: WayToSample,
@@ -128,7 +128,7 @@ export const sequentially = ({ sampler }: SampledModel): WayToSample => ({
   strategy: everywhere(sampler.config.blocks, { method: 'sequential' }),
 });
 
-/** Root mean square errors of the samples of a batch against the sequential ones [B]. */
+/** Root mean square error of each sample of a batch, compared with sequential sampling, [B]. */
 export function errorsOf(sampledModel: SampledModel, way: WayToSample, noise: Tensor): { errors: number[]; depth: number } {
   const exact = draw(sampledModel, sequentially(sampledModel), noise).data;
   const { data, depth } = draw(sampledModel, way, noise);
@@ -142,15 +142,16 @@ export function rootMeanSquare(a: Float32Array, b: Float32Array): number {
   return Math.sqrt(a.reduce((sum, value, i) => sum + (value - b[i]!) ** 2, 0) / a.length);
 }
 
-/** A way of the grid that keeps within the error, and the median of three times. */
+/** A strategy of the grid with a small enough error, and the median of three times. */
 export type GridPoint = Way & { rmse: number; ms: number };
 
 const GRID = { all: [1, 2, 4, 8], stack: [4, 8, 16], iterations: [1, 2, 3, 4, 6, 8, 12, 16], others: [1, 2, 3, 4, 6, 8] };
 
 /**
- * The small grid that the planner is held against: guesses by IGM, and `mean` everywhere; all blocks alike in 1 to 8 segments, or the blocks of the
- * stack by CRM in 4 to 16 segments and all others in one. More iterations of a kind only take longer once the error is small enough, so each
- * kind ends there. Gives the ways within `rmse` of the sequential images, the fastest first.
+ * Searches the small grid with which the planner is compared. Guesses are chosen by IGM, or `mean` for all blocks. Either all blocks have
+ * the same number of segments, 1 to 8. Or the blocks of the CRM stack have 4 to 16 segments and all other blocks have one. For each
+ * combination, the number of iterations grows only until the error is small enough, because more iterations take longer. Returns the
+ * strategies whose error is at most `rmse`, the fastest first.
  */
 export function exhaustiveGrid(sampledModel: SampledModel, noise: Tensor, rmse: number): { tried: number; within: GridPoint[] } {
   const { sampler, metrics } = sampledModel;
@@ -159,7 +160,7 @@ export function exhaustiveGrid(sampledModel: SampledModel, noise: Tensor, rmse: 
   const exact = draw(sampledModel, sequentially(sampledModel), noise).data;
   const within: GridPoint[] = [];
   let tried = 0;
-  /** Whether the way is exact enough. */
+  /** Tries a strategy. Returns whether its error is small enough. */
   const attempt = (name: string, strategy: Strategy): boolean => {
     tried++;
     const error = rootMeanSquare(draw(sampledModel, { strategy }, noise).data, exact);

@@ -16,7 +16,7 @@ import { adamW, ditConfig, emaUpdate, type AdamState, type DiTParams } from '@at
 import { compile, disposeTree, parseConfig, Rng, type Tensor, tf, toHostTree, type Tree, treeMap, valueAndGrad } from '@atelier/tensor';
 import type { Work } from '../harness/work.ts';
 
-/** Rows of made-up data that batches are drawn from. The values do not matter for the time. */
+/** Number of rows of random data from which batches are drawn. The values do not matter for the time. */
 const POOL = 4096;
 const CHECK_STEPS = 3;
 const CLASSES = 4;
@@ -27,10 +27,10 @@ const BETAS = { b1: 0.9, b2: 0.95 };
 
 type Params = DiTParams | PointNetworkParams;
 type State = { params: Params; optimizer: AdamState; average: Params };
-/** x and e [B, …], the draws a and b [B] behind the two times, labels y [B] for a network with classes. */
+/** x and e are [B, …]. a and b [B] are the draws for the two times. y [B] are labels, for a network with classes. */
 type Batch = { x: Tensor; e: Tensor; a: Tensor; b: Tensor; y?: Tensor };
 
-/** One of the two networks with its data and training settings. */
+/** One of the two networks, with its data and training settings. */
 type Setting = {
   batch: number;
   /** Shape of one sample. */
@@ -40,7 +40,7 @@ type Setting = {
   classes: boolean;
   init: (rng: Rng) => Params;
   network: (params: Params) => AverageVelocity;
-  /** The network in the words of the peer. */
+  /** The settings of the network for the peer. */
   peer: object;
 };
 
@@ -64,7 +64,7 @@ const settings = {
     network: (params) => meanFlowDiT(params as DiTParams, dit),
     peer: { dit: { size: 8, patch: 2, channels: 1, width: 64, heads: 4 } },
   },
-  /** Points of the plane, three hidden layers of 128. */
+  /** Points in the plane, three hidden layers of 128. */
   mlp: {
     batch: 512,
     sample: [2],
@@ -78,8 +78,8 @@ const settings = {
 } as const satisfies Record<string, Setting>;
 
 /**
- * The compiled training step of one network with everything that a step needs: it draws a batch on the host, trains, and reads the mean of
- * the squared errors S. Its check are the means of S in the first steps on one batch and Σ average² after them.
+ * The compiled training step of one network, with everything that a step needs: draw a batch on the host, train, read the mean of the
+ * squared errors S. Its check numbers are the means of S in the first steps on one batch, and Σ average² after them.
  */
 export function meanFlowWork(name: keyof typeof settings): Work {
   const setting: Setting = settings[name];
@@ -87,7 +87,7 @@ export function meanFlowWork(name: keyof typeof settings): Work {
   const size = sample.reduce((a, b) => a * b, 1);
   const rng = new Rng('bench meanflow').child(name);
   const optimizer = adamW(BETAS);
-  // The official start is a network that is 0 and so hides most mistakes: every weight is moved off it.
+  // At the official start, the output of the network is 0, which would hide most mistakes. So noise is added to every weight.
   const start = tf.tidy(() =>
     treeMap((leaf, path) => tf.add(leaf, tf.mul(rng.child(path).normal(leaf.shape), 0.05)), setting.init(rng.child('init'))),
   );

@@ -21,7 +21,7 @@ import { compile, Rng, tf, toHostTree, treeMap, type Tensor, type Tree } from '@
 import type { Work } from '../harness/work.ts';
 import { trainingWork, type EngineWork } from './engine.ts';
 
-/** A network and the codes that it speaks. */
+/** A network, and the codes of its tokens. */
 export type Setting = { config: MvarConfig; coding: QuantizerConfig };
 
 const figures = { ladder: [1, 2, 3, 4, 6, 8], width: 64, depth: 3, heads: 4, latentChannels: 8, codes: 128, numClasses: 4 };
@@ -40,14 +40,14 @@ const setting = (network: typeof figures, markov: { refineStep: number; kernelSi
   coding: quantizerConfig.parse({ ladder: network.ladder, codes: network.codes, channels: network.latentChannels, ratio: 0 }),
 });
 
-/** The networks of the experiment's figures, and those of width 256 on the ladders of 256 and 512 pixels. */
+/** The networks of the figures in the experiment, and networks of width 256 for images of 256 and 512 pixels. */
 export const settings = {
   figures: (kind: 'var' | 'mvar') => setting(figures, kind === 'var' ? null : { refineStep: 4, kernelSize: 5 }),
   pixels: (kind: 'var' | 'mvar', pixels: 256 | 512, depth = 4) =>
     setting(wide(pixels, depth), kind === 'var' ? null : { refineStep: ladders[pixels].indexOf(13 as never), kernelSize: 7 }),
 };
 
-/** Weights of some size everywhere: at the official start the gates are next to 0 and all codes alike likely. */
+/** Random weights. At the official start the gates are nearly 0, and all codes have nearly the same probability. */
 export function drawnParams({ config, coding }: Setting): { params: MvarParams; codes: QuantizerParams } {
   const rng = new Rng('bench mvar');
   const start = initMvar(rng.child('init'), config) as unknown as Tree;
@@ -58,7 +58,7 @@ export function drawnParams({ config, coding }: Setting): { params: MvarParams; 
   return { params, codes: { embedding: { weight: rng.child('codes').normal([coding.codes, coding.channels]) } } };
 }
 
-/** Tokens, inputs and classes that a step is trained on. */
+/** Tokens, inputs and classes for a training step. */
 export function drawnBatch({ config }: Setting, B: number): MvarBatch {
   const rng = new Rng('bench mvar batch');
   const N = tokenCount(config.ladder);
@@ -82,7 +82,7 @@ export function trainWork(one: Setting, B: number): EngineWork {
 
 const GUIDANCE = 1.5;
 
-/** A greedy, guided sample of B images, tokens and latents; the figures are sums over both. */
+/** Greedy, guided sampling of B images: tokens and latents. The check numbers are sums over both. */
 export function sampleWork(one: Setting, B: number): Work {
   const { config, coding } = one;
   const { params, codes } = drawnParams(one);
@@ -114,7 +114,7 @@ export function sampleWork(one: Setting, B: number): Work {
   };
 }
 
-/** The attention of the last scale alone, forward, of `side` × `side` tokens: in windows of 7 × 7, or with all of them. */
+/** Only the attention of the last scale, forward, for `side` × `side` tokens: in windows of 7 × 7, or over all tokens. */
 export function attentionStep(side: number, windowed: boolean): () => void {
   const rng = new Rng('bench mvar attention');
   const [q, k, v] = ['q', 'k', 'v'].map((name) => rng.child(name).normal([1, 4, side * side, 64])) as [Tensor, Tensor, Tensor];
@@ -124,7 +124,7 @@ export function attentionStep(side: number, windowed: boolean): () => void {
   return () => run(q, k, v).dispose();
 }
 
-/** Times of the steps of a sampler, scale by scale, in ms; the tokens are read at the end of each. */
+/** The times of the last step of a sampler (the largest scale), in ms. The tokens are read at the end of each step. */
 export async function stepTimes(one: Setting, B: number): Promise<(samples: number) => number[]> {
   const { config, coding } = one;
   const { params, codes } = drawnParams(one);

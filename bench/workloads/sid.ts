@@ -21,7 +21,7 @@ const CHECK_STEPS = 3;
 const [FAKE_RATE, GENERATOR_RATE] = [5e-4, 2e-4];
 
 const copy = <T extends Tree>(tree: T): T => treeMap((leaf) => leaf.clone(), tree);
-/** Every weight moved, so that no two networks are equal and none is idle. */
+/** Adds noise to every weight, so that no two networks are equal and every part has an effect. */
 const moved = <T extends Tree>(tree: T, rng: Rng, by: number): T =>
   treeMap((leaf, path) => tf.tidy(() => tf.add(leaf, tf.mul(rng.child(path).normal(leaf.shape), by))), tree);
 const squares = async (tree: Tree): Promise<number> =>
@@ -33,8 +33,8 @@ const read = (x: Tensor): number => {
 };
 
 /**
- * One iteration of SiD in one step on points of the plane: both updates with fresh draws, a graph each, and the average of the generator. Its check are both
- * losses of the first iterations and Σ average² after them.
+ * One iteration of one-step SiD on points in the plane: two compiled updates with new draws, and the average of the generator. Its check
+ * numbers are both losses of the first iterations, and Σ average² after them.
  */
 export function sidWork(): Work {
   const B = 256;
@@ -46,7 +46,7 @@ export function sidWork(): Work {
     guidance: guidanceScales.none,
   });
   const teacher = initPointNetwork(rng.child('init'), config);
-  // Without two networks that differ the first loss would be 0.
+  // If the two networks were equal, the first loss would be 0.
   const start = { fake: moved(teacher, rng.child('fake'), 0.05), generator: moved(teacher, rng.child('generator'), 0.05) };
   type Fake = FakeState<PointNetworkParams>;
   type Generator = GeneratorState<PointNetworkParams>;
@@ -115,7 +115,7 @@ export function sidWork(): Work {
   };
 }
 
-/** One training step of EDM with its U-Net on 16 × 16 images, 32 channels: a batch drawn, loss, gradients, Adam, average. */
+/** One training step of EDM with its U-Net of 32 channels on 16 × 16 images: draw a batch, loss, gradients, Adam, average. */
 export function unetWork(): Work {
   const [B, rate, decay, pool] = [32, 1e-3, 0.999, 1024];
   const config = parseSongUNetConfig(

@@ -3,17 +3,20 @@ import { initSwinDiT, pswa, swinDiTMacs, type PswaLayer, type SwinDiTBlockParams
 import { compile, flattenTree, Rng, tf, treeMap, valueAndGrad, type Tensor, type Tree } from '@atelier/tensor';
 import { callWork, type EngineWork } from './engine.ts';
 
-/** Width 256 in 8 heads, half of which attend inside windows of 8 × 8: a layer in the middle of the ramp. */
+/** Width 256 with 8 heads, half of them with windows of 8 × 8. The ramp of the paper has such a layer in its middle. */
 export const BLOCK = { width: 256, heads: 8, windowHeads: 4, window: 8 } as const;
 
 type Sizes = { width: number; heads: number; windowHeads: number; window: number };
 
-/** Forward and backward of a block, and the multiply-accumulates of its forward pass for one image: by the model, and counted in the graph. */
+/**
+ * Forward and backward pass of a block. `macs` are the multiply-accumulates of its forward pass for one image by formula; `counted` counts
+ * them in the graph.
+ */
 export type BlockWork = EngineWork & { macs: number; counted: () => number };
 
 /**
- * One block on `images` images of side × side tokens, as it runs in a network: the gradients of Σ out·gradient with respect to tokens, condition and
- * parameters. `kind` says whose block it is.
+ * One block on `images` images of side × side tokens, as in a network: the gradients of Σ out·gradient with respect to tokens, condition
+ * and parameters. `kind` chooses the DiT block or the PSWA block.
  */
 export function blockWork(kind: 'dit' | 'pswa', images: number, side: number, sizes: Sizes = BLOCK): BlockWork {
   const { width: D, heads, windowHeads, window } = sizes;
@@ -22,7 +25,7 @@ export function blockWork(kind: 'dit' | 'pswa', images: number, side: number, si
   const dit = { inChannels: 1, patchSize: 1, width: D, depth: 1, heads };
   const settings: SwinDiTSettings = { dit, grid: [side, side], window, windowHeads: [windowHeads] };
   const start = kind === 'dit' ? initDiT(rng.child('block'), dit) : initSwinDiT(rng.child('block'), settings);
-  // The official start has gates of 0, behind which the block would not be computed.
+  // The gates of the official start are 0. With them the block would not be computed.
   const block = treeMap(
     (leaf, path) => tf.tidy(() => tf.add(leaf, tf.mul(rng.child(path).normal(leaf.shape), 0.05))),
     start.blocks[0] as Tree,
@@ -46,7 +49,7 @@ export function blockWork(kind: 'dit' | 'pswa', images: number, side: number, si
       { params, x: x!, c: c! },
     );
     const { params: own, x: dx, c: dc } = grads;
-    // In an order that the peer can keep.
+    // Sorted by name, so that the peer can use the same order.
     const named = Object.entries(flattenTree(own)).sort(([a], [b]) => (a < b ? -1 : 1));
     return [...named.map(([, gradient]) => gradient), dx, dc];
   };

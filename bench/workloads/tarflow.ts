@@ -5,12 +5,12 @@ import type { Work } from '../harness/work.ts';
 export type TarFlowSetting = {
   settings: TarFlowSettings;
   batch: number;
-  /** Blocks on which a peer compares its variants. */
+  /** Number of blocks on which a peer compares its variants. */
   ratedBlocks: number;
 };
 
 const small: TarFlowSettings = { imageSize: 16, patchSize: 2, width: 32, headSize: 16, blocks: 4, layers: 2, numClasses: 2 };
-/** 1024 tokens as in three of the published models, with their head size and number of blocks. */
+/** 1024 tokens, as in three of the published models, with their head size and number of blocks. */
 const long: TarFlowSettings = { imageSize: 64, patchSize: 2, width: 64, blocks: 8, layers: 2 };
 
 export const tarflowSettings = {
@@ -21,8 +21,8 @@ export const tarflowSettings = {
 } as const satisfies Record<string, TarFlowSetting>;
 
 /**
- * A whole sample, from noise to images on the host, by the exact sampler. Its check are the sums of squares after every block and over a
- * quarter of the images.
+ * A whole sample by the exact sampler, from noise to images in host memory. Its check numbers are the sums of squares after every block,
+ * and over a quarter of the images.
  */
 export function tarflowWork(name: string, { settings, batch, ratedBlocks }: TarFlowSetting): Work {
   const config = parseConfig(tarflowConfig, settings, `bench tarflow: ${name}`);
@@ -57,7 +57,9 @@ export function tarflowWork(name: string, { settings, batch, ratedBlocks }: TarF
   };
 }
 
-/** In a new model the last layer of every block is zero, so the transformer has no effect. These layers get other values here. */
+/**
+ * In a new model the last layer of every block is zero, so the transformer has no effect. This function gives these layers other values.
+ */
 function moved(model: TarFlow, rng: Rng): TarFlow {
   const blocks = model.blocks.map((block, k) => ({
     ...block,
