@@ -1,3 +1,4 @@
+import { shareGates } from './gelu.ts';
 import { sameShape, sizeOf, type Graph, type Node } from './graph.ts';
 import { topological } from './lower.ts';
 import type { Attribute } from './onnx.ts';
@@ -61,8 +62,9 @@ interface Factored {
   by: number;
 }
 
-/** The rewritten form of `outputs`, in the same order. */
-export function rewrite(g: Graph, outputs: readonly Node[]): Node[] {
+/** The rewritten form of the traced outputs, in the same order. */
+export function rewrite(g: Graph, traced: readonly Node[]): Node[] {
+  const outputs = shareGates(g, traced);
   const order = topological(outputs);
   const uses = new Map<Node, number>();
   const use = (node: Node): unknown => uses.set(node, (uses.get(node) ?? 0) + 1);
@@ -74,7 +76,7 @@ export function rewrite(g: Graph, outputs: readonly Node[]): Node[] {
   for (const node of order) {
     // Uses are counted in the old graph. A rewritten node replaces an old one and is used equally often.
     const step = new Step(g, node, renewed, factored, uses);
-    renewed.set(node, step.gelu() ?? step.sum() ?? step.scale() ?? step.product() ?? step.reduction() ?? step.same());
+    renewed.set(node, step.sum() ?? step.scale() ?? step.product() ?? step.reduction() ?? step.same());
     step.rememberFactor();
   }
   return outputs.map((output) => renewed.get(output)!);
@@ -86,7 +88,6 @@ class Step {
   private readonly node: Node;
   private readonly inputs: (Node | null)[];
   private readonly factored: Map<Node, Factored>;
-  private readonly renewed: ReadonlyMap<Node, Node>;
   private readonly uses: ReadonlyMap<Node, number>;
   private absorbed = false;
 
@@ -95,34 +96,12 @@ class Step {
     this.node = node;
     this.inputs = node.inputs.map((input) => (input === null ? null : renewed.get(input)!));
     this.factored = factored;
-    this.renewed = renewed;
     this.uses = uses;
   }
 
   /** The node with its new inputs. */
   same(): Node {
     return this.g.again(this.node, this.inputs);
-  }
-
-  /**
-   * Turns the tanh form of GELU, x·σ(a(x + bx³)), into one Gelu operator. `nn` writes it with u = λx, as u·σ(u(u² + c))/λ. If a gradient
-   * also reads the gate σ(…), nothing changes: the gate has to be computed anyway.
-   */
-  gelu(): Node | null {
-    const { node } = this;
-    const [value, unscaled] = timesScalar(node);
-    if (value?.op !== 'Mul' || !this.single(value)) return null;
-    const [u, gate] = value.inputs as [Node, Node];
-    const inner = gate.op === 'Sigmoid' && this.single(gate) ? gate.inputs[0]! : null;
-    if (inner?.op !== 'Mul' || inner.inputs[0] !== u || !this.single(inner)) return null;
-    const [square, offset] = plusScalar(inner.inputs[1]!);
-    if (square?.op !== 'Mul' || square.inputs.some((x) => x !== u) || !this.single(square) || !this.single(inner.inputs[1]!)) return null;
-    const [x, scale] = timesScalar(u);
-    const lambda = Math.cbrt(GELU.a * GELU.b);
-    if (x === null || this.uses.get(u) !== 4 || ![scale / lambda, offset / (GELU.a / lambda), unscaled * lambda].every(nearOne))
-      return null;
-    this.absorbed = true;
-    return this.g.unary('Gelu', this.renewed.get(x)!, 'float32', { approximate: 'tanh' });
   }
 
   /** product + addend -> one Gemm. */
@@ -218,20 +197,5 @@ const pairs = [
   [0, 1],
   [1, 0],
 ] as const;
-
-/** The tanh form of GELU is xσ(a(x + bx³)). */
-const GELU = { a: 2 * Math.sqrt(2 / Math.PI), b: 0.044715 };
-const nearOne = (ratio: number): boolean => Math.abs(ratio - 1) < 1e-6;
-
-/** The node and the scalar of `op`(node, scalar), or null and NaN. */
-function withScalar(op: string, x: Node): [Node, number] | [null, number] {
-  for (const [i, j] of pairs) {
-    const scalar = x.op === op && x.dtype === 'float32' ? scalarOf(x.inputs[j]!) : null;
-    if (scalar !== null && sameShape(x.inputs[i]!.shape, x.shape)) return [x.inputs[i]!, scalar];
-  }
-  return [null, NaN];
-}
-const timesScalar = (x: Node): [Node | null, number] => withScalar('Mul', x);
-const plusScalar = (x: Node): [Node | null, number] => withScalar('Add', x);
 
 const isProductNode = (x: Node): boolean => PRODUCTS.has(x.op) && x.dtype === 'float32';

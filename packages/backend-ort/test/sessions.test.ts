@@ -26,7 +26,7 @@ const binary = (name: string) => () => kernel(name, { a: t([9]), b: t([9], 2) })
 const integers = (name: string) => () => kernel(name, { a: whole([1, 5, -3]), b: whole([2, 3, 4]) });
 const booleans = (name: string) => () => kernel(name, { a: truth(), b: truth() });
 const unaryNames =
-  'Abs Neg Sign Acos Acosh Asin Asinh Atan Atanh Cos Cosh Erf Exp Log Reciprocal Sigmoid Sin Sinh Sqrt Tan Tanh Softplus Ceil Floor Round Relu Relu6 Elu Selu Rsqrt Square Expm1 Log1p IsNan IsInf IsFinite GeluErf FastSigmoid ZerosLike OnesLike Identity';
+  'Abs Neg Sign Acos Acosh Asin Asinh Atan Atanh Cos Cosh Erf Exp Log Reciprocal Sigmoid Sin Sinh Sqrt Tan Tanh Softplus Ceil Floor Round Relu Relu6 Elu Selu Rsqrt Square Expm1 Log1p IsNan IsInf IsFinite GeluErf GeluTanh FastSigmoid ZerosLike OnesLike Identity';
 const binaryNames =
   'Add Sub Multiply RealDiv FloorDiv Mod Atan2 Pow Maximum Minimum SquaredDifference Equal NotEqual Greater GreaterEqual Less LessEqual';
 const each = (names: string, of: (name: string) => () => Tensor | Tensor[]) => Object.fromEntries(names.split(' ').map((n) => [n, of(n)]));

@@ -1,3 +1,4 @@
+import { geluTanh } from '../gelu.ts';
 import type { KernelTable } from '../kernel.ts';
 import { tf } from '../tf.ts';
 
@@ -30,6 +31,8 @@ export const fused: KernelTable = {
    * the gate is small, so is the other factor.
    */
   FastSigmoid: (k) => k.graph.unary('Sigmoid', k.node('x')),
+  /** The tanh form of GELU. A compiled graph computes it from the gate of its derivative if there is one (`gelu.ts`). */
+  GeluTanh: (k) => geluTanh(k.graph, k.node('x')),
   /** x Φ(x), where Φ is the cumulative distribution function of the standard normal. */
   GeluErf: (k) => k.graph.unary('Gelu', k.node('x')),
 };

@@ -58,6 +58,8 @@ function fastSigmoid(x: Tensor): Tensor {
 }
 
 function geluTanh(x: Tensor): Tensor {
+  const fused = runFused('GeluTanh', { x });
+  if (fused !== null) return fused[0]!;
   const { u, gate } = geluGate(x);
   return tf.mul(tf.mul(u, gate), 1 / lambda);
 }
