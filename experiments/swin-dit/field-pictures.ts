@@ -77,7 +77,7 @@ function lossChart({ folder, config }: RunContext<Config>, { models, whole, wind
   const bounds = [
     level('least possible', whole.expected, models.length),
     level(
-      'least of windows alone',
+      'least possible, only windows',
       windows.expected,
       Math.max(
         0,

@@ -49,7 +49,7 @@ export async function runFields(context: RunContext<Config>): Promise<FieldFindi
     };
   });
   const bound = ({ here, expected }: Bound): string => `${here.toFixed(4)} (expected ${expected.toFixed(4)})`;
-  context.note(`least error of the noise on these images: ${bound(exact.whole)}, of windows alone ${bound(exact.windows)}`);
+  context.note(`smallest possible error of the noise on these images: ${bound(exact.whole)}, with only windows ${bound(exact.windows)}`);
 
   const repeats: Record<string, FieldScores>[] = [];
   const trained: { model: Model; params: SwinDiTParams }[] = [];

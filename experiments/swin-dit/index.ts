@@ -56,7 +56,7 @@ async function claimFields(context: RunContext<Config>, found: FieldFindings): P
   if (trained('pswa', 'window')) {
     const seam = (name: ModelName): number => meanOver(found, name, ({ seams }) => seams[SEAM_TIME]!);
     const [pswa, window, exact] = [seam('pswa'), seam('window'), found.exactSeams[SEAM_TIME]!];
-    const detail = `PSWA ${pswa.toFixed(2)}, windows alone ${window.toFixed(2)}, exact denoiser ${exact.toFixed(2)}`;
+    const detail = `PSWA ${pswa.toFixed(2)}, only windows ${window.toFixed(2)}, exact denoiser ${exact.toFixed(2)}`;
     await context.claim('seams', pswa / window, detail);
   }
 }

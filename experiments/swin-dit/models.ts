@@ -17,12 +17,12 @@ export type Model = {
 
 const modelLabels: Record<ModelName, string> = {
   dit: 'DiT',
-  window: 'windows alone',
+  window: 'only windows',
   swin: 'Swin, shifted windows',
   pswa: 'PSWA',
   uniform: 'PSWA, uniform',
   reversed: 'PSWA, reversed',
-  bridge: 'bridge alone',
+  bridge: 'only bridges',
 };
 
 /** A network of the comparison. The networks differ only in what mixes the tokens. */

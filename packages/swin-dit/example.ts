@@ -4,14 +4,14 @@ import { diffusionLoss, diffusionTables, drawDiffusion, linearBetas, type Diffus
 import { compile, Rng, tf, useEngine, valueAndGrad, type Tensor } from '@atelier/tensor';
 import { applySwinDiT, initSwinDiT, swinDiTMacs, swinDiTParameterCount, type SwinDiTParams, type SwinDiTSettings } from './src/index.ts';
 
-// Denoisers of Gaussian random fields, 16 × 16 pixels as 8 × 8 tokens, windows of 4 × 4: DiT, only windows ("windows alone"), and windows with bridges between them.
+// Denoisers of Gaussian random fields, 16 × 16 pixels as 8 × 8 tokens, windows of 4 × 4: DiT, only windows, and windows with bridges between them.
 await useEngine();
 const [steps, batch, side] = [Number(process.argv[2] ?? 300), 32, 16];
 const dit = { inChannels: 1, patchSize: 2, width: 32, depth: 4, heads: 4 };
 const base: SwinDiTSettings = { dit, grid: [side / 2, side / 2], window: 4 };
 const networks: Record<string, SwinDiTSettings> = {
   DiT: { ...base, attention: 'global' },
-  'windows alone': { ...base, attention: 'window' },
+  'only windows': { ...base, attention: 'window' },
   PSWA: base, // 1, 2, 2, 3 of 4 heads attend inside windows, the others bridge them
 };
 const field = gaussianField(side);

@@ -91,9 +91,9 @@ describe('the cost model and the traced graph', () => {
   it.each<[string, Partial<SwinDiTSettings>]>([
     ['PSWA', {}],
     ['PSWA with a kernel of 5', { kernel: 5 }],
-    ['windows alone', { attention: 'window' }],
+    ['only windows', { attention: 'window' }],
     ['shifted windows', { attention: ['window', 'shifted', 'window'] }],
-    ['bridges alone', { windowHeads: [0, 0, 0] }],
+    ['only bridges', { windowHeads: [0, 0, 0] }],
     ['a hybrid', { attention: ['pswa', 'global', 'window'], windowHeads: [3] }],
     ['DiT', { attention: 'global' }],
   ])('agree to the last multiply-accumulate: %s', (_, more) => {
