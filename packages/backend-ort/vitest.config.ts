@@ -1,3 +1,3 @@
 import { testsOf } from '../../vitest.shared.ts';
 
-export default testsOf(import.meta.dirname);
+export default testsOf(import.meta.dirname, { isolate: true });
