@@ -195,7 +195,8 @@ export class Rng {
   }
 
   /**
-   * x| of a normal number for the draws (about 1.2 %) that the simple test of the layer does not accept: from the tail, from the edge of a layer, or from a new draw.
+   * For draws that the simple test of the layer does not accept (about 1.2 %), |x| of a normal number: from the tail, from the edge of a
+   * layer, or from a new draw.
    */
   #rare(layer: number, magnitude: number): number {
     for (;;) {
