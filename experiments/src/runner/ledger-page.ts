@@ -7,9 +7,9 @@ import { verdictMark } from './report-html.ts';
 const COLUMNS = ['claim', 'published', 'measured here', 'bound', 'verdict', 'preset, seed', 'machine, date'];
 
 const INTRODUCTION = [
-  'Every headline claim of every paper, its published value, and what was measured here. Written from the runs, never by hand;',
-  'the bound of a claim is part of the code and was fixed before the run. Sizes and data here are smaller than in the papers, so what is tested is the',
-  'inequality, not the number.',
+  'Each row is a claim of a paper, with its published value and what was measured here. This page is generated from the records of the runs.',
+  'The bound of a claim is part of the code, and was chosen before anything was measured. Sizes and data are smaller here than in the papers.',
+  'So a row tests whether the claim holds within its bound, and not whether the published number is reached.',
 ];
 
 /** The ledger in Markdown. */
