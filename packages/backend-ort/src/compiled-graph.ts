@@ -1,6 +1,7 @@
 import type { OrtBackend, TensorInfo } from './backend.ts';
 import { exportModel } from './export.ts';
 import { sizeOf, type Node } from './graph.ts';
+import { liveBytes } from './live-bytes.ts';
 import { feedsOfCall, lower, multiplyAdds, nameOf, topological, workOf } from './lower.ts';
 import type { OnnxType } from './onnx.ts';
 import { profileModel, type OperatorTime } from './profile.ts';
@@ -104,6 +105,14 @@ export class CompiledGraph {
   profile(inputs: readonly Tensor[], runs?: number): OperatorTime[] {
     if (this.session === null) throw new Error('compile: the function computes nothing, so there is nothing to profile');
     return profileModel(this.model(), { ...this.backend.options, threads: this.threads }, this.feeds(inputs), this.fetches(), runs);
+  }
+
+  /** The most bytes that the tensors of a call take at one time; see `liveBytes`. */
+  get peakBytes(): number {
+    return liveBytes(
+      this.order,
+      this.computed.map(({ node }) => node),
+    );
   }
 
   private feeds(inputs: readonly Tensor[]): Record<string, HostValue> {

@@ -43,6 +43,12 @@ export type Compiled<A extends Tree[], R extends Tree> = ((...args: A) => R) & {
    * @throws Error on an engine without a graph
    */
   multiplyAdds(...args: A): number;
+  /**
+   * The most bytes that the tensors of a call with these arguments take at one time, in the order of the graph. Arguments, constants and results
+   * count for the whole call, every other tensor from its operator until the last operator that reads it.
+   * @throws Error on an engine without a graph
+   */
+  peakBytes(...args: A): number;
   /** The number of graphs made until now: one for each combination of structure, shapes and types. */
   readonly graphs: number;
   /** Frees the sessions. */
@@ -146,6 +152,7 @@ export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R,
       return traceFor(graphBackend('profile'), args, leaves).graph.profile(leaves);
     },
     multiplyAdds: (...args: A): number => traceFor(graphBackend('multiplyAdds'), args, args.flatMap(leavesOf)).graph.multiplyAdds,
+    peakBytes: (...args: A): number => traceFor(graphBackend('peakBytes'), args, args.flatMap(leavesOf)).graph.peakBytes,
     dispose: () => {
       for (const { graph } of traces) graph.dispose();
       traces.length = 0;

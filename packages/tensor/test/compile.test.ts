@@ -157,6 +157,31 @@ describe('compile, only on ort', () => {
     expect(count((x, w) => tf.depthwiseConv2d(x as never, w as never, 1, 'same'), [...image], [...depthwise])).toBe(channelwise);
   });
 
+  it('counts the bytes of the tensors that live at one time', () => {
+    const bytes = (f: (...xs: Tensor[]) => Tree, ...shapes: number[][]): number =>
+      compile(f).peakBytes(...shapes.map((shape) => tf.ones(shape))) / 4;
+    const n = 1000;
+    // Argument, result, and what lies between.
+    expect(bytes((x) => tf.tanh(x!), [n])).toBe(2 * n);
+    expect(bytes((x) => tf.tanh(tf.exp(x!)), [n])).toBe(3 * n);
+    // A chain needs the operand and the result of one link, however long it is.
+    expect(bytes((x) => tf.tanh(tf.exp(tf.sin(tf.cos(tf.tanh(x!))))), [n])).toBe(4 * n);
+    // What is read again later stays.
+    const again = (x: Tensor): Tensor => {
+      const early = tf.exp(x);
+      return tf.add(early, tf.tanh(tf.sin(tf.cos(early))));
+    };
+    expect(bytes((x) => again(x!), [n])).toBe(2 * n + 3 * n);
+    // Another shape of a tensor is that tensor; a part of it is another one, and is made when it is read. A size or place in the graph has 8 bytes.
+    expect(bytes((x) => tf.tanh(tf.reshape(tf.exp(x!), [10, 100])), [n])).toBe(3 * n + 4);
+    expect(bytes((x) => tf.split(tf.exp(x!), 2).map((part) => tf.tanh(part)), [n])).toBe(3.5 * n + 8);
+    // Row by row a product does without the whole.
+    const gram = (part: Tensor, x: Tensor): Tensor => tf.sum(tf.exp(tf.matMul(part, x, false, true)), 1);
+    const rows = (x: Tensor): Tensor => tf.concat(tf.split(x, 16).map((part) => gram(part, x)));
+    expect(bytes((x) => gram(x!, x!), [64, 4])).toBeGreaterThan(2 * 64 * 64);
+    expect(bytes((x) => rows(x!), [64, 4])).toBeLessThan(4 * 64 * 4 + 2 * 4 * 64);
+  });
+
   it('folds factors and biases into products without changing the result', () => {
     const f = (x: Tensor, w: Tensor, b: Tensor): Tensor[] => {
       const hidden = tf.mul(tf.reshape(tf.add(tf.matMul(x, w, false, true), b), [2, 3, 4]), 0.3);
