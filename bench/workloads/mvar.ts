@@ -1,5 +1,6 @@
 import {
   batchLoss,
+  drawTokenNoise,
   forwardMacs,
   initMvar,
   ladders,
@@ -91,8 +92,10 @@ export function sampleWork(one: Setting, B: number): Work {
     'int32',
   );
   const sampler = mvarSampler(config, coding);
+  // Greedy samples do not look at it.
+  const noise = drawTokenNoise(new Rng('greedy'), B, config);
   const draw = async (): Promise<number[]> => {
-    const { tokens, latents } = sampler(params, codes, { y, rng: new Rng('greedy'), guidance: GUIDANCE, topK: 1 });
+    const { tokens, latents } = sampler.sample({ params, codes, y }, noise, { guidance: GUIDANCE, topK: 1 });
     const data = (await latents.data()) as Float32Array;
     const sum = tokens.reduce((all, map) => all + (map.dataSync() as Int32Array).reduce((a, b) => a + b, 0), 0);
     tf.dispose([latents, ...tokens]);
@@ -124,23 +127,23 @@ export function attentionStep(side: number, windowed: boolean): () => void {
   return () => run(q, k, v).dispose();
 }
 
-/** The times of the last step of a sampler (the largest scale), in ms. The tokens are read at the end of each step. */
+/** The times of the last step of a sampler (the largest scale), in ms. Writing the logits out is included. */
 export async function stepTimes(one: Setting, B: number): Promise<(samples: number) => number[]> {
   const { config, coding } = one;
   const { params, codes } = drawnParams(one);
   const y = tf.tensor1d(new Int32Array(B), 'int32');
   const sampler = mvarSampler(config, coding);
+  const noise = drawTokenNoise(new Rng('steps'), B, config);
   return (samples) => {
     const last: number[] = [];
     for (let i = 0; i < samples; i++) {
       let began = performance.now();
-      sampler.onStep = (l) => {
+      for (const { l, tokens, logits, latents } of sampler.steps({ params, codes, y }, noise, { guidance: GUIDANCE, topK: 1 })) {
         const now = performance.now();
         if (l === config.ladder.length - 1) last.push(now - began);
-        began = now;
-      };
-      const { tokens, latents } = sampler(params, codes, { y, rng: new Rng(i), guidance: GUIDANCE, topK: 1 });
-      tf.dispose([latents, ...tokens]);
+        tf.dispose([tokens, logits, latents]);
+        began = performance.now();
+      }
     }
     return last;
   };

@@ -1,4 +1,4 @@
-import { mvarSampler, type MvarParams, type QuantizerParams } from '@atelier/mvar';
+import { drawTokenNoise, mvarSampler, type MvarParams, type QuantizerParams } from '@atelier/mvar';
 import { tf, type Rng, type Tensor } from '@atelier/tensor';
 import type { Figures, Images } from './config.ts';
 import type { TokenSet } from './token-set.ts';
@@ -26,10 +26,11 @@ export async function drawLatents(
     // The last batch is filled up, so that one set of graphs serves all.
     const labels = new Int32Array(Math.min(BATCH, y.length)).map((_, i) => y[Math.min(from + i, y.length - 1)]!);
     const label: Tensor = tf.tensor1d(labels, 'int32');
-    const { tokens, latents } = sampler(params, codes, { y: label, rng: rng.child(from), guidance, topK, topP });
+    const noise = drawTokenNoise(rng.child(from), labels.length, one.config);
+    const { tokens, latents } = sampler.sample({ params, codes, y: label }, noise, { guidance, topK, topP });
     const data = (await latents.data()) as Float32Array;
     out.set(data.subarray(0, (Math.min(y.length, from + BATCH) - from) * size), from * size);
-    tf.dispose([label, latents, ...tokens]);
+    tf.dispose([label, noise, latents, ...tokens]);
   }
   sampler.dispose();
   return out;

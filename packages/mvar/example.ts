@@ -6,6 +6,7 @@ import {
   cacheBytes,
   dctImages,
   dctLatents,
+  drawTokenNoise,
   fitCodebook,
   initMvar,
   initMvarTraining,
@@ -53,8 +54,9 @@ for (const [name, settings] of Object.entries(models)) {
   const loss = (): string => batchLoss(state.params, all, trainingGroups(config), config).dataSync()[0]!.toFixed(3);
   const first = loss();
   for (let i = 0; i < steps; i++) state = step(state, rows(rng.child(i).integers(batch, 0, count)), tf.scalar(rate(i))).state;
-  const sample = mvarSampler(settings, coding);
-  const drawn = sample(state.params, codes, { y: tf.tensor1d([0, 1, 2, 3], 'int32'), rng: rng.child('sample'), guidance: 1.5, topP: 0.95 });
+  const model = { params: state.params, codes, y: tf.tensor1d([0, 1, 2, 3], 'int32') };
+  const noise = drawTokenNoise(rng.child('sample'), 4, config);
+  const drawn = mvarSampler(settings, coding).sample(model, noise, { guidance: 1.5, topP: 0.95 });
   const pixels = dctImages(drawn.latents, dct);
   const [macs, kept] = [attentionMacs(settings), cacheBytes(settings, 4, true)];
   console.log(

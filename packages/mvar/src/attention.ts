@@ -92,15 +92,20 @@ export function attendScales(
 const cut = (x: Tensor, sizes: number[]): Tensor[] => (sizes.length === 1 ? [x] : tf.split(x, sizes, 2));
 const join = (xs: readonly Tensor[]): Tensor => (xs.length === 1 ? xs[0]! : tf.concat([...xs], 2));
 
-/** The whole layer: x [B, n, C] of a range of scales, which sees itself alone or what was kept of earlier scales too -> [B, n, C] and the keys and values. */
+/**
+ * The whole layer: x [B, n, C] of a range of scales, which sees itself alone or what was kept of earlier scales too, one map each from scale `from` on.
+ * -> [B, n, C] and the keys and values of the range
+ */
 export function mvarAttention(
   p: MvarAttentionParams,
   x: Tensor,
-  { range, past }: { range: ScaleRange; past?: KeyValues & { from: number } },
+  { range, past }: { range: ScaleRange; past?: { maps: readonly KeyValues[]; from: number } },
   config: MvarConfig,
-): { out: Tensor; kept: KeyValues } {
+): { out: Tensor; own: KeyValues } {
   const { q, k, v, scale } = projections(p, x, config.heads);
-  const kept = past === undefined ? { k, v } : { k: tf.concat([past.k, k], 2), v: tf.concat([past.v, v], 2) };
-  const mixed = attendScales(q, kept, { range, from: past?.from ?? range.first, scale }, config);
-  return { out: linear(p.proj, mergeHeads(mixed)), kept };
+  const own = { k, v };
+  const maps = [...(past?.maps ?? []), own];
+  const seen = { k: join(maps.map((map) => map.k)), v: join(maps.map((map) => map.v)) };
+  const mixed = attendScales(q, seen, { range, from: past?.from ?? range.first, scale }, config);
+  return { out: linear(p.proj, mergeHeads(mixed)), own };
 }

@@ -9,17 +9,19 @@ import { embedTokens, modulations, pieces, type MvarParams } from './model.ts';
 import { contribution, lookUp, nextInput, type QuantizerConfig, type QuantizerParams } from './quantizer.ts';
 import { mvarStep } from './step.ts';
 
-/** What a step of sampling reads. */
+/** What a step of sampling reads; lists of one tensor or none are what not every step has. */
 export type StepIn = {
   latents: Tensor;
   guidance: Tensor;
+  /** Of all scales, [B, N, 1] or [B, N, 1 + V] (`drawTokenNoise`). */
   noise: Tensor;
   cond: Tensor;
   read: Tensor[];
-  past: Tensor[];
+  /** Keys and values of earlier scales, scale by scale: k and v of the first block, then of the second, … */
+  past: Tensor[][];
   forced: Tensor[];
 };
-/** What it gives: tokens, the reconstruction, the next scale's inputs, and what it wants kept. */
+/** What it gives: tokens, the reconstruction, the next scale's inputs, and the keys and values of its own that later steps see. */
 export type StepOut = { index: Tensor; latents: Tensor; read: Tensor[]; kept: Tensor[]; logits: Tensor[] };
 /** How a step works, besides its tensors; `place` is l/(K - 1). */
 export type Mode = { l: number; place: number; guided: boolean; smooth: boolean; traced: boolean; filter: Required<Filter> };
@@ -40,17 +42,17 @@ export function samplingStep(
   const flat = tf.reshape(input.cond, [B * g, C]);
   const vectors = modulations(params, flat, config).flat().map((vector) => tf.reshape(vector, [B, g, 1, C])); // prettier-ignore
   const { past, forced, read } = input;
-  const apart = past.map((x) => tf.reshape(x, [B, g, ...x.shape.slice(1)]));
-  const given = [input.cond, input.noise, ...read, ...forced, ...vectors, ...apart];
+  const apart = past.flat().map((x) => tf.reshape(x, [B, g, ...x.shape.slice(1)]));
+  const own = tf.slice(input.noise, [0, scale.offset, 0], [B, scale.tokens, -1]);
+  const given = [input.cond, own, ...read, ...forced, ...vectors, ...apart];
   const results = inPieces(given, pieces(B * g, [scale], config), 0, (cond, noise, ...rest) => {
-    const own = read.length > 0 ? rest.shift()! : undefined;
+    const x = read.length > 0 ? rest.shift()! : undefined;
     const fixed = forced.length > 0 ? rest.shift()! : undefined;
-    const merged = rest.map((x) => tf.reshape(x, [-1, ...x.shape.slice(2)]));
-    const six = Array.from({ length: config.depth }, (_, i) => merged.slice(6 * i, 6 * i + 6) as Modulation);
-    const before = merged.slice(6 * config.depth);
-    const kv = Array.from({ length: before.length / 2 }, (_, i): KeyValues => ({ k: before[2 * i]!, v: before[2 * i + 1]! }));
+    const merged = rest.map((part) => tf.reshape(part, [-1, ...part.shape.slice(2)]));
+    const six = chunks(merged.splice(0, 6 * config.depth), 6) as Modulation[];
+    const kv = chunks(merged, 2 * config.depth).map((blocks) => chunks(blocks, 2).map(([k, v]): KeyValues => ({ k: k!, v: v! })));
     const rows = tf.reshape(cond!, [-1, C]);
-    const tokens = embedTokens(params, rows, own && twice(own, g), [scale]);
+    const tokens = embedTokens(params, rows, x && twice(x, g), [scale]);
     const { logits, kept } = mvarStep(params, { tokens, cond: rows, vectors: six, past: kv }, l, config);
     const guided = guide(logits, g, input.guidance);
     const chosen = choose(guided, noise!, fixed, mode, codes);
@@ -65,6 +67,10 @@ export function samplingStep(
   const kept = results.map((x) => tf.reshape(x, [B * g, ...x.shape.slice(2)]));
   return { index, latents, read: next ? [nextInput(latents, next)] : [], kept, logits };
 }
+
+/** A list in parts of equal length. */
+const chunks = (xs: readonly Tensor[], size: number): Tensor[][] =>
+  Array.from({ length: xs.length / size }, (_, i) => xs.slice(i * size, (i + 1) * size));
 
 /** Every sample g times in a row: [B, n, c] -> [B·g, n, c]. */
 function twice(x: Tensor, g: number): Tensor {

@@ -1,5 +1,5 @@
 import { linear } from '@atelier/nn';
-import { tf, type Tensor } from '@atelier/tensor';
+import type { Tensor } from '@atelier/tensor';
 import { mvarAttention, type KeyValues } from './attention.ts';
 import { headNorm, mvarBlock, type Modulation } from './block.ts';
 import type { MvarConfig } from './config.ts';
@@ -26,13 +26,13 @@ export type StepInputs = {
   cond: Tensor;
   /** Vectors of every block. */
   vectors: readonly Modulation[];
-  /** Keys and values of earlier scales, block by block; none where the step sees its own scale alone. */
-  past: readonly KeyValues[];
+  /** Keys and values of the scales of `pastScales`, each block by block. */
+  past: readonly (readonly KeyValues[])[];
 };
 
 /**
- * One scale of sampling: its logits [B, n, V], and the keys and values that the next scale wants kept, block by block: none with a history of one scale,
- * which is MVAR, and none after the last scale.
+ * One scale of sampling: its logits [B, n, V], and its keys and values block by block if a later scale sees them: not with a history of one scale, which is
+ * MVAR, and not of the last scale.
  */
 export function mvarStep(
   params: MvarParams,
@@ -47,21 +47,12 @@ export function mvarStep(
   const out = params.blocks.reduce(
     (x, block, i) =>
       mvarBlock(block, x, vectors[i]!, (u) => {
-        const before = past[i];
-        const attended = mvarAttention(block.attn, u, before ? { range, past: { ...before, from } } : { range }, config);
-        if (keeps) kept.push(newest(attended.kept, pastTokens(l + 1, config)));
+        const maps = past.map((blocks) => blocks[i]!);
+        const attended = mvarAttention(block.attn, u, { range, past: { maps, from } }, config);
+        if (keeps) kept.push(attended.own);
         return attended.out;
       }),
     tokens,
   );
   return { logits: linear(params.head, headNorm(params.head_nm, out, cond)), kept };
-}
-
-/** The last `count` tokens. */
-function newest({ k, v }: KeyValues, count: number): KeyValues {
-  const last = (x: Tensor): Tensor => {
-    const [B, h, m, d] = x.shape as [number, number, number, number];
-    return m === count ? x : tf.slice(x, [0, 0, m - count, 0], [B, h, count, d]);
-  };
-  return { k: last(k), v: last(v) };
 }

@@ -1,4 +1,4 @@
-import { Rng, tf, toHostTree, toTensor, useEngine, type Tree } from '@atelier/tensor';
+import { Rng, tf, toHostTree, toTensor, useEngine, type Tree, type Tensor } from '@atelier/tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   attentionMass,
@@ -10,6 +10,7 @@ import {
   mvarConfig,
   mvarForward,
   mvarFromStateDict,
+  drawTokenNoise,
   mvarSampler,
   mvarSchedule,
   phiIndices,
@@ -115,10 +116,16 @@ describe('a sampler', () => {
     );
   });
 
-  it.each<[string, Partial<MvarSampleOptions>, string]>([
+  it.each<[string, MvarSampleOptions & { y?: Tensor; noise?: Tensor }, string]>([
     ['a label out of range', { y: int32([2], 0, 4) }, 'mvarSampler: y: wanted labels from 0 to 3 (no class), got 4'],
     ['a label below 0', { y: int32([2], -1, 0) }, 'mvarSampler: y: wanted labels from 0 to 3 (no class), got -1'],
     ['labels that are not whole', { y: tf.tensor1d([0, 1]) }, 'mvarSampler: y: wanted int32 labels, got float32'],
+    ['noise for other tokens', { noise: tf.zeros([2, 9, 1]) }, 'mvarSampler: noise: wanted shape [B=2, N=75, R=1], got [2, 9, 1]'],
+    [
+      'noise of one number a token for mixtures',
+      { smooth: true, noise: tf.zeros([2, 75, 1]) },
+      'mvarSampler: noise: wanted shape [B=2, N=75, R=12], got [2, 75, 1]',
+    ],
     ['topK out of range', { topK: 12 }, 'mvarSampler: topK: wanted an integer at least 0 and at most 11, got 12'],
     ['topP out of range', { topP: 1.1 }, 'mvarSampler: topP: wanted a finite number at least 0 and at most 1, got 1.1'],
     ['guidance below 0', { guidance: -1 }, 'mvarSampler: guidance: wanted a finite number at least 0, got -1'],
@@ -135,8 +142,9 @@ describe('a sampler', () => {
     ],
   ])('refuses %s', (_, more, sentence) => {
     const sampler = mvarSampler(markov, coding);
-    const options = { y: int32([2], 0, 1), rng: new Rng('bad'), ...more };
-    expect(() => sampler(drawnParams(markov, 'bad'), drawnQuantizer(coding, 'bad'), options)).toThrow(sentence);
+    const { y = int32([2], 0, 1), noise = drawTokenNoise(new Rng('bad'), 2, markov), ...options } = more;
+    const model = { params: drawnParams(markov, 'bad'), codes: drawnQuantizer(coding, 'bad'), y };
+    expect(() => sampler.sample(model, noise, options)).toThrow(sentence);
   });
 
   it('filters refuse what lies outside of their range', () => {

@@ -9,6 +9,7 @@ import {
   ladders,
   mvarForward,
   mvarParameterCount,
+  drawTokenNoise,
   mvarSampler,
   publishedMvar,
   scalesOf,
@@ -140,10 +141,10 @@ describe('the cost model and the traced graph', () => {
     for (const config of [markov, causal, { ...causal, historyScales: 2 }, { ...causal, historyScales: 3 }])
       for (const guidance of [0, 2]) {
         const sampler = mvarSampler(config, coding);
-        const seen: number[] = [];
-        sampler.onStep = (_, bytes) => seen.push(bytes);
         const y = toTensor({ dtype: 'int32', shape: [2], data: Int32Array.of(0, 2) });
-        sampler(drawnParams(config, 'kept'), drawnQuantizer(coding, 'kept'), { y, rng: new Rng('kept'), guidance });
+        const model = { params: drawnParams(config, 'kept'), codes: drawnQuantizer(coding, 'kept'), y };
+        const steps = sampler.steps(model, drawTokenNoise(new Rng('kept'), 2, config), { guidance });
+        const seen = Array.from(steps, ({ keptBytes: bytes }) => bytes);
         expect(seen).toEqual(scalesOf(config.ladder).map(({ index }) => keptBytes(config, index, 2, guidance > 0)));
         if (config.historyScales === 1) expect(seen.every((bytes) => bytes === 0)).toBe(true);
         sampler.dispose();

@@ -2,6 +2,7 @@ import { Rng, tf, toTensor, useEngine, type Tensor } from '@atelier/tensor';
 import { expectClose, expectNoLeak } from '@atelier/testkit';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
+  drawTokenNoise,
   drawTokens,
   filterLogits,
   mvarForward,
@@ -26,15 +27,21 @@ const drawnMaps = (seed: string): Tensor[] =>
   );
 
 /** A traced sample of a network and quantizer that a name gives. */
-function sample(config: MvarConfig, options: Partial<MvarSampleOptions> = {}) {
+function sample(
+  config: MvarConfig,
+  { y = labels(1, 2), seed = 'sample', ...options }: MvarSampleOptions & { y?: Tensor; seed?: string } = {},
+) {
   const sampler = mvarSampler(config, coding);
-  const out = sampler.trace(drawnParams(config, 'sampling'), drawnQuantizer(coding, 'sampling'), {
-    y: labels(1, 2),
-    rng: new Rng('sample'),
-    ...options,
-  });
+  const model = { params: drawnParams(config, 'sampling'), codes: drawnQuantizer(coding, 'sampling'), y };
+  const steps = [...sampler.steps(model, drawTokenNoise(new Rng(seed), B, config, options), options)];
   sampler.dispose();
-  return out;
+  const reconstructions = steps.map(({ latents }) => latents);
+  return {
+    tokens: steps.map(({ tokens }) => tokens),
+    logits: steps.map(({ logits }) => logits),
+    reconstructions,
+    latents: reconstructions.at(-1)!,
+  };
 }
 
 const configs: [string, MvarConfig][] = [
@@ -137,7 +144,7 @@ describe('forced tokens', () => {
 describe('a sample', () => {
   it('depends on its stream alone, and on every part of it', () => {
     const values = (seed: string) =>
-      sample(markov, { rng: new Rng(seed), guidance: 1.5, topK: 9, topP: 0.95 }).tokens.map((map) => Array.from(map.dataSync()));
+      sample(markov, { seed, guidance: 1.5, topK: 9, topP: 0.95 }).tokens.map((map) => Array.from(map.dataSync()));
     expect(values('a')).toEqual(values('a'));
     expect(values('a')).not.toEqual(values('b'));
   });
@@ -152,11 +159,25 @@ describe('a sample', () => {
     expect(mixed.latents.dataSync().every(Number.isFinite)).toBe(true);
   });
 
-  it('leaves nothing behind', async () => {
-    for (const config of [markov, causal]) {
+  it('is the same whole and scale by scale, leaves nothing behind, and neither does one that is broken off', async () => {
+    for (const config of [markov, causal, { ...causal, historyScales: 2 }]) {
       const sampler = mvarSampler(config, coding);
-      const [params, quantizer, y] = [drawnParams(config, 'leak'), drawnQuantizer(coding, 'leak'), labels(0, 1)];
-      await expectNoLeak(() => sampler(params, quantizer, { y, rng: new Rng('leak'), guidance: 2, topP: 0.9 }));
+      const model = { params: drawnParams(config, 'leak'), codes: drawnQuantizer(coding, 'leak'), y: labels(0, 1) };
+      const noise = drawTokenNoise(new Rng('leak'), B, config);
+      const options = { guidance: 2, topP: 0.9 };
+      await expectNoLeak(() => sampler.sample(model, noise, options));
+      const whole = sampler.sample(model, noise, options);
+      const steps = [...sampler.steps(model, noise, options)];
+      steps.forEach(({ tokens }, l) => expectClose(tokens, whole.tokens[l]!, {}));
+      expectClose(steps.at(-1)!.latents, whole.latents, { abs: 1e-5 });
+      await expectNoLeak(() => {
+        const broken: Tensor[] = [];
+        for (const { l, tokens, logits, latents } of sampler.steps(model, noise, options)) {
+          broken.push(tokens, logits, latents);
+          if (l === 2) break;
+        }
+        return broken;
+      });
       sampler.dispose();
     }
   });

@@ -1,7 +1,7 @@
 import { Rng, tf } from '@atelier/tensor';
 import { expectClose, type Golden, type GoldenFile } from '@atelier/testkit';
 import { expect } from 'vitest';
-import { filterLogits, gumbelSoftmax, mvarSampler, scalesOf } from '../../src/index.ts';
+import { drawTokenNoise, filterLogits, gumbelSoftmax, mvarSampler, scalesOf } from '../../src/index.ts';
 import { channelsFirst, json } from './layout.ts';
 import { modelOf, paramsOf } from './network.ts';
 import { quantizerOf } from './tokenizer.ts';
@@ -22,17 +22,17 @@ export function greedy(file: GoldenFile, all: Golden): number {
     const config = modelOf(all, kind as 'var' | 'mvar');
     const { params, quantizer } = paramsOf(all, config);
     const sampler = mvarSampler(config, coding);
-    const cacheBytes: number[] = [];
-    sampler.onStep = (_, bytes) => cacheBytes.push(bytes);
-    const rng = new Rng('greedy');
-    const options = { y: file.tensor('label'), rng, guidance: Number(guidance), topK: Number(file.setting('top_k')) };
-    const out = sampler.trace(params, quantizer, options);
-    scalesOf(config.ladder).forEach((_, l) => {
-      expectClose(out.tokens[l]!, file.host(`${name}.idx_${l}`), {}, `${name}.idx_${l}`);
-      expectClose(out.logits[l]!, file.host(`${name}.logits_${l}`), { abs: 2e-4 }, `${name}.logits_${l}`);
-    });
-    expectClose(channelsFirst(out.latents), file.host(`${name}.f_hat`), { abs: 2e-5 }, `${name}.f_hat`);
-    if (kind === 'mvar') expect(cacheBytes.every((bytes) => bytes === 0)).toBe(true);
+    const y = file.tensor('label');
+    const noise = drawTokenNoise(new Rng('greedy'), y.shape[0]!, config);
+    const options = { guidance: Number(guidance), topK: Number(file.setting('top_k')) };
+    const steps = [...sampler.steps({ params, codes: quantizer, y }, noise, options)];
+    expect(steps.length).toBe(scalesOf(config.ladder).length);
+    for (const { l, tokens, logits, keptBytes } of steps) {
+      expectClose(tokens, file.host(`${name}.idx_${l}`), {}, `${name}.idx_${l}`);
+      expectClose(logits, file.host(`${name}.logits_${l}`), { abs: 2e-4 }, `${name}.logits_${l}`);
+      if (kind === 'mvar') expect(keptBytes).toBe(0);
+    }
+    expectClose(channelsFirst(steps.at(-1)!.latents), file.host(`${name}.f_hat`), { abs: 2e-5 }, `${name}.f_hat`);
     sampler.dispose();
   }
   return names.length;
