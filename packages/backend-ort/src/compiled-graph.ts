@@ -19,6 +19,9 @@ type Source =
   | { kind: 'argument'; index: number; shape: readonly number[] }
   | { kind: 'constant'; node: Node };
 
+/** What a graph does between calls: with its threads, and with the memory of a call. */
+export type CallOptions = Pick<SessionOptions, 'idle' | 'keepMemory'>;
+
 /** A function of tensors as one ONNX graph with one session. A call runs no JavaScript of the function. */
 export class CompiledGraph {
   private readonly backend: OrtBackend;
@@ -45,7 +48,7 @@ export class CompiledGraph {
     argumentNodes: Node[],
     results: { node: Node; shape: number[] }[],
     name: string,
-    idle: SessionOptions['idle'],
+    { idle, keepMemory }: CallOptions,
   ) {
     this.backend = backend;
     this.name = name;
@@ -73,9 +76,7 @@ export class CompiledGraph {
     });
     this.threads = threadsFor(workOf(order), backend.options.threads);
     this.session =
-      computed.length === 0
-        ? null
-        : new PooledSession({ ...backend.options, threads: this.threads, optimize: 'all', keepMemory: true, idle });
+      computed.length === 0 ? null : new PooledSession({ ...backend.options, threads: this.threads, optimize: 'all', keepMemory, idle });
     // This throws if ONNX Runtime rejects the graph. So the error appears when the function is compiled, and not at its first call.
     this.session?.open(this.model);
   }
@@ -181,7 +182,7 @@ export function traceGraph(
   signature: readonly { shape: readonly number[]; dtype: string }[],
   fn: (inputs: Tensor[]) => Tensor[],
   name: string,
-  idle: SessionOptions['idle'] = 'spin',
+  { idle = 'spin', keepMemory = true }: Partial<CallOptions> = {},
 ): CompiledGraph {
   return backend.trace(() => {
     const nodes = signature.map(({ shape, dtype }) => backend.graph.input(shape, dtype as OnnxType));
@@ -192,7 +193,7 @@ export function traceGraph(
         return tf.engine().makeTensorFromDataId(dataId, [...signature[i]!.shape], dtype as 'float32', backend);
       });
       const results = fn(inputs).map((x) => ({ node: backend.storedNode(x.dataId), shape: x.shape }));
-      compiled = new CompiledGraph(backend, nodes, results, name, idle);
+      compiled = new CompiledGraph(backend, nodes, results, name, { idle, keepMemory });
     });
     return compiled!;
   });

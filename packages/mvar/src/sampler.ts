@@ -70,7 +70,7 @@ export function mvarSampler(settings: MvarSettings, quantizer: QuantizerSettings
     const key = JSON.stringify(mode);
     const made =
       compiled.get(key) ??
-      compile((...args) => samplingStep(...args, mode, config, coding), { name: `mvar-step-${mode.l}`, idle: 'sleep' });
+      compile((...args) => samplingStep(...args, mode, config, coding), { name: `mvar-step-${mode.l}`, idle: 'sleep', keepMemory: false });
     compiled.set(key, made);
     return made;
   };
@@ -126,7 +126,7 @@ function* scaleByScale(
   const [B, side, last] = [y.shape[0]!, config.ladder.at(-1)!, config.ladder.length - 1];
   const cond = tf.tidy(() => conditions(params, y, guided, config));
   let [latents, read]: [Tensor, Tensor[]] = [tf.zeros([B, side, side, config.latentChannels]), []];
-  let past: Tensor[][] = [];
+  const past: Tensor[][] = [];
   try {
     for (let l = 0; l <= last; l++) {
       const level = tf.scalar((guidance * l) / last);

@@ -13,6 +13,11 @@ export interface CompileOptions {
    */
   idle?: 'spin' | 'sleep';
   /**
+   * Whether the graph keeps the memory of a call for the next call. This is best for a step in a loop, and it is the default. If many graphs are
+   * called in turns, the memory of all of them adds up; with `false` each graph gives its memory back.
+   */
+  keepMemory?: boolean;
+  /**
    * Names of the arguments in a saved model. With `['params', 'x']`, its inputs are `params.w`, `x` and so on. By default they are `0.w`
    * and `1`.
    */
@@ -76,7 +81,14 @@ interface Trace {
  * the same results.
  */
 export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
-  const { donate = [], name = fn.name === '' ? 'compiled' : fn.name, idle = 'spin', argumentNames = [], resultName } = options;
+  const {
+    donate = [],
+    name = fn.name === '' ? 'compiled' : fn.name,
+    idle = 'spin',
+    keepMemory = true,
+    argumentNames = [],
+    resultName,
+  } = options;
   for (const index of donate)
     if (!Number.isInteger(index) || index < 0) throw new Error(`compile ${name}: donate: wanted indexes of arguments, got ${index}`);
   if (idle !== 'spin' && idle !== 'sleep') throw new Error(`compile ${name}: idle: wanted 'spin' or 'sleep', got '${String(idle)}'`);
@@ -108,7 +120,7 @@ export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R,
         return leavesOf(result);
       },
       name,
-      idle,
+      { idle, keepMemory },
     );
     const trace = { args: treeMap((leaf) => leaf, args as Tree[]) as Tree[], signature, graph, paths, rebuild: rebuild! };
     traces.push(trace);
