@@ -9,6 +9,18 @@ export {
   type SelfAttentionParams,
 } from './attention/attention.ts';
 export { attendCached, joinKeyValues, pushKeyValue, windowMask, type KeyValueCache } from './attention/key-value-cache.ts';
+export {
+  blockCausalSlices,
+  checkSlices,
+  sliceArea,
+  sliceBlocks,
+  sliceMask,
+  type AttentionSlice,
+  type SliceBlock,
+  type SliceKind,
+  type Span,
+} from './attention/slices.ts';
+export { mergeAttention, sliceAttention, sliceAttentionPart, type AttentionPart } from './attention/slice-attention.ts';
 export { rotate } from './attention/rotary.ts';
 export { ditFromStateDict } from './dit/checkpoint.ts';
 export {
@@ -61,7 +73,7 @@ export {
   type Optimizer,
   type SgdState,
 } from './train/optimizer.ts';
-export { embedPatches, patchify, unpatchify } from './layers/patch.ts';
+export { embedPatches, patchify, unpatchify, type PatchSize } from './layers/patch.ts';
 export { inPieces, pieceCount } from './layers/pieces.ts';
 export { sinCosPositions } from './layers/position.ts';
 export { constant, cosine, emaEvery, emaWarmUp, linearDecay, warmUp, type Schedule } from './train/schedule.ts';

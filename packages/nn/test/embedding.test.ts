@@ -223,9 +223,10 @@ describe('patches', () => {
       'unpatchify: patchSize: wanted an integer at least 1, got 0',
     );
     const p = { weight: tf.ones([5, 3, 2, 2]), bias: tf.ones([5]) };
-    expect(() => embedPatches(p, tf.ones([1, 4, 4, 2]))).toThrow('embedPatches: weight: wanted shape [D=5, C=2, P, P], got [5, 3, 2, 2]');
+    expect(() => embedPatches(p, tf.ones([1, 4, 4, 2]))).toThrow('embedPatches: weight: wanted shape [D=5, C=2, P, Q], got [5, 3, 2, 2]');
     expect(() => embedPatches({ ...p, weight: tf.ones([5, 3, 2, 3]) }, tf.ones([1, 4, 4, 3]))).toThrow(
-      'embedPatches: weight: wanted shape',
+      'patchify: x: wanted height divisible by 2 and width by 3, got 4 and 4',
     );
+    expect(embedPatches({ weight: tf.ones([5, 3, 2, 3]) }, tf.ones([1, 4, 6, 3])).shape).toEqual([1, 4, 5]);
   });
 });

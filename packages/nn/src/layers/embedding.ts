@@ -9,6 +9,8 @@ export type TimestepEmbeddingOptions = {
   first?: 'cos' | 'sin';
   /** Whether the last frequency is 1/maxPeriod (divisor half - 1, as in DDPM++). If not, it is one step before that (divisor half, as in DiT; the default). */
   endpoint?: boolean;
+  /** The angles are multiplied by it, after the product of time and frequency: the order of rounding decides the last digits of large angles (MAGI-1: 1000). */
+  angleScale?: number;
 };
 
 /**
@@ -19,13 +21,15 @@ export type TimestepEmbeddingOptions = {
  */
 export function timestepEmbedding(t: Tensor, dim: number, options: TimestepEmbeddingOptions = {}): Tensor {
   const { B } = dims<'B'>(t, 'B', 'timestepEmbedding: t');
-  const { maxPeriod = 10000, first = 'cos', endpoint = false } = options;
+  const { maxPeriod = 10000, first = 'cos', endpoint = false, angleScale = 1 } = options;
   checkNumber('timestepEmbedding: maxPeriod', maxPeriod, { above: 0 });
   checkNumber('timestepEmbedding: dim', dim, { integer: true, min: endpoint ? 4 : 2 });
   if (first !== 'cos' && first !== 'sin') throw new Error(`timestepEmbedding: first: wanted 'cos' or 'sin', got ${String(first)}`);
   const half = Math.floor(dim / 2);
   const frequencies = Float32Array.from({ length: half }, (_, k) => Math.exp((-Math.log(maxPeriod) * k) / (endpoint ? half - 1 : half)));
-  const angles = tf.mul(tf.reshape(tf.cast(t, 'float32'), [B, 1]), tf.tensor2d(frequencies, [1, half])); // -> [B, half]
+  checkNumber('timestepEmbedding: angleScale', angleScale);
+  const products = tf.mul(tf.reshape(tf.cast(t, 'float32'), [B, 1]), tf.tensor2d(frequencies, [1, half])); // -> [B, half]
+  const angles = angleScale === 1 ? products : tf.mul(products, angleScale);
   const halves = first === 'cos' ? [tf.cos(angles), tf.sin(angles)] : [tf.sin(angles), tf.cos(angles)];
   return tf.concat(dim % 2 === 1 ? [...halves, tf.zeros([B, 1])] : halves, 1);
 }
