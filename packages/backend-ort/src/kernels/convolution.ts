@@ -118,6 +118,24 @@ const lastSpatial = (g: Graph, x: Node, sizes: readonly number[]): Node =>
   );
 
 /**
+ * dL/dfilter [..., I, O] from patches: of dy, which the gradient of the input needs too, or of x where those are far smaller or a stride leaves
+ * gaps in the others.
+ */
+function filterByPatches(g: Graph, x: Node, dy: Node, windows: Windows): Node {
+  const [I, O] = [x.shape.at(-1)!, dy.shape.at(-1)!];
+  const back = looksBack(windows);
+  const axes = windows.size.map((_, i) => i + 1);
+  if (windows.strides.every((stride) => stride === 1) && O <= FAR_SMALLER * I && isListable(back)) {
+    const sum = g.reshape(patchCorrelation(g, dy, x, back), [I, ...windows.size, O]);
+    return g.transpose(sum, [...axes, 0, axes.length + 1]);
+  }
+  const sum = g.reshape(patchCorrelation(g, x, dy, looksOf(windows)), [O, ...windows.size, I]);
+  return g.transpose(sum, [...axes, axes.length + 1, 0]);
+}
+
+const FAR_SMALLER = 4;
+
+/**
  * dL/dfilter: x convolved with dL/dy, batch and channels exchanged, stride and dilation exchanged. Plain: x as [I, B, …], dy as filters
  * [O, B, …] -> [I, O, …]. Depthwise: x as [1, C B, …], dy as filters [C M, B, …] in C groups -> [1, C M, …].
  */
@@ -127,18 +145,8 @@ function backwardFilter(k: KernelCall, depthwise: boolean): Node {
   const filterShape = k.attribute<number[]>('filterShape');
   if (sizeOf(x.shape) === 0) return g.fill(0, filterShape);
   const windows = convolutionWindows(k, x.shape, filterShape, depthwise);
-  const looks = looksOf(windows);
-  if (byPatches(k, depthwise, looks, x.shape, dy.shape, filterShape)) {
-    const sum = g.reshape(patchCorrelation(g, x, lastSpatial(g, dy, windows.output), looks), [
-      filterShape.at(-1)!,
-      ...windows.size,
-      filterShape.at(-2)!,
-    ]);
-    return g.transpose(
-      sum,
-      [...filterShape.keys()].map((axis) => (axis + 1) % filterShape.length),
-    ); // [O, …, I] -> […, I, O]
-  }
+  if (byPatches(k, depthwise, looksOf(windows), x.shape, dy.shape, filterShape))
+    return filterByPatches(g, x, lastSpatial(g, dy, windows.output), windows);
   const spatial = windows.size.map((_, i) => i + 2);
   const swap = (v: Node): Node => g.transpose(v, [1, 0, ...spatial]);
   const image = swap(given(k, x));

@@ -19,7 +19,7 @@ export interface Look {
 }
 
 /** Bytes of patches that are made at a time: a few times what a core's own cache holds. Measured from 1 to 64 MiB. */
-const PIECE_BYTES = 4 * 2 ** 20;
+const PIECE_BYTES = 12 * 2 ** 20;
 /** A piece is so many times as large as the filter, which each piece reads as a whole. */
 const FILTERS_PER_PIECE = 4;
 /** Indices that a graph may hold for one geometry. */
@@ -124,15 +124,25 @@ export function patchProduct(g: Graph, x: Node, looks: readonly Look[], weights:
   return g.reshape(g.concat(products, 0), [x.shape[0]!, ...looks.map(({ count }) => count), outputs]);
 }
 
-/** Σ over all positions of dy [B, …, O] times the patch of x [B, …, C] there: -> [O, taps C]. */
-export function patchCorrelation(g: Graph, x: Node, dy: Node, looks: readonly Look[]): Node {
-  const outputs = dy.shape.at(-1)!;
+/** Σ over all positions of y [B, …, D] times the patch of x [B, …, C] there: -> [D, taps C]. */
+export function patchCorrelation(g: Graph, x: Node, y: Node, looks: readonly Look[]): Node {
+  const D = y.shape.at(-1)!;
   const columns = looks.reduce((n, { taps }) => n * taps, x.shape.at(-1)!);
-  const rows = g.reshape(dy, [sizeOf(dy.shape) / outputs, outputs]);
-  const products = patchesOf(g, x, looks, 4 * outputs * columns).map(({ matrix, from, rows: count }) =>
-    matMul(g, g.slice(rows, [from, 0], [count, outputs]), matrix, true, false),
-  );
-  if (products.length === 1) return products[0]!;
-  const stacked = g.concat(products.map((product) => g.reshape(product, [1, outputs, columns])), 0); // prettier-ignore
-  return g.reduce('ReduceSum', stacked, [0], false);
+  const all = g.reshape(y, [sizeOf(y.shape) / D, D]);
+  const products = patchesOf(g, x, looks, 4 * D * columns).map(({ matrix, from, rows }) => {
+    const blocks = blocksOf(rows);
+    const own = g.reshape(g.slice(all, [from, 0], [rows, D]), [blocks, rows / blocks, D]);
+    return matMul(g, own, g.reshape(matrix, [blocks, rows / blocks, columns]), true, false); // -> [blocks, D, taps C]
+  });
+  return g.reduce('ReduceSum', g.concat(products, 0), [0], false);
+}
+
+/** Rows that one product adds up. Blocks are shared between threads, which one product with few results is not well. */
+const BLOCK = 2048;
+
+/** Into how many blocks of about that length some rows can be cut. */
+function blocksOf(rows: number): number {
+  const fewest = Math.ceil(rows / BLOCK);
+  for (let blocks = fewest; blocks < 2 * fewest; blocks++) if (rows % blocks === 0) return blocks;
+  return 1;
 }

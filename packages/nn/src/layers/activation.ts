@@ -18,9 +18,9 @@ export function gelu(x: Tensor, kind: GeluKind): Tensor {
 export function silu(x: Tensor): Tensor {
   return closedForm(
     x,
-    (input) => tf.mul(input, tf.sigmoid(input)),
+    (input) => tf.mul(input, fastSigmoid(input)),
     (dy, input) => {
-      const gate = tf.sigmoid(input);
+      const gate = fastSigmoid(input);
       const y = tf.mul(input, gate);
       return tf.mul(dy, tf.add(gate, tf.sub(y, tf.mul(y, gate))));
     },
