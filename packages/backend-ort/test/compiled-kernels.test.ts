@@ -25,6 +25,27 @@ const cases: Record<string, { args: Argument[]; f: (...xs: Tensor[]) => Tensor }
     args: [volume, sample([2, 3, 2, 2, 3], 4)],
     f: (x, w) => grad((y) => tf.conv3d(y as never, w as never, 2, 'valid'))(x),
   },
+  'convolution with bias': {
+    args: [image, sample([5, 4, 3, 3], 15), sample([5], 16)],
+    f: (x, w, b) => tf.add(tf.conv2d(x as never, tf.transpose(w, [2, 3, 1, 0]) as never, 1, 'same') as Tensor, b),
+  },
+  'gradient of convolution': {
+    args: [image, sample([5, 4, 3, 3], 15)],
+    f: (x, w) =>
+      tf.grad((v: Tensor) => tf.sum(tf.square(tf.conv2d(x as never, tf.transpose(v, [2, 3, 1, 0]) as never, 1, 'same') as Tensor)))(w),
+  },
+  'transpositions that keep axes side by side': {
+    args: [sample([2, 3, 4, 5, 2], 17)],
+    f: (x) => tf.concat([[3, 4, 0, 1, 2], [0, 3, 1, 2, 4], [1, 2, 0, 4, 3], [2, 0, 1, 3, 4]].map((perm) => tf.reshape(tf.transpose(tf.sin(x), perm), [-1]))), // prettier-ignore
+  },
+  'a row added to a product under another shape': {
+    args: [sample([2, 3, 4], 18), sample([4, 5], 19), sample([1, 1, 5], 20), sample([3, 5], 21)],
+    f: (x, w, row, rows) => {
+      const product = tf.reshape(tf.matMul(tf.reshape(x, [6, 4]), w), [2, 3, 5]);
+      const other = tf.reshape(tf.matMul(tf.reshape(x, [6, 4]), tf.neg(w)), [2, 3, 5]);
+      return tf.concat([tf.add(product, row), tf.add(rows, other)]);
+    },
+  },
   'transposed convolution': {
     args: [image, sample([3, 3, 2, 4], 5)],
     f: (x, w) => tf.conv2dTranspose(x as never, w as never, [2, 12, 14, 2], 2, 'same'),

@@ -73,6 +73,7 @@ export {
   type Optimizer,
   type SgdState,
 } from './train/optimizer.ts';
+export { mapElementWise } from './train/element-wise.ts';
 export { embedPatches, patchify, unpatchify, type PatchSize } from './layers/patch.ts';
 export { inPieces, pieceCount } from './layers/pieces.ts';
 export { sinCosPositions } from './layers/position.ts';

@@ -1,4 +1,4 @@
-import { adamW, type AdamState } from '@atelier/nn';
+import { adamW, mapElementWise, type AdamState } from '@atelier/nn';
 import { checkNumber, flattenTree, stopGradient, tf, treeMap, valueAndGrad, type Tensor, type Tree } from '@atelier/tensor';
 import { discriminatorLoss, generatorAdversarialLoss, type AdversarialOptions, type Critic } from './adversarial.ts';
 import { fewStepChain, type ChainNoise } from './chain.ts';
@@ -182,8 +182,10 @@ export function distillation<P extends Tree>(
         return { loss, aux: { ...metrics, adversarial: gan.loss } };
       }, generator.params);
       const next = optimizer.update(cleanGradients(grads, recipe.valueClip), generator.adam, generator.params, draws.rate);
-      const average = treeMap((theta, _, old) => tf.add(theta, tf.mul(tf.sub(old!, theta), draws.beta)), next.params, generator.average);
-      return { state: { params: next.params, average, adam: next.state }, metrics: aux };
+      const [average] = mapElementWise([next.params, generator.average], ([theta, old]) => [
+        tf.add(theta!, tf.mul(tf.sub(old!, theta!), draws.beta)),
+      ]);
+      return { state: { params: next.params, average: average as P, adam: next.state }, metrics: aux };
     },
   };
 
@@ -222,11 +224,13 @@ export function adversarialPhase(
 /** NaN becomes 0, ±∞ ±10⁵; then values are clipped to ± `clip` if there is one. */
 export function cleanGradients<G extends Tree>(grads: G, clip?: number): G {
   if (clip !== undefined) checkNumber('cleanGradients: clip', clip, { above: 0 });
-  return treeMap((g) => {
-    const bound = tf.mul(tf.sign(g), 1e5);
-    const finite = tf.where(tf.isFinite(g), g, tf.where(tf.isNaN(g), tf.zerosLike(g), bound));
-    return clip === undefined ? finite : tf.clipByValue(finite, -clip, clip);
-  }, grads);
+  const [clean] = mapElementWise([grads], ([g]) => {
+    // 0 for NaN, as TensorFlow.js's sign is.
+    const bound = tf.mul(tf.sign(g!), 1e5);
+    const finite = tf.where(tf.less(tf.abs(g!), Infinity), g!, bound);
+    return [clip === undefined ? finite : tf.clipByValue(finite, -clip, clip)];
+  });
+  return clean as G;
 }
 
 function spreadOf(x: Tensor, { teacher }: GeneratorLoss): Tensor {

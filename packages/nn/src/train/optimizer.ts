@@ -63,7 +63,7 @@ export function adamW({ b1 = 0.9, b2 = 0.999, eps = 1e-8, weightDecay = 0, mask 
       const [updated, sum1, sum2] = mapElementWise(
         [params, grads, state.sum1, state.sum2],
         ([theta, g, old1, old2], path) => {
-          const s1 = tf.add(tf.mul(old1!, b1), g!);
+          const s1 = b1 === 0 ? g! : tf.add(tf.mul(old1!, b1), g!);
           const s2 = tf.add(tf.mul(old2!, b2), tf.square(g!));
           const decayed = decays(path) ? tf.mul(theta!, kept) : theta!;
           return [tf.sub(decayed, tf.div(tf.mul(s1, rate), tf.add(tf.sqrt(s2), floor))), s1, s2];
