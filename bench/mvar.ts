@@ -38,14 +38,15 @@ function fitAttention(): void {
   const sides = [16, 24, 32, 48, 64];
   for (const windowed of [true, false]) {
     const times = sides.map((side) => {
-      const step = attentionStep(side, windowed);
-      for (let i = 0; i < 3; i++) step();
+      const { step, dispose } = attentionStep(side, windowed);
+      for (let i = 0; i < 10; i++) step();
       const taken: number[] = [];
-      for (let i = 0; i < 9; i++) {
+      for (let i = 0; i < 25; i++) {
         const began = performance.now();
         step();
         taken.push(performance.now() - began);
       }
+      dispose();
       return median(taken);
     });
     const [x, y] = [sides.map((side) => Math.log(side * side)), times.map(Math.log)];

@@ -118,13 +118,19 @@ export function sampleWork(one: Setting, B: number): Work {
 }
 
 /** Only the attention of the last scale, forward, for `side` × `side` tokens: in windows of 7 × 7, or over all tokens. */
-export function attentionStep(side: number, windowed: boolean): () => void {
+export function attentionStep(side: number, windowed: boolean): { step: () => void; dispose: () => void } {
   const rng = new Rng('bench mvar attention');
   const [q, k, v] = ['q', 'k', 'v'].map((name) => rng.child(name).normal([1, 4, side * side, 64])) as [Tensor, Tensor, Tensor];
   const run = compile((a: Tensor, b: Tensor, c: Tensor) =>
     windowed ? neighborhoodAttention(a, b, c, { H: side, W: side, kernel: 7 }, { scale: 0.125 }) : attention(a, b, c),
   );
-  return () => run(q, k, v).dispose();
+  return {
+    step: () => run(q, k, v).dispose(),
+    dispose: () => {
+      run.dispose();
+      tf.dispose([q, k, v]);
+    },
+  };
 }
 
 /** The times of the last step of a sampler (the largest scale), in ms. Writing the logits out is included. */

@@ -76,10 +76,10 @@ export function mvarForward(params: MvarParams, inputs: MvarInputs, range: Scale
   return linear(params.head, headNorm(params.head_nm, out, cond));
 }
 
-/** In how many pieces a batch goes through the blocks. */
-export function pieces(B: number, scales: readonly Scale[], config: MvarConfig): number {
+/** In how many pieces a batch goes through the blocks, if a sample is `copies` rows: with its class, and for guidance without. */
+export function pieces(B: number, scales: readonly Scale[], config: MvarConfig, copies = 1): number {
   const n = scales.reduce((sum, { tokens }) => sum + tokens, 0);
-  return pieceCount(B, 4 * n * config.width * config.mlpRatio);
+  return pieceCount(B, 4 * copies * n * config.width * config.mlpRatio);
 }
 
 /** The six vectors of every block. */

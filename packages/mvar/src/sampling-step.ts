@@ -45,7 +45,7 @@ export function samplingStep(
   const apart = past.flat().map((x) => tf.reshape(x, [B, g, ...x.shape.slice(1)]));
   const own = tf.slice(input.noise, [0, scale.offset, 0], [B, scale.tokens, -1]);
   const given = [input.cond, own, ...read, ...forced, ...vectors, ...apart];
-  const results = inPieces(given, pieces(B * g, [scale], config), 0, (cond, noise, ...rest) => {
+  const results = inPieces(given, pieces(B, [scale], config, g), 0, (cond, noise, ...rest) => {
     const x = read.length > 0 ? rest.shift()! : undefined;
     const fixed = forced.length > 0 ? rest.shift()! : undefined;
     const merged = rest.map((part) => tf.reshape(part, [-1, ...part.shape.slice(2)]));

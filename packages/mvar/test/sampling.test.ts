@@ -5,8 +5,11 @@ import {
   drawTokenNoise,
   drawTokens,
   filterLogits,
+  initMvar,
+  mvarConfig,
   mvarForward,
   mvarSampler,
+  quantizerConfig,
   reconstruct,
   scalesOf,
   teacherInputs,
@@ -147,6 +150,17 @@ describe('a sample', () => {
       sample(markov, { seed, guidance: 1.5, topK: 9, topP: 0.95 }).tokens.map((map) => Array.from(map.dataSync()));
     expect(values('a')).toEqual(values('a'));
     expect(values('a')).not.toEqual(values('b'));
+  });
+
+  it('is never cut in two, however large: one guided image of a wide network', () => {
+    const wide = mvarConfig.parse({ ...markov, ladder: [1, 24], width: 512, depth: 1, refineStep: 1 });
+    const one = quantizerConfig.parse({ ...coding, ladder: wide.ladder, ratio: 0 });
+    const model = { params: initMvar(new Rng('wide'), wide), codes: drawnQuantizer(one, 'wide'), y: labels(1) };
+    const { tokens } = mvarSampler(wide, one).sample(model, drawTokenNoise(new Rng('wide'), 1, wide), { guidance: 2, topK: 1 });
+    expect(tokens.map(({ shape }) => shape)).toEqual([
+      [1, 1],
+      [1, 576],
+    ]);
   });
 
   it('of mixtures is near that of codes where one code has all the weight', () => {
