@@ -215,7 +215,7 @@ export async function drawChain<P extends Tree>(
   const found = await inBatches({ z: given.z, y: given.y }, { batch, signal: context.signal }, ({ z, y }, from) => {
     const condition = labelsOf(y, classes);
     const fresh = (i: number): Tensor => rng.child(`${from}, step ${i}`).normal([z!.shape[0]!, ...shape]);
-    const outputs = sampler.outputs(params, levels, z!, { noise: fresh, ...(condition && { condition }) });
+    const outputs = Array.from(sampler.steps(params, z!, { levels, noise: fresh, ...(condition && { condition }) }), ({ x }) => x);
     condition?.none.dispose();
     // A teacher's many steps are not looked at one by one.
     const shown = noise === 'ddim' ? outputs.slice(-1) : outputs;

@@ -89,7 +89,7 @@ const n = 4096;
 const truth = density.sample(rng.child('truth'), n);
 const distance = async (params: PointNetworkParams): Promise<number> => {
   const z = rng.child('evaluation').normal([n, 2]);
-  const x = sampler.sample(params, run.levels, z, { noise: (i) => rng.child('evaluation').child(i).normal([n, 2]) });
+  const x = sampler.sample(params, z, { levels: run.levels, noise: (i) => rng.child('evaluation').child(i).normal([n, 2]) });
   const points = (await x.data()) as Float32Array;
   disposeTree([z, x]);
   return slicedWasserstein(points, truth, 2, rng.child('directions'));

@@ -77,10 +77,10 @@ everyEngine(() => {
     const factor = sigmas.slice(0, -1).reduce((f, s, i) => f * (1 + ((sigmas[i + 1]! - s) * s) / (std ** 2 + s ** 2)), 1);
     const fromMean = tf.sub(tf.mul(z, sigmas[0]!), mean);
     const wanted = tf.add(mean, tf.mul(fromMean, factor));
-    expectClose(euler.sample(sigmas, z), wanted, { max: 2e-5 }, 'Euler');
+    expectClose(euler.sample([], z, { sigmas }), wanted, { max: 2e-5 }, 'Euler');
     const exact = tf.add(mean, tf.mul(fromMean, std / Math.hypot(std, sigmas[0]!)));
     const error = (sampler: ReturnType<typeof edmSampler>, n: number): number =>
-      tf.max(tf.abs(tf.sub(sampler.sample(karrasSigmas(n), z), exact))).dataSync()[0]!;
+      tf.max(tf.abs(tf.sub(sampler.sample([], z, { sigmas: karrasSigmas(n) }), exact))).dataSync()[0]!;
     const heun = edmSampler(denoiser);
     const [coarse, fine] = [error(heun, 20), error(heun, 40)];
     expect(coarse / fine).toBeGreaterThan(3);
@@ -95,27 +95,37 @@ everyEngine(() => {
     const z = new Rng('z').normal(shape);
     const noisy = edmSampler(gaussian(mean, std), { churn: 20 });
     const noise = stepNoise(new Rng('fresh'), shape);
-    const x = noisy.sample(karrasSigmas(30), z, { noise });
+    const x = noisy.sample([], z, { sigmas: karrasSigmas(30), noise });
     const { mean: got, variance } = tf.moments(x);
     const n = 4096;
     expect(Math.abs(got.dataSync()[0]! - mean)).toBeLessThan((4 * std) / Math.sqrt(n));
     expect(Math.abs(variance.dataSync()[0]! - std ** 2)).toBeLessThan(4 * std ** 2 * Math.sqrt(2 / n) + 0.01);
     const still = edmSampler(gaussian(mean, std));
     const outside = edmSampler(gaussian(mean, std), { churn: 20, churnMin: 1e3 });
-    expectClose(outside.sample(karrasSigmas(5), z, { noise }), still.sample(karrasSigmas(5), z), { max: 1e-6 }, 'churn outside the levels');
+    const sigmas = karrasSigmas(5);
+    const wanted = still.sample([], z, { sigmas });
+    expectClose(outside.sample([], z, { sigmas, noise }), wanted, { max: 1e-6 }, 'churn outside the levels');
+    const passed = [...still.steps([], z, { sigmas })];
+    expect(passed.map(({ sigma }) => sigma)).toEqual(sigmas.slice(1));
+    expectClose(passed.at(-1)!.x, wanted, { max: 0 }, 'the last step');
     expect(noisy.graphs).toBeLessThanOrEqual(2);
-    await expectNoLeak(() => noisy.sample(karrasSigmas(3), z, { noise }));
+    await expectNoLeak(() => noisy.sample([], z, { sigmas: karrasSigmas(3), noise }));
+    await expectNoLeak(() => {
+      // Whoever steps may stop.
+      for (const step of noisy.steps([], z, { sigmas: karrasSigmas(3), noise })) return step.x;
+      throw new Error('no step');
+    });
     for (const sampler of [noisy, still, outside]) sampler.dispose();
   });
 
   it('refuses what does not fit, in one sentence', () => {
     const z = tf.zeros([2, 1, 1]);
     const sampler = edmSampler(gaussian(0, 1), { churn: 1 });
-    expect(() => sampler.sample([1, 0], z)).toThrow('edmSampler: noise: wanted a function of the step, got none');
-    expect(() => sampler.sample([1, 2, 0], z)).toThrow(
+    expect(() => sampler.sample([], z, { sigmas: [1, 0] })).toThrow('edmSampler: options.noise: wanted a function of the step, got none');
+    expect(() => sampler.sample([], z, { sigmas: [1, 2, 0] })).toThrow(
       'edmSampler: sigmas: wanted at least two strictly decreasing levels with 0 at the end',
     );
-    expect(() => sampler.sample([1, 0.5], z)).toThrow('got [1, 0.5]');
+    expect(() => sampler.sample([], z, { sigmas: [1, 0.5] })).toThrow('got [1, 0.5]');
     expect(() => edmSampler(gaussian(0, 1), { churn: -1 })).toThrow('churn: wanted a finite number at least 0');
     expect(() => karrasSigmas(0)).toThrow('karrasSigmas: steps: wanted an integer at least 1, got 0');
     expect(() => karrasSigmas(3, { min: 2, max: 1 })).toThrow('karrasSigmas: max');

@@ -67,7 +67,7 @@ export {
   type PointNetworkConfig,
   type PointNetworkParams,
 } from './point-network.ts';
-export { sidSampler, type SidSampleOptions, type SidSampler, type SidSamplerOptions } from './sampler.ts';
+export { sidSampler, type SidSampleOptions, type SidSamplerOptions, type SidStep } from './sampler.ts';
 export {
   adversarialPhase,
   cleanGradients,

@@ -1,3 +1,4 @@
+import type { Sampler } from '@atelier/diffusion';
 import { checkBatch, checkNumber, compile, tf, type Tensor, type Tree } from '@atelier/tensor';
 import { checkNoise, type ChainNoise } from './chain.ts';
 import { guidedDenoised, type Condition, type SidNetwork } from './guidance.ts';
@@ -12,25 +13,24 @@ export type SidSamplerOptions = {
 };
 
 export type SidSampleOptions = {
+  /** Levels τ_1 > … > τ_K of the chain. */
+  levels: readonly number[];
   condition?: Condition;
   /** Fresh standard normal noise [B, …] of step i = 1 … K-1, which the sampler disposes; wanted with `fresh` noise and more than one step. See `stepNoise`. */
   noise?: (i: number) => Tensor;
 };
 
-/** Runs a chain of steps, compiled once for all levels. */
-export type SidSampler<P extends Tree> = {
-  /** From standard normal z [B, …] along the levels τ_1 > … > τ_K to x^(K). The caller owns both. */
-  sample(params: P, levels: readonly number[], z: Tensor, options?: SidSampleOptions): Tensor;
-  /** Every x^(1) … x^(K). The caller owns them. */
-  outputs(params: P, levels: readonly number[], z: Tensor, options?: SidSampleOptions): Tensor[];
-  /** Graphs made so far. */
-  readonly graphs: number;
-  /** Frees them. */
-  dispose(): void;
-};
+/** The level of a step, and its output x^(k) [B, …]. */
+export type SidStep = { level: number; x: Tensor };
 
-/** A sampler for networks of one architecture: the generator's chain, or a teacher's deterministic (DDIM) one, in any number of steps. */
-export function sidSampler<P extends Tree>(network: (params: P) => SidNetwork, options: SidSamplerOptions): SidSampler<P> {
+/**
+ * A sampler for networks of one architecture: from standard normal noise [B, …] along the generator's chain, or a teacher's deterministic (DDIM) one. One
+ * graph serves every list of levels.
+ */
+export function sidSampler<P extends Tree>(
+  network: (params: P) => SidNetwork,
+  options: SidSamplerOptions,
+): Sampler<P, SidSampleOptions, SidStep> {
   const where = 'sidSampler';
   const { parameterization, noise = 'fresh', kappa = 1 } = options;
   checkNoise(noise, where);
@@ -55,43 +55,40 @@ export function sidSampler<P extends Tree>(network: (params: P) => SidNetwork, o
     });
   };
 
-  function* run(
-    params: P,
-    levels: readonly number[],
-    z: Tensor,
-    { condition, noise: draw }: SidSampleOptions,
-  ): Generator<Tensor, void, void> {
-    checkBatch(z, `${where}: z`);
+  function* steps(params: P, z: Tensor, { levels, condition, noise: draw }: SidSampleOptions): Generator<SidStep, void, void> {
+    checkBatch(z, `${where}: noise`);
     checkLevels(levels, where);
     if (noise === 'fresh' && levels.length > 1 && draw === undefined)
-      throw new Error(`${where}: noise: wanted a function of the step, got none`);
+      throw new Error(`${where}: options.noise: wanted a function of the step, got none`);
     const asked = condition === undefined ? [] : [condition.given, condition.none];
     let x = tf.zerosLike(z);
     // Before the first step x is 0, a' = 0 and s' = 1, so that DDIM's noise is z itself.
     let y = z.clone();
-    for (const [i, level] of levels.entries()) {
-      const n = noise === 'ddim' ? y : i > 0 && noise === 'fresh' ? draw!(i) : z.clone();
-      const at = { x, n, t: parameterization.timeOf(level, z.shape[0]!), now: factorsAt(level), before: factorsAt(levels[i - 1]) };
-      const next = step(at, asked, params);
-      if (noise !== 'ddim') y.dispose();
-      y = next.y;
-      x = next.x.clone();
-      yield next.x;
+    try {
+      for (const [i, level] of levels.entries()) {
+        const n = noise === 'ddim' ? y : i > 0 && noise === 'fresh' ? draw!(i) : z.clone();
+        const at = { x, n, t: parameterization.timeOf(level, z.shape[0]!), now: factorsAt(level), before: factorsAt(levels[i - 1]) };
+        const next = step(at, asked, params);
+        if (noise !== 'ddim') y.dispose();
+        [x, y] = [next.x, next.y];
+        yield { level, x: x.clone() };
+      }
+    } finally {
+      x.dispose();
+      y.dispose();
     }
-    x.dispose();
-    y.dispose();
   }
 
   return {
-    sample(params, levels, z, given = {}) {
+    sample(params, z, given) {
       let last: Tensor | undefined;
-      for (const x of run(params, levels, z, given)) {
+      for (const { x } of steps(params, z, given)) {
         last?.dispose();
         last = x;
       }
       return last!;
     },
-    outputs: (params, levels, z, given = {}) => [...run(params, levels, z, given)],
+    steps,
     get graphs() {
       return step.graphs;
     },

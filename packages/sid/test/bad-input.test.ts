@@ -60,8 +60,10 @@ everyEngine(() => {
     );
     expect(() => fewStepChain(identity, [tf.zeros([2])], options, 1)).toThrow('noises: 0: wanted a batch');
     const sampler = sidSampler(() => identity, { parameterization });
-    expect(() => sampler.sample([], [0.5, 1], z)).toThrow('sidSampler: levels: wanted one or more, falling and above 0, got [0.5, 1]');
-    expect(() => sampler.sample([], [1, 0.5], z)).toThrow('sidSampler: noise: wanted a function of the step, got none');
+    expect(() => sampler.sample([], z, { levels: [0.5, 1] })).toThrow(
+      'sidSampler: levels: wanted one or more, falling and above 0, got [0.5, 1]',
+    );
+    expect(() => sampler.sample([], z, { levels: [1, 0.5] })).toThrow('sidSampler: options.noise: wanted a function of the step, got none');
   });
 
   it('wants a generator of the teacher’s shapes', () => {

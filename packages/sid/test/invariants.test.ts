@@ -206,8 +206,9 @@ everyEngine(() => {
         expectClose(flat(grads), flat(alone.grads), { max: 1e-5 }, `${parameterization.name}, ${noise}`);
         // The sampler runs the same chain.
         const sampler = sidSampler(network, { parameterization, noise });
-        const outputs = sampler.outputs(generator, levels, draws[0]!, { noise: (i) => draws[i]!.clone() });
-        outputs.forEach((x, k) => expectClose(x, whole.outputs[k]!, { max: 1e-5 }, `sampler, step ${k + 1}`));
+        const steps = [...sampler.steps(generator, draws[0]!, { levels, noise: (i) => draws[i]!.clone() })];
+        expect(steps.map(({ level }) => level)).toEqual(levels);
+        steps.forEach(({ x }, k) => expectClose(x, whole.outputs[k]!, { max: 1e-5 }, `sampler, step ${k + 1}`));
         expect(sampler.graphs).toBeLessThanOrEqual(1);
         sampler.dispose();
       }
