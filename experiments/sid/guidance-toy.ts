@@ -63,7 +63,7 @@ export async function runGuidance(context: RunContext<Config>): Promise<Guidance
         points: found.map((one): [number, number] => [one[name]!.agreement, one[name]!.distance]).sort(([a], [b]) => a - b),
       })),
       {
-        title: 'two classes of four overlapping modes: agreement against distance',
+        title: 'two overlapping classes: agreement against distance',
         x: 'share of samples in their class',
         y: 'sliced Wasserstein distance',
         dots: true,

@@ -5,6 +5,7 @@ import { axisStyle, plotSvg } from './plot.ts';
 import { drawSvg, round, style, svgDocument, text, textWidth } from './style.ts';
 
 export interface ChartSeries {
+  /** Stands in the legend, unless it is empty. */
   readonly name: string;
   /** Pairs [x, y], in the order of x. */
   readonly points: readonly (readonly [number, number])[];
@@ -109,6 +110,7 @@ function drawLegend(
 ): { svg: string; height: number } {
   let [x, y, svg] = [left, top, ''];
   for (const { name, stroke, dashed } of rows) {
+    if (name === '') continue;
     const needed = 22 + 6 + textWidth(name, style.label) + 20;
     if (x > left && x + needed > left + width) [x, y] = [left, y + 18];
     svg += `<path d="M${round(x)} ${y + 6}h22" stroke="${stroke}" stroke-width="2.4"${dashed ? ' stroke-dasharray="5 4"' : ''}/>`;
