@@ -10,7 +10,7 @@ type Step = (carry: Tensor[], slices: Tensor[]) => { carry: Tensor[]; collected:
  * the output of this repetition. Shapes and types of the carry must not change.
  *
  * On an engine with a graph, all repetitions are one operator: `step` is traced once, and no JavaScript runs between repetitions. On other
- * engines, and while gradients are recorded, JavaScript runs them one after the other. Call inside `tf.tidy` or a compiled function.
+ * engines, and while gradients are recorded (but not inside a `customGradient`), JavaScript runs them one after the other. Call inside `tf.tidy` or a compiled function.
  * @param sequences tensors [n, …], at least one, all with the same n >= 1
  * @returns the carry after the last repetition, and the outputs of all repetitions, stacked to [n, …]
  * @throws Error if the sequences differ in length, or if the carry changes its structure, shape or type
@@ -68,5 +68,8 @@ function checkSame(after: Tensor, path: string, before?: Tensor): Tensor {
   return after;
 }
 
-/** Whether TensorFlow.js is recording gradients. It has no derivative for the one operator. */
-const isRecording = (): boolean => (tf.engine().state as unknown as { gradientDepth: number }).gradientDepth > 0;
+/** Whether TensorFlow.js is recording gradients. It has no derivative for the one operator. Inside of a `customGradient` it records nothing. */
+const isRecording = (): boolean => {
+  const { gradientDepth, kernelDepth } = tf.engine().state as unknown as { gradientDepth: number; kernelDepth: number };
+  return gradientDepth > 0 && kernelDepth === 0;
+};

@@ -33,6 +33,8 @@ export const fused: KernelTable = {
   FastSigmoid: (k) => k.graph.unary('Sigmoid', k.node('x')),
   /** The tanh form of GELU. A compiled graph computes it from the gate of its derivative if there is one (`gelu.ts`). */
   GeluTanh: (k) => geluTanh(k.graph, k.node('x')),
+  /** The largest number along the last axis, [..., D] -> [..., 1], for rows without NaN: `Max` makes sure that a NaN in a row is its result. */
+  RowMax: (k) => k.graph.reduce('ReduceMax', k.node('x'), [k.node('x').shape.length - 1], true),
   /** x Φ(x), where Φ is the cumulative distribution function of the standard normal. */
   GeluErf: (k) => k.graph.unary('Gelu', k.node('x')),
 };

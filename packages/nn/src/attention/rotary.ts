@@ -10,7 +10,7 @@ const THETA = 10000;
  * @param x [B, K, T, d] float32, d even
  */
 export function rotate(x: Tensor): Tensor {
-  const { B, K, T, d } = dims<'B' | 'K' | 'T' | 'd'>(x, 'B K T d', 'rotate: x');
+  const { T, d } = dims<'T' | 'd'>(x, 'B K T d', 'rotate: x');
   if (d % 2 !== 0) throw new Error(`rotate: x: wanted an even width of a head, got ${d}`);
   const angle = (position: number, channel: number): number => position * THETA ** (-(channel - (channel % 2)) / d);
   const table = (f: (angle: number) => number): Tensor =>
@@ -18,6 +18,21 @@ export function rotate(x: Tensor): Tensor {
       Float32Array.from({ length: T * d }, (_, i) => f(angle(Math.floor(i / d), i % d))),
       [T, d],
     );
+  return rotatePairs(x, table(Math.cos), table(Math.sin));
+}
+
+/**
+ * Rotates each pair of neighbouring channels (2i, 2i + 1) of each token by its own angle: (a, b) -> (a·cos - b·sin, b·cos + a·sin).
+ *
+ * @param x [B, K, T, d] float32, d even
+ * @param cos cosines of the angles [T, d], each twice
+ * @param sin sines of the angles [T, d], each twice
+ */
+export function rotatePairs(x: Tensor, cos: Tensor, sin: Tensor): Tensor {
+  const { B, K, T, d } = dims<'B' | 'K' | 'T' | 'd'>(x, 'B K T d', 'rotatePairs: x');
+  if (d % 2 !== 0) throw new Error(`rotatePairs: x: wanted an even width of a head, got ${d}`);
+  dims(cos, 'T d', 'rotatePairs: cos', { T, d });
+  dims(sin, 'T d', 'rotatePairs: sin', { T, d });
   // (a, b) -> (-b, a) for every pair, computed by a matrix of zeros and ±1. The product is exact, and its derivative uses the transposed matrix.
   const quarterTurn = tf.tensor(
     Float32Array.from({ length: d * d }, (_, i) => {
@@ -28,5 +43,5 @@ export function rotate(x: Tensor): Tensor {
     [d, d],
   );
   const turned = tf.reshape(tf.matMul(tf.reshape(x, [B * K * T, d]), quarterTurn), [B, K, T, d]);
-  return tf.add(tf.mul(x, table(Math.cos)), tf.mul(turned, table(Math.sin)));
+  return tf.add(tf.mul(x, cos), tf.mul(turned, sin));
 }

@@ -1,0 +1,62 @@
+import { Rng, tf, toHost, useEngine } from '@atelier/tensor';
+import { tileLayout, toTiles } from '@atelier/vsa';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { mixerOf } from '../vsa/network.ts';
+import { DICTIONARY_GRID, DICTIONARY_TILE, dictionaryVideos } from '../vsa/patch-dictionary.ts';
+import { selectionPicture } from '../vsa/selection-picture.ts';
+import { vsa } from '../vsa/index.ts';
+
+beforeAll(async () => void (await useEngine()));
+
+describe('the patch dictionary', () => {
+  it('shows at most four different patches in a video, each as wide as the other noise', async () => {
+    const videos = dictionaryVideos(new Rng('data'), 3);
+    const tokens = tf.reshape(videos, [3, 1, 256, 4]);
+    const tiles = await toHost(toTiles(tokens, tileLayout(DICTIONARY_GRID, DICTIONARY_TILE)));
+    for (let n = 0; n < 3; n++) {
+      const patches = Array.from({ length: 32 }, (_, tile) => tiles.data.slice((n * 32 + tile) * 32, (n * 32 + tile + 1) * 32).join());
+      const different = new Set(patches).size;
+      expect(different).toBeGreaterThan(1);
+      expect(different).toBeLessThanOrEqual(4);
+    }
+    tf.dispose([videos, tokens]);
+  });
+});
+
+describe('variants of attention', () => {
+  it('choose the nearest tiles, tiles at random that stay, and differ from each other', () => {
+    tf.tidy(() => {
+      const rng = new Rng('variants');
+      const [q, k, v] = ['q', 'k', 'v'].map((name) => rng.child(name).normal([2, 2, 256, 4]));
+      const lists = (variant: 'local' | 'random' | 'vsa', layer = 0): number[] => {
+        let found: number[] = [];
+        const mix = mixerOf(variant, DICTIONARY_TILE, 4, (view) => (found = [...view.lists.dataSync()]));
+        mix({ q: q!, k: k!, v: v! }, { layer, grid: DICTIONARY_GRID });
+        return found;
+      };
+      // Tile 0 is a corner: itself and its neighbours along columns, rows and frames.
+      expect(lists('local').slice(0, 4)).toEqual([0, 1, 4, 16]);
+      expect(lists('random')).toEqual(lists('random'));
+      expect(lists('random', 1)).not.toEqual(lists('random'));
+      expect(lists('vsa')).not.toEqual(lists('local'));
+      for (const variant of ['local', 'random'] as const)
+        for (let row = 0; row < 128; row++) expect(new Set(lists(variant).slice(4 * row, 4 * row + 4)).size).toBe(4);
+    });
+  });
+});
+
+describe('the picture of a selection', () => {
+  it('has a row for each layer', () => {
+    const video = { dtype: 'float32' as const, shape: [1, 4, 8, 8, 1], data: new Float32Array(256) };
+    const lists = [1, 2].map((tile) => ({ dtype: 'int32' as const, shape: [1, 1, 8, 1], data: new Int32Array(8).fill(tile) }));
+    const one = selectionPicture(video, lists.slice(0, 1), { grid: [4, 4, 4], tile: [2, 2, 2], patch: [1, 2, 2] });
+    const two = selectionPicture(video, lists, { grid: [4, 4, 4], tile: [2, 2, 2], patch: [1, 2, 2] });
+    expect(two.height).toBeGreaterThan(one.height);
+  });
+});
+
+describe('the experiment', () => {
+  it('has every key by default, in every preset', () => {
+    for (const preset of Object.values(vsa.presets)) expect(vsa.schema.safeParse(preset).success).toBe(true);
+  });
+});
