@@ -12,7 +12,8 @@ export default {
       // Run as a program by scripts/check-dist.mjs.
       ignoreDependencies: ['@arethetypeswrong/cli'],
     },
-    bench: { entry: ['*.ts'] },
+    // Peers are programs that a bench starts.
+    bench: { entry: ['*.ts', 'peers/*.ts'] },
     // Fonts are files, found with `require.resolve`.
     datasets: { ignoreDependencies: ['dejavu-fonts-ttf'] },
     experiments: { entry: ['src/**/cli.ts', 'test/*-cli.ts'], ignoreDependencies: ['dejavu-fonts-ttf'] },

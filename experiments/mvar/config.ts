@@ -93,7 +93,7 @@ const imagesSchema = z
   .prefault({});
 export type Images = z.output<typeof imagesSchema>;
 
-export const partNames = ['figures', 'images'] as const;
+const partNames = ['figures', 'images'] as const;
 
 export const configSchema = z.strictObject({
   ...runKeys(partNames, ['figures']),

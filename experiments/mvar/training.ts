@@ -54,7 +54,7 @@ export function tokensPerIteration({ kind, config }: Model, ratio: number): numb
 }
 
 /** The rate's factor: up in a straight line over the first steps, and down to a 20th, as in the calibration runs. */
-export const rateFactor = (step: number, steps: number, warmUp: number): number =>
+const rateFactor = (step: number, steps: number, warmUp: number): number =>
   Math.min(1, (step + 1) / Math.max(1, warmUp)) * Math.min(1, 0.05 + 1 - step / steps);
 
 /**

@@ -44,7 +44,7 @@ const pointsSchema = z
 export type Points = z.output<typeof pointsSchema>;
 
 /** The settings of guidance that the toy compares: the published ones, and none, with the adversarial term where it says `gan`. */
-export const guidanceNames = ['none', 'lsg-2', 'lsg-4.5', 'long-4.5', 'zero', 'anti', 'zero-gan', 'none-gan'] as const;
+const guidanceNames = ['none', 'lsg-2', 'lsg-4.5', 'long-4.5', 'zero', 'anti', 'zero-gan', 'none-gan'] as const;
 
 const guidanceSchema = z
   .strictObject({
@@ -113,7 +113,7 @@ const imagesSchema = z
 export type Images = z.output<typeof imagesSchema>;
 
 /** The parts of the experiment, in the order in which they run. */
-export const partNames = ['points', 'guidance', 'images'] as const;
+const partNames = ['points', 'guidance', 'images'] as const;
 
 export const configSchema = z.strictObject({
   ...runKeys(partNames, ['points', 'guidance']),

@@ -148,7 +148,7 @@ function variantsOf(config: Points, name: DensityName): (Omit<Variant, 'guidance
   return [...plain, ...alphas.map((alpha) => ({ name: `alpha-${String(alpha).replace('.', '')}`, steps: 1, alpha }))];
 }
 
-export const pointsOf = (density: Density, batch: number): Source => ({
+const pointsOf = (density: Density, batch: number): Source => ({
   next: (rng) => ({ x: tf.tensor2d(density.sample(rng, batch), [batch, 2]) }),
 });
 

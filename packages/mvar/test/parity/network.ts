@@ -1,10 +1,9 @@
-import { toTensor } from '@atelier/tensor';
 import type { Golden, GoldenFile } from '@atelier/testkit';
 import { mvarConfig, mvarFromStateDict, varSettings, type MvarConfig, type MvarParams, type QuantizerParams } from '../../src/index.ts';
 import { json, treeOf } from './layout.ts';
 
 /** The file of weights that the other files of a folder share. */
-export const weightsOf = (all: Golden): GoldenFile => all.load(all.files('model_weights')[0]!);
+const weightsOf = (all: Golden): GoldenFile => all.load(all.files('model_weights')[0]!);
 
 /** Settings of the model in a folder, as VAR or as MVAR. */
 export function modelOf(all: Golden, kind: 'var' | 'mvar', more: Partial<MvarConfig> = {}): MvarConfig {
@@ -31,13 +30,4 @@ export function paramsOf(all: Golden, config: MvarConfig): { params: MvarParams;
   const tensors = file.tensors();
   const network = Object.fromEntries(Object.entries(tensors).filter(([name]) => !name.startsWith('vae.')));
   return { params: mvarFromStateDict(network, config), quantizer: treeOf(file.tensors('vae.quantize.')) as QuantizerParams };
-}
-
-/** A part [B, b - a] of an int32 tensor [B, N] of a file. */
-export function columns(file: GoldenFile, key: string, a: number, b: number) {
-  const { shape, data } = file.host(key);
-  const [B, N] = shape as [number, number];
-  const out = new Int32Array(B * (b - a));
-  for (let i = 0; i < B; i++) out.set(data.subarray(i * N + a, i * N + b), i * (b - a));
-  return toTensor({ dtype: 'int32', shape: [B, b - a], data: out });
 }

@@ -76,7 +76,7 @@ export function quantizerOf(file: GoldenFile): QuantizerConfig {
   });
 }
 
-export const quantizerParams = (file: GoldenFile, prefix = 'quantize.'): QuantizerParams => treeOf(file.tensors(prefix)) as QuantizerParams;
+const quantizerParams = (file: GoldenFile, prefix = 'quantize.'): QuantizerParams => treeOf(file.tensors(prefix)) as QuantizerParams;
 
 /** Token maps, running reconstructions, the transformer's inputs, and the way from tokens back. */
 export function quantizing(file: GoldenFile): number {

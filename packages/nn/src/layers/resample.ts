@@ -28,7 +28,7 @@ export function upsample(x: Tensor, filter: ResampleFilter): Tensor {
 }
 
 /** Throws unless the filter can be used. */
-export function checkFilter(filter: ResampleFilter, where: string): void {
+function checkFilter(filter: ResampleFilter, where: string): void {
   const total = filter.reduce((a, b) => a + b, 0);
   if (filter.length >= 2 && filter.length % 2 === 0 && Number.isFinite(total) && total !== 0) return;
   throw new Error(`${where}: filter: wanted an even number of weights with a sum other than 0, got [${filter.join(', ')}]`);

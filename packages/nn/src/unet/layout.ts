@@ -67,7 +67,7 @@ export function songUNetLayout(config: SongUNetConfig): UNetLayout {
 }
 
 /** Whether the block has a 1 × 1 convolution beside it: wherever the input cannot be added as it is. */
-export const hasSkipConvolution = ({ inputs, outputs, resample }: UNetBlock): boolean => inputs !== outputs || resample !== undefined;
+const hasSkipConvolution = ({ inputs, outputs, resample }: UNetBlock): boolean => inputs !== outputs || resample !== undefined;
 
 /** Groups of a group norm of C channels: at least 4 channels each, at most 32 groups. */
 export const groupsOf = (C: number): number => Math.min(32, Math.floor(C / 4));

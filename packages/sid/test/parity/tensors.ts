@@ -9,8 +9,8 @@ export const gradients = { max: 1e-3, abs: 1e-7 };
 export const trained = { max: 2e-3, abs: 1e-7 };
 
 /** [B, C, H, W] -> [B, H, W, C], and the way back; tensors of another rank stay as they are. */
-export const last = (x: Tensor): Tensor => (x.rank === 4 ? tf.transpose(x, [0, 2, 3, 1]) : x);
-export const first = (x: Tensor): Tensor => (x.rank === 4 ? tf.transpose(x, [0, 3, 1, 2]) : x);
+const last = (x: Tensor): Tensor => (x.rank === 4 ? tf.transpose(x, [0, 2, 3, 1]) : x);
+const first = (x: Tensor): Tensor => (x.rank === 4 ? tf.transpose(x, [0, 3, 1, 2]) : x);
 
 export const image = (file: GoldenFile, key: string): Tensor => last(file.tensor(key));
 export const number = (file: GoldenFile, key: string): number => {
