@@ -32,6 +32,8 @@ const pointsSchema = z
     steps: z.array(count).min(1).default([1, 2, 4]),
     /** α beside 1, in one step on the ring alone. */
     alphas: z.array(z.number()).default([0.5, 1.2]),
+    /** Whether the ring is also distilled with the gradient of distribution matching, in one step and in the most. */
+    baseline: z.boolean().default(true),
     /** Whether α = 2, which diverges, is run on the ring, for 300 iterations. */
     unstable: z.boolean().default(true),
     /** Iterations after which the samples are scored, beside the last one. */

@@ -85,6 +85,8 @@ export type Variant = {
   readonly steps: number;
   readonly guidance: GuidanceScales;
   readonly alpha?: number;
+  /** `direct` for the baseline of distribution matching. */
+  readonly gradient?: 'full' | 'direct';
   readonly stepMatching?: 'uniform' | 'final';
   readonly adversarial?: AdversarialOptions;
 };
@@ -157,9 +159,9 @@ type Step<P extends Tree> = (state: State<P>, batch: Batch) => { state: State<P>
 function updatesOf<P extends Tree>(
   { parameterization, network, critic }: Ground<P>,
   teacher: P,
-  { steps, guidance, alpha = 1, stepMatching = 'uniform', adversarial }: Variant,
+  { steps, guidance, alpha = 1, gradient = 'full', stepMatching = 'uniform', adversarial }: Variant,
 ): { init(): State<P>; stepsOf(u: number): number; step: Step<P> } {
-  const recipe = { parameterization, steps, guidance, stepMatching, matching: { alpha, allowUnstableAlpha: alpha > 1.2 } };
+  const recipe = { parameterization, steps, guidance, stepMatching, matching: { alpha, gradient, allowUnstableAlpha: alpha > 1.2 } };
   if (adversarial === undefined) {
     const run = distillation(network, recipe);
     return {

@@ -26,6 +26,8 @@ export type PointFindings = {
   readonly floor: number;
   readonly teacher: number;
   readonly undistilled: { readonly [steps: string]: number };
+  /** The teacher's deterministic sampler in as many steps. */
+  readonly ddim: { readonly [steps: string]: number };
   readonly students: readonly StudentFindings[];
 };
 
@@ -80,15 +82,21 @@ async function runOnce(context: RunContext<Config>, config: Points, name: Densit
   const levelsOf = (steps: number): number[] => ground.parameterization.levels(steps);
   const many = epsilonParameterization({ start: 999 }).levels(config.teacherSteps);
   const start = await context.stage(`${name}-undistilled${ending}`, async () => {
-    const undistilled: Record<string, number> = {};
-    for (const steps of config.steps) undistilled[steps] = distance((await chain(teacher, levelsOf(steps))).at(-1)!);
+    const [undistilled, ddim]: Record<string, number>[] = [{}, {}];
+    for (const steps of config.steps) {
+      undistilled![steps] = distance((await chain(teacher, levelsOf(steps))).at(-1)!);
+      ddim![steps] = distance((await chain(teacher, epsilonParameterization({ start: 999 }).levels(steps), 'ddim'))[0]!);
+    }
     return {
       floor: distance(density.sample(rng.child('second truth'), config.samples)),
       teacher: distance((await chain(teacher, many, 'ddim'))[0]!),
-      undistilled,
+      undistilled: undistilled!,
+      ddim: ddim!,
     };
   });
-  const words = Object.entries(start.undistilled).map(([steps, value]) => `${steps}: ${value.toFixed(3)}`);
+  const words = Object.entries(start.undistilled).map(
+    ([steps, value]) => `${steps}: ${value.toFixed(3)} (DDIM ${start.ddim[steps]!.toFixed(3)})`,
+  );
   context.note(
     `${name}: teacher in ${config.teacherSteps} steps ${start.teacher.toFixed(3)}, as it is in few ${words.join(', ')}; floor ${start.floor.toFixed(3)}`,
   );
@@ -116,7 +124,7 @@ async function runOnce(context: RunContext<Config>, config: Points, name: Densit
     context.note(
       `${full.name}: sliced W2 ${curve.map(({ iteration, distances }) => `${distances.at(-1)!.toFixed(3)} at ${iteration}`).join(', ')}`,
     );
-    if (repeat === 0 && variant.alpha === 1)
+    if (repeat === 0 && variant.alpha === 1 && variant.gradient === undefined)
       panels.push(...(await panelsOf(chain, teacher, generator, levels, variant.steps, start.undistilled, curve.at(-1)!.distances)));
     disposeTree(generator);
   }
@@ -145,7 +153,12 @@ function variantsOf(config: Points, name: DensityName): (Omit<Variant, 'guidance
   const plain = config.steps.map((steps) => ({ name: `sid-${steps}`, steps, alpha: 1 }));
   if (name !== 'ring8') return plain;
   const alphas = [...config.alphas, ...(config.unstable ? [2] : [])];
-  return [...plain, ...alphas.map((alpha) => ({ name: `alpha-${String(alpha).replace('.', '')}`, steps: 1, alpha }))];
+  const ends = config.baseline ? [...new Set([config.steps[0]!, Math.max(...config.steps)])] : [];
+  return [
+    ...plain,
+    ...alphas.map((alpha) => ({ name: `alpha-${String(alpha).replace('.', '')}`, steps: 1, alpha })),
+    ...ends.map((steps) => ({ name: `dmd-${steps}`, steps, alpha: 1, gradient: 'direct' as const })),
+  ];
 }
 
 const pointsOf = (density: Density, batch: number): Source => ({

@@ -18,6 +18,7 @@ export const presets = {
       distill: { steps: 100 },
       steps: [1, 4],
       alphas: [],
+      baseline: false,
       unstable: false,
       watch: [50],
       repeats: 1,

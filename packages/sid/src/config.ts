@@ -18,6 +18,11 @@ export const matchingConfig = z
     /** Lets α leave [0.5, 1.2], outside of which training is known to diverge. */
     allowUnstableAlpha: z.boolean().default(false),
     weighting: z.enum(weightingNames).default('teacher-error'),
+    /**
+     * `full` is SiD's: through the bare x_g and through the inputs of teacher and fake score. `direct` takes what these two say as constants, so that the gradient at
+     * x_g is -weight·Δ whatever α is: the baseline of distribution matching (DMD, arXiv 2311.18828).
+     */
+    gradient: z.enum(['full', 'direct']).default('full'),
     /** Factor of the loss; 100 with EDM and flow matching, 1 with Stable Diffusion. Under Adam it counts against ε and other losses alone. */
     scale: z.number().positive().default(1),
   })

@@ -57,7 +57,7 @@ export type GeneratorLoss = {
  * (scale/B)·Σ weight_b·Δ·[(f_f - x_g) + (1 - α)·Δ], which is Δ·[(f_r - x_g) - α·Δ].
  *
  * The gradient goes through every x_g: the bare one and, through x_t, the inputs of teacher and fake score. Their parameters are the caller's to hold fixed;
- * only the weight is cut off. Samples with a NaN in x_g, f_r or f_f are left out, the divisor stays B.
+ * only the weight is cut off (and, with the gradient `direct`, what teacher and fake score say). Samples with a NaN in x_g, f_r or f_f are left out, the divisor stays B.
  */
 export function generatorLoss(
   networks: { teacher: SidNetwork; fake: SidNetwork },
@@ -68,12 +68,15 @@ export function generatorLoss(
   checkSidBatch(batch, where);
   const { parameterization, guidance, ...matching } = options;
   checkGuidance(guidance, where);
-  const { alpha, weighting, scale } = parseMatching(matching, where);
+  const { alpha, weighting, gradient, scale } = parseMatching(matching, where);
   return tf.tidy(() => {
     const { x, e, t, condition } = batch;
     const noised = addNoise(parameterization, x, e, t);
     const at = { x: noised, t, ...(condition && { condition }) };
-    const denoise = (network: SidNetwork, kappa: number): Tensor => guidedDenoised(network, parameterization, at, kappa, where);
+    const denoise = (network: SidNetwork, kappa: number): Tensor => {
+      const denoised = guidedDenoised(network, parameterization, at, kappa, where);
+      return gradient === 'direct' ? stopGradient(denoised) : denoised;
+    };
     const teacher = denoise(networks.teacher, guidance.teacher);
     const fake = denoise(networks.fake, guidance.fake);
     const residual =

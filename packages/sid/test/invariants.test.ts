@@ -89,6 +89,20 @@ everyEngine(() => {
     expectClose([scalar(other!.loss)], [scalar(one!.loss) + 0.4 * scalar(one!.aux.divergence)], { rel: 1e-4 });
   });
 
+  it('follows -weight·Δ alone with the direct gradient', () => {
+    const parameterization = epsilonParameterization();
+    const nets = { teacher: gaussianNetwork(0.4, 0.36), fake: gaussianNetwork(-0.2, 0.81) };
+    const rng = new Rng('direct');
+    const [x, e, t] = [rng.normal([4, 3]), rng.normal([4, 3]), tf.tensor1d([50, 300, 600, 900], 'int32')];
+    for (const alpha of [1, 0.5]) {
+      const of = (image: Tensor) =>
+        generatorLoss(nets, { x: image, e, t }, { parameterization, guidance: guidanceScales.none, alpha, gradient: 'direct' });
+      const { teacher, fake, weight } = of(x);
+      const wanted = tf.mul(tf.mul(tf.sub(fake, teacher), tf.reshape(weight, [4, 1])), 1 / 4);
+      expectClose(tf.grad((image: Tensor) => of(image).loss)(x), wanted, { max: 1e-5 }, `α = ${alpha}`);
+    }
+  });
+
   it('3: has mean (1 - α)·F for the optimal fake score, 0 for α = 1', () => {
     const [n, mu, s, b, a, sigma] = [20_000, 0.4, 0.6, -0.2, 0.9, 0.8];
     const rng = new Rng('monte carlo');
