@@ -38,7 +38,7 @@ export const presets = {
       samples: 1000,
     },
   },
-  /** The same on real digits; about an hour on two cores. */
+  /** The same on real digits; an hour or more on two cores, judged from the time of a step. */
   mnist: {
     parts: ['images'],
     images: {
