@@ -52,10 +52,11 @@ export const settings = {
 export function drawnParams({ config, coding }: Setting): { params: MvarParams; codes: QuantizerParams } {
   const rng = new Rng('bench mvar');
   const start = initMvar(rng.child('init'), config) as unknown as Tree;
-  const params = treeMap(
-    (leaf, path) => tf.tidy(() => tf.add(leaf, tf.mul(rng.child(path).normal(leaf.shape), path === 'head.weight' ? 0.2 : 0.02))),
-    start,
-  ) as unknown as MvarParams;
+  const params = treeMap((leaf, path) => {
+    const moved = tf.tidy(() => tf.add(leaf, tf.mul(rng.child(path).normal(leaf.shape), path === 'head.weight' ? 0.2 : 0.02)));
+    leaf.dispose();
+    return moved;
+  }, start) as unknown as MvarParams;
   return { params, codes: { embedding: { weight: rng.child('codes').normal([coding.codes, coding.channels]) } } };
 }
 

@@ -61,16 +61,16 @@ export type Figures = z.output<typeof figuresSchema>;
 
 const imagesSchema = z
   .strictObject({
-    ...networkKeys({ width: 128, depth: 4, heads: 4, refineStep: 4, kernelSize: 5 }),
-    ...trainingKeys({ iterations: 3000, mixedIterations: 11_400 }),
-    ...samplingKeys(1024),
+    ...networkKeys({ width: 64, depth: 3, heads: 4, refineStep: 4, kernelSize: 5 }),
+    ...trainingKeys({ iterations: 1500, mixedIterations: 5700 }),
+    ...samplingKeys(512),
     kinds: z.array(z.enum(kindNames)).min(1).default(['var', 'concat']),
     data: z.enum(['mnist', 'cifar10']).default('mnist'),
     ladder: z.array(z.number()).default([1, 2, 3, 4, 6, 8]),
     codes: count.default(256),
     repeats: count.default(1),
     /** Images whose tokens are kept to train on, and others to validate on. */
-    images: count.default(10_000),
+    images: count.default(8000),
     validation: count.default(512),
     tokenizer: z
       .strictObject({
@@ -80,14 +80,14 @@ const imagesSchema = z
         blocks: count.default(1),
         groups: count.default(8),
         /** Steps without quantizing, and then with it. */
-        plainSteps: count.default(400),
-        steps: count.default(800),
+        plainSteps: count.default(300),
+        steps: count.default(500),
         batch: count.default(16),
         learningRate: z.number().positive().default(1e-3),
       })
       .prefault({}),
     classifier: z
-      .strictObject({ steps: count.default(800), batch: count.default(128), learningRate: z.number().positive().default(2e-3) })
+      .strictObject({ steps: count.default(400), batch: count.default(128), learningRate: z.number().positive().default(2e-3) })
       .prefault({}),
   })
   .prefault({});

@@ -18,6 +18,7 @@ import {
 import { disposeTree, tf, type Rng, type Tensor, type Tree } from '@atelier/tensor';
 import type { RunContext } from '../src/runner/experiment.ts';
 import type { Config, Figures } from './config.ts';
+import { trainingPeak } from './costs.ts';
 import { costPicture, massPictures, neighborhoodPicture, samplePicture, scalePicture } from './pictures.ts';
 import { drawLatents } from './sampling.ts';
 import { batchOf, tokenSet, type TokenSet } from './token-set.ts';
@@ -36,6 +37,8 @@ export interface FigureFindings {
   readonly ce: Readonly<Record<string, number[]>>;
   readonly samples: Readonly<Record<string, { distance: number; share: number }>>;
   readonly floor: number;
+  /** Most bytes of a training iteration, by the plan of its graph: VAR, and MVAR one group at a time. */
+  readonly memory?: { causal: number; markov: number };
   /** Shares of a trained VAR's attention: of the last scale in itself, and of that in windows of 5 × 5. */
   readonly mass?: { own: number; near: number };
   readonly tokenizer: { error: number; used: number };
@@ -55,6 +58,10 @@ export async function runFigures(context: RunContext<Config>): Promise<FigureFin
   const models = modelsOf(config, set, train.classes);
   for (const one of models) context.note(`${one.label}: ${costText(one, config)}`);
 
+  const memory = await context.stage('memory', () => {
+    const [causal, markov] = (['var', 'mixed'] as const).map((kind) => trainingPeak(model(kind, config, { coding: set.coding, classes: train.classes }), set, config.batch)); // prettier-ignore
+    return { causal: causal ?? 0, markov: markov ?? 0 };
+  });
   const measure = latentMeasure(rng.child('directions'), reference, set);
   const { floor } = await context.stage('floor', () => ({ floor: measure.distance(set.latents.subarray(0, reference.latents.length)) }));
   const ce: Record<string, number[]> = {};
@@ -83,7 +90,7 @@ export async function runFigures(context: RunContext<Config>): Promise<FigureFin
   await neighborhoodPicture(context, models.find(({ kind }) => kind !== 'var')?.config);
   await costPicture(context);
   disposeTree(codes as unknown as Tree);
-  return { models, ce, samples, floor, tokenizer, ...(mass && { mass }) };
+  return { models, ce, samples, floor, tokenizer, ...(memory.causal > 0 && { memory }), ...(mass && { mass }) };
 }
 
 /** All models: those that are named, and besides other windows and histories, each trained with all groups at once. */

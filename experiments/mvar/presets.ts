@@ -20,10 +20,12 @@ export const presets = {
   },
   /** 10 to 30 minutes: VAR, MVAR in both ways of training, other windows and histories, three seeds. */
   full: {},
+  /** `full` with one seed. */
+  'one-seed': { figures: { repeats: 1 } },
   /** Digits padded to 32 x 32 pixels: a tokenizer is trained, then VAR and MVAR on its tokens. ATELIER_DATA may name a folder that holds MNIST already. */
   mnist: { parts: ['images'], images: { data: 'mnist' } },
   /** Photographs of CIFAR-10. */
-  cifar10: { parts: ['images'], images: { data: 'cifar10', tokenizer: { latentChannels: 12, width: 24, steps: 1600 } } },
+  cifar10: { parts: ['images'], images: { data: 'cifar10', tokenizer: { latentChannels: 12, width: 24, steps: 700 } } },
   /** The released MVAR-d16 in width and depth, on the images of CIFAR-10, for a machine that is up to it; the released tokenizer needs ImageNet. */
   paper: {
     parts: ['images'],
