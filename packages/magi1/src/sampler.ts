@@ -1,5 +1,5 @@
 import type { Sampler } from '@atelier/diffusion';
-import { compile, dims, parseConfig, tf, type Compiled, type Tensor, type Tree } from '@atelier/tensor';
+import { checkNumber, compile, dims, parseConfig, tf, type Compiled, type Tensor, type Tree } from '@atelier/tensor';
 import type { LayerCache } from './attend.ts';
 import { callClean, callNetwork, type CallKind, type CallShape, type Prompt } from './call.ts';
 import { chunkPlan, cleanRange, plannedClean, type ChunkPlan, type PlannedChunk, type ScheduleSettings } from './chunk-schedule.ts';
@@ -34,9 +34,11 @@ export type VideoOptions = {
   prefix?: Tensor;
   pin?: ChunkSources['pin'];
   fillWindow?: boolean;
+  /** Weight of the pass alone of the oldest chunk in a distilled network, from t = 0.3 on (Eq. 10); 0.3 if absent, 0 leaves the pass out. */
+  aloneWeight?: number;
 };
 
-/** From this time on the oldest chunk of a distilled network is also computed alone, and weighs 0.3 so (Eq. 10). */
+/** From this time on the oldest chunk of a distilled network is also computed alone, and has this weight so (Eq. 10). */
 const NEARLY_CLEAN = { from: 0.3, alone: 0.3 };
 
 /** A video under way. */
@@ -128,7 +130,7 @@ export function magiGraphs(settings: MagiSettings): MagiGraphs {
 }
 
 type Graph = (key: string, make: () => (...args: never[]) => Tree) => Compiled<Tree[], Tree>;
-type Checked = { plan: ChunkPlan; kind: CallKind; guidance: Guidance };
+type Checked = { plan: ChunkPlan; kind: CallKind; guidance: Guidance; aloneWeight: number };
 
 function checkOptions(options: VideoOptions, { channels }: MagiConfig): Checked {
   const plan = chunkPlan(options.schedule);
@@ -140,7 +142,9 @@ function checkOptions(options: VideoOptions, { channels }: MagiConfig): Checked 
   if (plan.prefixFrames > 0 !== (options.prefix !== undefined))
     throw new Error(`videoStream: prefix: wanted ${plan.prefixFrames} frames, got ${options.prefix?.shape[1] ?? 'none'}`);
   if (options.prefix) dims(options.prefix, 'B prefixFrames H W C', 'videoStream: prefix', { prefixFrames: plan.prefixFrames, C: channels });
-  return { plan, kind, guidance: parseConfig(guidanceConfig, options.guidance ?? {}, 'videoStream: guidance') };
+  const { aloneWeight = NEARLY_CLEAN.alone } = options;
+  checkNumber('videoStream: aloneWeight', aloneWeight, { min: 0, max: 1 });
+  return { plan, kind, guidance: parseConfig(guidanceConfig, options.guidance ?? {}, 'videoStream: guidance'), aloneWeight };
 }
 
 /** A function that gives copies of the prompts, so that the stream owns what it holds. */
@@ -160,7 +164,12 @@ function promptsOf(prompts: Prompts, plan: ChunkPlan, { captionChannels }: MagiC
 }
 
 /** The network as a denoiser: all of its passes, guidance and the Euler step are one graph. */
-function networkDenoiser(params: MagiParams, graph: Graph, { plan, kind, guidance }: Checked, config: MagiConfig): ChunkDenoiser {
+function networkDenoiser(
+  params: MagiParams,
+  graph: Graph,
+  { plan, kind, guidance, aloneWeight }: Checked,
+  config: MagiConfig,
+): ChunkDenoiser {
   return (request) => {
     const { forward } = request;
     const base = forward.cachedFrom;
@@ -175,11 +184,11 @@ function networkDenoiser(params: MagiParams, graph: Graph, { plan, kind, guidanc
       ...(forward.clean && { clean: relative(forward.clean) }),
       active: forward.active.map(relative),
       cachedFrom: 0,
-      nearlyClean: kind === 'distilled' && forward.active[0]!.t > NEARLY_CLEAN.from - EDGE,
+      nearlyClean: kind === 'distilled' && aloneWeight > 0 && forward.active[0]!.t > NEARLY_CLEAN.from - EDGE,
     };
     const pinnedAt = request.pin?.at;
-    const key = JSON.stringify([shape, request.caches.length, pinnedAt ?? null]);
-    const step = graph(key, () => callStep(shape, pinnedAt, config));
+    const key = JSON.stringify([shape, request.caches.length, pinnedAt ?? null, aloneWeight]);
+    const step = graph(key, () => callStep(shape, { pinnedAt, aloneWeight }, config));
     const inputs = inputsOf(request, plan, kind, guidance);
     const out = step(params as unknown as Tree, inputs as unknown as Tree) as unknown as { active: Tensor[]; cache?: LayerCache };
     tf.dispose([inputs.t, inputs.firstFrame, inputs.dt, ...[inputs.code, inputs.factors].flatMap((x) => x ?? [])]);
@@ -208,7 +217,7 @@ function inputsOf(request: ChunkRequest, plan: ChunkPlan, kind: CallKind, guidan
 }
 
 /** The graph of a call: velocities in all passes, the guided velocity, z ← z + dt·v. */
-function callStep(shape: CallShape, pinnedAt: number | undefined, config: MagiConfig) {
+function callStep(shape: CallShape, { pinnedAt, aloneWeight }: { pinnedAt: number | undefined; aloneWeight: number }, config: MagiConfig) {
   return (params: MagiParams, inputs: Inputs): Tree => {
     const latents = withPin({ ...inputs, ...(inputs.pin && { pin: { at: pinnedAt!, frames: inputs.pin } }) } as never);
     const [clean, active] = inputs.clean === undefined ? [undefined, latents] : [latents[0], latents.slice(1)];
@@ -218,7 +227,7 @@ function callStep(shape: CallShape, pinnedAt: number | undefined, config: MagiCo
     if (shape.kind === 'guided') v = guidedVelocity({ full: out.full, previous: out.previous!, alone: out.alone! }, inputs.factors!);
     else if (out.alone) {
       const [oldest, ...younger] = tf.unstack(v, 1);
-      const mixed = tf.add(tf.mul(oldest!, 1 - NEARLY_CLEAN.alone), tf.mul(tf.unstack(out.alone, 1)[0]!, NEARLY_CLEAN.alone));
+      const mixed = tf.add(tf.mul(oldest!, 1 - aloneWeight), tf.mul(tf.unstack(out.alone, 1)[0]!, aloneWeight));
       v = tf.stack([mixed, ...younger], 1);
     }
     const dt = tf.reshape(inputs.dt, [1, m, 1, 1, 1, 1]);

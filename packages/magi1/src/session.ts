@@ -96,8 +96,8 @@ async function modelOf({ params, settings }: Session): Promise<string> {
 /** Everything that decides how a video goes on, but prompts, noise and given frames. */
 function videoOf({ options }: Session): string {
   const hash = new Hash();
-  const { kind = 'guided', guidance = {}, pin = 'official', fillWindow = false } = options;
-  hash.text(JSON.stringify([chunkPlan(options.schedule), kind, guidance, pin, fillWindow]));
+  const { kind = 'guided', guidance = {}, pin = 'official', fillWindow = false, aloneWeight = null } = options;
+  hash.text(JSON.stringify([chunkPlan(options.schedule), kind, guidance, pin, fillWindow, aloneWeight]));
   return hash.digest();
 }
 

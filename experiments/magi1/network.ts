@@ -1,0 +1,91 @@
+import { adamW } from '@atelier/nn';
+import {
+  drawTraining,
+  initMagi,
+  magiConfig,
+  magiLoss,
+  type MagiConfig,
+  type MagiParams,
+  type TrainingBatch,
+  type TrainingSettings,
+} from '@atelier/magi1';
+import { tf, type Rng, type Tensor, type Tree } from '@atelier/tensor';
+import type { RunContext } from '../src/runner/experiment.ts';
+import { schedulesOf, type Optimization } from '../src/training/optimization.ts';
+import { trainNetwork } from '../src/training/train-network.ts';
+import type { Config, Glyphs, Strip } from './config.ts';
+
+/** Clips on the host, [n, F, H, W, 1], and their classes. */
+export type Clips = { x: Float32Array; y: Int32Array };
+/** Sizes of clips. */
+export type ClipSize = { frames: number; height: number; width: number; classes: number };
+
+/** A network for clips whose prompt is their class: one token, which says the class. */
+export function networkFor(keys: Strip | Glyphs, { classes }: ClipSize): MagiConfig {
+  const { layers, width, heads, kvHeads, headDim, patch } = keys;
+  return magiConfig.parse({
+    layers,
+    width,
+    hidden: 2 * width,
+    heads,
+    kvHeads,
+    headDim,
+    patch,
+    channels: 1,
+    captionChannels: classes,
+    captionLength: 2,
+    nullTokens: 1,
+  });
+}
+
+/** Classes as texts of one token: one-hot features [n, 1, N]. */
+export function classText(y: ArrayLike<number>, classes: number): { features: Tensor; mask: Tensor } {
+  const features = new Float32Array(y.length * classes);
+  for (let i = 0; i < y.length; i++) features[i * classes + y[i]!] = Math.sqrt(classes);
+  return { features: tf.tensor3d(features, [y.length, 1, classes]), mask: tf.ones([y.length, 1], 'bool') };
+}
+
+/** The same text for every chunk: [n, M, 1, N] and [n, M, 1]. */
+export function chunkTexts(y: ArrayLike<number>, classes: number, chunks: number): { features: Tensor; mask: Tensor } {
+  const { features, mask } = classText(y, classes);
+  return {
+    features: tf.tile(tf.reshape(features, [y.length, 1, 1, classes]), [1, chunks, 1, 1]),
+    mask: tf.tile(tf.reshape(mask, [y.length, 1, 1]), [1, chunks, 1]),
+  };
+}
+
+/** Trains a network on clips. The caller owns the weights. */
+export async function trainOnClips(
+  context: RunContext<Config>,
+  name: string,
+  rng: Rng,
+  keys: Strip | Glyphs,
+  size: ClipSize,
+  draw: (rng: Rng, count: number) => Clips,
+  training: TrainingSettings,
+): Promise<MagiParams> {
+  const config = networkFor(keys, size);
+  const optimization: Optimization = keys.training;
+  const { batch } = optimization;
+  const shape = [batch, size.frames, size.height, size.width, 1] as const;
+  const { params } = await trainNetwork({
+    context,
+    name,
+    steps: optimization.steps,
+    rng: rng.child('steps'),
+    optimizer: adamW({ b2: 0.95, weightDecay: 0.1 }),
+    ...schedulesOf(optimization),
+    init: () => initMagi(rng.child('init'), config) as unknown as Tree,
+    batch: (at): Tree =>
+      tf.tidy(() => {
+        const { x, y } = draw(at.child('clips'), batch);
+        return {
+          x: tf.tensor(x, [...shape]),
+          ...chunkTexts(y, size.classes, keys.chunks),
+          ...drawTraining(at, shape, keys.chunks, training),
+        } as never;
+      }) as unknown as Tree,
+    loss: (at, inputs) => ({ loss: magiLoss(at as unknown as MagiParams, inputs as unknown as TrainingBatch, config, training).loss }),
+  });
+  return params as unknown as MagiParams;
+}
