@@ -123,6 +123,7 @@ const calls: Record<string, () => Tensor | Tensor[]> = {
   Dilation2D: () => tf.dilation2d(any(image()), any(t([2, 3, 3])), 1, 'same'),
   Dilation2DBackpropFilter: () => dx((w) => tf.dilation2d(any(image()), any(w), 1, 'same') as Tensor, t([2, 3, 3])),
   Dilation2DBackpropInput: () => dx((x) => tf.dilation2d(any(x), any(t([2, 3, 3])), 1, 'same') as Tensor, image()),
+  RowMax: () => kernel('RowMax', { x: t([4, 80]) }),
   Standardize: () => kernel('Standardize', { x: t([4, 80]) }, { eps: 1e-5 }),
   LayerNorm: () => kernel('LayerNorm', { x: t([4, 80]), weight: t([80]), bias: t([80]) }, { eps: 1e-5 }),
   Complex: () => tf.real(tf.fft(any(tf.complex(t([96]), t([96], 2))))),
