@@ -21,7 +21,7 @@ export {
   type Span,
 } from './attention/slices.ts';
 export { mergeAttention, sliceAttention, sliceAttentionPart, type AttentionPart } from './attention/slice-attention.ts';
-export { rotate, rotatePairs } from './attention/rotary.ts';
+export { rotaryTables, rotate, rotatePairs, type RotaryTables } from './attention/rotary.ts';
 export { ditFromStateDict } from './dit/checkpoint.ts';
 export {
   ditConfig,

@@ -1,6 +1,17 @@
-import { attention, gelu, layerNorm, linear, mergeHeads, modulate, rmsNorm, splitHeads, type LinearParams } from '@atelier/nn';
+import {
+  attention,
+  gelu,
+  layerNorm,
+  linear,
+  mergeHeads,
+  modulate,
+  rmsNorm,
+  rotatePairs,
+  splitHeads,
+  type LinearParams,
+  type RotaryTables,
+} from '@atelier/nn';
 import { dims, tf, type Tensor } from '@atelier/tensor';
-import { applyRotary, type RotaryTables } from './rotary.ts';
 
 /** An attention of Wan: projections with biases, and the norms of all channels of q and k together. */
 export type WanAttentionParams = {
@@ -37,8 +48,8 @@ export type BlockSizes = { heads: number; eps: number };
 export function selfAttentionInputs(p: WanBlockParams, n: Tensor, rotary: RotaryTables, { heads, eps }: BlockSizes): SelfAttentionInputs {
   const split = (layer: LinearParams): Tensor => splitHeads(linear(layer, n), heads);
   return {
-    q: applyRotary(splitHeads(rmsNorm(linear(p.to_q, n), { eps, weight: p.norm_q.weight }), heads), rotary),
-    k: applyRotary(splitHeads(rmsNorm(linear(p.to_k, n), { eps, weight: p.norm_k.weight }), heads), rotary),
+    q: rotatePairs(splitHeads(rmsNorm(linear(p.to_q, n), { eps, weight: p.norm_q.weight }), heads), rotary.cos, rotary.sin),
+    k: rotatePairs(splitHeads(rmsNorm(linear(p.to_k, n), { eps, weight: p.norm_k.weight }), heads), rotary.cos, rotary.sin),
     v: split(p.to_v),
     ...(p.to_gate_compress && { gate: split(p.to_gate_compress) }),
   };

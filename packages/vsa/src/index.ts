@@ -24,7 +24,7 @@ export {
   type AttentionSize,
 } from './cost.ts';
 export { capturedMass, tilesOfTokens } from './captured-mass.ts';
-export { applyRotary, rotaryTables, type RotaryTables } from './rotary.ts';
+export { videoRotaryTables } from './rotary.ts';
 export { wanConfig, type WanConfig, type WanSettings } from './config.ts';
 export {
   blockNorm,

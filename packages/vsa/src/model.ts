@@ -15,7 +15,7 @@ import { dims, parseConfig, tf, type Rng, type Tensor } from '@atelier/tensor';
 import { vsaAttention } from './attention.ts';
 import { wanBlock, type SelfAttentionInputs, type WanBlockParams } from './block.ts';
 import { wanConfig, type WanConfig, type WanSettings } from './config.ts';
-import { rotaryTables } from './rotary.ts';
+import { videoRotaryTables } from './rotary.ts';
 import type { Keep } from './select.ts';
 import type { Grid } from './tile.ts';
 
@@ -132,7 +132,7 @@ export function applyWan(
   const grid = tokenGrid(x, config.patch, 'applyWan: x');
   const { temb, modulation } = embedTime(params, inputs.t);
   const text = embedText(params, inputs.text, config, B);
-  const rotary = rotaryTables(grid, config.headDim);
+  const rotary = videoRotaryTables(grid, config.headDim);
   const mixer = mixerOf(attend, config);
   const tokens = params.blocks.reduce(
     (tokens, block, layer) => wanBlock(block, tokens, { modulation, text }, rotary, (parts) => mixer(parts, { layer, grid }), config),

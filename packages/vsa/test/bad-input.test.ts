@@ -9,7 +9,7 @@ import {
   keepFor,
   officialSparsityAt,
   retrofitWan,
-  rotaryTables,
+  videoRotaryTables,
   savingAtShare,
   selectTiles,
   sparseAttentionFlops,
@@ -108,7 +108,7 @@ describe('the other functions refuse', () => {
       'sparseAttentionFlops: keep: wanted at most 1 tiles',
     ],
     [() => savingAtShare(0.5, 0), 'savingAtShare: density: wanted a finite number above 0'],
-    [() => rotaryTables(grid, 5), 'rotaryTables: d: wanted an even width of a head, got 5'],
+    [() => videoRotaryTables(grid, 5), 'videoRotaryTables: d: wanted an even width of a head, got 5'],
     [() => initWan(new Rng(0), { ...settings, headDim: 5 }), 'headDim'],
   ] as [() => unknown, string][])('%#', (run, message) => {
     expect(() => tf.tidy(() => void run())).toThrow(message);

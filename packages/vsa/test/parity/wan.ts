@@ -5,7 +5,7 @@ import {
   applyWan,
   blockNorm,
   blockParameters,
-  rotaryTables,
+  videoRotaryTables,
   selectionMask,
   selfAttentionInputs,
   vsaStages,
@@ -31,7 +31,7 @@ export function wanBlocks(file: GoldenFile): number {
   const p = loadParameters(blockParameters(settings), file.tensors('param.'), {}, file.name) as WanBlockParams;
   const [x, text, modulation] = [file.tensor('hidden_states'), file.tensor('encoder_hidden_states'), file.tensor('temb')];
   const space = grid(file, 'video_shape');
-  const rotary = rotaryTables(space, headDim);
+  const rotary = videoRotaryTables(space, headDim);
   const sizes = { heads, eps: number(file, 'eps') };
   const keep = number(file, 'topk');
   const compare = (name: string, actual: Tensor): void => {
