@@ -20,7 +20,7 @@ const rng = new Rng('bench magi1');
 
 /** Latents of 16 × 16 with 4 channels, so 64 tokens a frame, and prompts of 16 tokens. */
 const SIDE = 16;
-export const benchConfig: MagiConfig = magiConfig.parse({
+const benchConfig: MagiConfig = magiConfig.parse({
   layers: 4,
   width: 192,
   hidden: 768,

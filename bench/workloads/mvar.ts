@@ -49,7 +49,7 @@ export const settings = {
 };
 
 /** Random weights. At the official start the gates are nearly 0, and all codes have nearly the same probability. */
-export function drawnParams({ config, coding }: Setting): { params: MvarParams; codes: QuantizerParams } {
+function drawnParams({ config, coding }: Setting): { params: MvarParams; codes: QuantizerParams } {
   const rng = new Rng('bench mvar');
   const start = initMvar(rng.child('init'), config) as unknown as Tree;
   const params = treeMap((leaf, path) => {

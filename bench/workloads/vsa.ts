@@ -3,7 +3,7 @@ import { fineStage, tileLayout, toTiles, vsaAttention, vsaStages, type Grid } fr
 import { attentionForward, attentionGradient, callWork, type EngineWork } from './engine.ts';
 
 /** 16 × 32 × 32 tokens, 4 heads of 64 channels, tiles of 64 tokens, 32 of 256 tiles: 87.5 % sparse. */
-export const VIDEO = { grid: [16, 32, 32] as Grid, heads: 4, width: 64, keep: 32 } as const;
+const VIDEO = { grid: [16, 32, 32] as Grid, heads: 4, width: 64, keep: 32 } as const;
 
 export type Video = { grid: Grid; heads: number; width: number; keep: number };
 

@@ -78,7 +78,7 @@ const glyphsSchema = z
   .prefault({});
 export type Glyphs = z.output<typeof glyphsSchema>;
 
-export const partNames = ['strip', 'glyphs', 'stream'] as const;
+const partNames = ['strip', 'glyphs', 'stream'] as const;
 
 export const configSchema = z.strictObject({
   ...runKeys(partNames, ['strip', 'glyphs', 'stream']),
