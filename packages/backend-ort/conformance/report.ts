@@ -53,7 +53,9 @@ TensorFlow.js's suite does not test these points. The tests of this package do.
 - \`pow\` follows IEEE 754: 1 to any power (also NaN) is 1, and -1 to ±∞ is 1. \`cpu\` gives NaN, as JavaScript does.
 - \`elu\`, \`selu\`, \`softplus\` and \`logSigmoid\` are accurate near 0 and far below 0. \`cpu\` loses digits there, because it subtracts nearly equal numbers.
 - Sums, means, running sums, scattered sums, long products (beyond 1024 terms for few results, 16,384 for many), softmax over more than 32,768 elements and
-  pools over windows of more than 16 stay within 1e-6 of Σ|x|. Convolutions, their gradients, and shorter products are summed in the way of ONNX Runtime.
+  pools over windows of more than 16 stay within 1e-6 of Σ|x|. Convolutions with channels last
+  are products over patches and are summed like products (gradients of filters in blocks of about 2048 positions). Depthwise convolutions, those with channels first, filters that are
+  constants of a compiled graph, and shorter products are summed in the way of ONNX Runtime.
 - \`tf.tensor\` of a list whose rows have different lengths throws. \`cpu\` fills the missing values with NaN.
 - \`cumsum\` of a scalar gives 0 and \`cumprod\` 1, as on \`cpu\`. For other tensors, an axis that does not exist is an error.
 - The gradient of \`avgPool\` divides by the whole window at padded borders, as on \`cpu\`, although the mean does not count padding.

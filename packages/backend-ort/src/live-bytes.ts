@@ -35,8 +35,7 @@ export function liveBytes(order: readonly Node[], results: readonly Node[]): num
     // All results of an operator with several are made at once.
     for (const made of parts.get(node) ?? [node]) {
       if (kept.has(made)) continue;
-      // An operator with several results, none of which is read, has no shape of its own.
-      const bytes = node.attributes.results !== undefined && made === node ? 0 : bytesOf(made);
+      const bytes = bytesOf(made);
       live += bytes;
       const end = Math.max(position, lastUse.get(made) ?? position);
       ends.set(end, (ends.get(end) ?? 0) + bytes);

@@ -120,11 +120,9 @@ class Step {
   private rowSum(): Node | null {
     const { g, node, inputs } = this;
     for (const [i, j] of pairs) {
-      const [old, fresh, row] = [node.inputs[i]!, inputs[i]!, inputs[j]!];
-      if (old.op !== 'Reshape' || fresh.op !== 'Reshape' || !this.single(old) || !this.single(old.inputs[0]!)) continue;
-      const product = fresh.inputs[0]!;
+      const [product, row] = [this.reshapedProduct(i), inputs[j]!];
       const columns = node.shape.at(-1)!;
-      if (!isProductNode(product) || product.shape.at(-1) !== columns || !sameShape(fresh.shape, node.shape)) continue;
+      if (product === null || product.shape.at(-1) !== columns || !sameShape(inputs[i]!.shape, node.shape)) continue;
       if (row.shape.at(-1) !== columns || sizeOf(row.shape) !== columns) continue;
       const fused = withAddend(g, product, g.reshape(row, [columns]));
       if (fused !== null) return g.reshape(fused, node.shape);
@@ -167,23 +165,11 @@ class Step {
     for (const [i, j] of pairs) {
       const by = scalarOf(inputs[j]!);
       if (by === null || inputs[i]!.shape.length !== node.shape.length) continue;
-      const [old, fresh] = [node.inputs[i]!, inputs[i]!];
-      if (this.isProduct(i)) {
-        const product = scaled(g, fresh, by);
-        this.absorbed = product !== null;
-        return product;
-      }
-      if (
-        old.op === 'Reshape' &&
-        fresh.op === 'Reshape' &&
-        this.single(old) &&
-        this.single(old.inputs[0]!) &&
-        isProductNode(fresh.inputs[0]!)
-      ) {
-        const product = scaled(g, fresh.inputs[0]!, by);
-        this.absorbed = product !== null;
-        return product && g.reshape(product, node.shape);
-      }
+      const product = this.isProduct(i) ? inputs[i]! : this.reshapedProduct(i);
+      if (product === null) continue;
+      const result = scaled(g, product, by);
+      this.absorbed = result !== null;
+      return result && g.reshape(result, node.shape);
     }
     return null;
   }
@@ -229,6 +215,13 @@ class Step {
 
   private single(old: Node): boolean {
     return this.uses.get(old) === 1;
+  }
+
+  /** The product behind an input that reshapes it, if neither is used elsewhere, or null. */
+  private reshapedProduct(i: number): Node | null {
+    const [old, fresh] = [this.node.inputs[i]!, this.inputs[i]!];
+    if (old.op !== 'Reshape' || fresh.op !== 'Reshape' || !this.single(old) || !this.single(old.inputs[0]!)) return null;
+    return isProductNode(fresh.inputs[0]!) ? fresh.inputs[0]! : null;
   }
 
   private isProduct(i: number): boolean {

@@ -112,3 +112,33 @@ describe('a compiled kernel', () => {
     });
   }
 });
+
+describe('a compiled graph', () => {
+  const operatorsOf = async (shapes: readonly number[][], f: (...xs: Tensor[]) => Tensor): Promise<string> => {
+    await useOrt();
+    const signature = shapes.map((shape) => ({ shape, dtype: 'float32' as const }));
+    const graph = traceGraph(tf.backend() as OrtBackend, signature, (xs) => [f(...xs)], 'operators');
+    const inputs = shapes.map((_, i) => `x${i}`);
+    const bytes = Buffer.from(graph.onnx(inputs, ['y'])).toString('latin1');
+    graph.dispose();
+    return bytes;
+  };
+
+  it('adds a row to a product under another shape inside the product', async () => {
+    const shapes = [
+      [6, 4],
+      [4, 5],
+      [1, 1, 5],
+    ];
+    const operators = await operatorsOf(shapes, (x, w, row) => tf.add(tf.reshape(tf.matMul(x!, w!), [2, 3, 5]), row!));
+    expect(operators).toContain('Gemm');
+    expect(operators).not.toContain('Add');
+  });
+
+  it('joins axes that a transposition keeps side by side', async () => {
+    const turned = (perm: number[]) => (x: Tensor) => tf.transpose(x, perm);
+    // With joined axes the result is reshaped back.
+    expect(await operatorsOf([[2, 3, 4, 5, 2]], turned([3, 4, 0, 1, 2]))).toContain('Reshape');
+    expect(await operatorsOf([[2, 3, 4, 5, 2]], turned([4, 2, 0, 3, 1]))).not.toContain('Reshape');
+  });
+});

@@ -61,12 +61,12 @@ describe('convolution by products over patches', () => {
       { numRuns: 20 },
     ));
 
-  // Patches are made 4 MiB at a time: first some images, then some positions of one.
+  // Patches are made 12 MiB at a time: first some images, then some positions of one. Those of dy are as large where there are as many outputs as inputs.
   it.each<[string, number[], number[], Settings]>([
-    ['in pieces of uneven numbers of images', [7, 21, 18, 64], [3, 3, 64, 24], {}],
-    ['in pieces of one image', [2, 50, 47, 64], [3, 3, 64, 8], {}],
-    ['with a stride', [3, 61, 40, 64], [3, 5, 64, 8], { strides: [1, 2], pad: 'valid' }],
-    ['with dilation', [2, 48, 40, 64], [3, 3, 64, 8], { dilations: 3 }],
+    ['in pieces of uneven numbers of images', [7, 36, 32, 64], [3, 3, 64, 64], {}],
+    ['in pieces of one image', [2, 90, 81, 64], [3, 3, 64, 8], {}],
+    ['with a stride', [3, 107, 70, 64], [3, 5, 64, 8], { strides: [1, 2], pad: 'valid' }],
+    ['with dilation', [2, 84, 70, 64], [3, 3, 64, 8], { dilations: 3 }],
     ['of few channels and a long sum', [40, 32, 32, 1], [3, 3, 1, 2], {}],
     ['of one pixel', [2, 9, 8, 20], [1, 1, 20, 30], {}],
     ['of windows beside each other', [2, 12, 8, 3], [4, 4, 3, 6], { strides: 4, pad: 'valid' }],

@@ -1,5 +1,5 @@
 import { tf } from '@atelier/tensor';
-import { countSamples, type Samples } from './samples.ts';
+import { countSamples, squaredDistance, type Samples } from './samples.ts';
 
 /** Up to this dimension the pairs are summed one by one on the host; above it a matrix product is faster. */
 const DIRECT_DIM = 8;
@@ -63,16 +63,6 @@ function distancesFrom(a: Float64Array, i: number, b: Float64Array, j: number, d
     sum += Math.sqrt(squaredDistance(a, i, b, j, dim));
   }
   return sum;
-}
-
-/** |a_i - b_j|² of the samples at offsets i and j. */
-function squaredDistance(a: Samples, i: number, b: Samples, j: number, dim: number): number {
-  let square = 0;
-  for (let k = 0; k < dim; k++) {
-    const d = a[i + k]! - b[j + k]!;
-    square += d * d;
-  }
-  return square;
 }
 
 /** Both sets minus their common mean. The vectors become shorter, and so does the rounding error of |a|² + |b|² - 2·a·b. */

@@ -1,4 +1,4 @@
-import { countSamples, type Samples } from './samples.ts';
+import { countSamples, squaredDistance, type Samples } from './samples.ts';
 
 /**
  * Precision and recall of samples by nearest neighbours (Kynkäänniemi et al., arXiv 1904.06991): the true set is taken for the union of balls around its points that
@@ -27,7 +27,7 @@ function shareInside(points: Samples, count: number, centres: Samples, n: number
   let inside = 0;
   for (let p = 0; p < count; p++) {
     for (let i = 0; i < n; i++) {
-      if (squaredDistance(points, p, centres, i, dim) > reach[i]!) continue;
+      if (squaredDistance(points, p * dim, centres, i * dim, dim) > reach[i]!) continue;
       inside++;
       break;
     }
@@ -40,7 +40,7 @@ function neighbourDistance(points: Samples, n: number, dim: number, i: number, k
   const nearest = new Float64Array(k).fill(Infinity);
   for (let j = 0; j < n; j++) {
     if (j === i) continue;
-    const distance = squaredDistance(points, i, points, j, dim);
+    const distance = squaredDistance(points, i * dim, points, j * dim, dim);
     if (distance >= nearest[k - 1]!) continue;
     let at = k - 1;
     while (at > 0 && nearest[at - 1]! > distance) {
@@ -50,13 +50,4 @@ function neighbourDistance(points: Samples, n: number, dim: number, i: number, k
     nearest[at] = distance;
   }
   return nearest[k - 1]!;
-}
-
-function squaredDistance(a: Samples, i: number, b: Samples, j: number, dim: number): number {
-  let sum = 0;
-  for (let d = 0; d < dim; d++) {
-    const gap = a[i * dim + d]! - b[j * dim + d]!;
-    sum += gap * gap;
-  }
-  return sum;
 }

@@ -19,3 +19,13 @@ export function countSamples(where: string, samples: Samples, dim: number, least
     throw new Error(`${where}: wanted finite numbers, got ${samples[bad]} at sample ${Math.floor(bad / dim)}, coordinate ${bad % dim}`);
   return count;
 }
+
+/** |a_i - b_j|² of the samples at offsets i and j. */
+export function squaredDistance(a: Samples, i: number, b: Samples, j: number, dim: number): number {
+  let square = 0;
+  for (let k = 0; k < dim; k++) {
+    const d = a[i + k]! - b[j + k]!;
+    square += d * d;
+  }
+  return square;
+}

@@ -33,8 +33,9 @@ export function scan<C extends Tree, X extends Tree, Y extends Tree>(
     return { carry: treeLeaves(next), collected: treeLeaves(last.collect) };
   };
   const backend = tf.backend();
+  // While TensorFlow.js records gradients the steps are unrolled, because the one operator has no derivative. Inside of a `customGradient` it records nothing.
   const out =
-    backend instanceof OrtBackend && !isRecording()
+    backend instanceof OrtBackend && !tf.engine().isTapeOn()
       ? traceScan(backend, start, columns, onLeaves)
       : inTurn(start, columns, length, onLeaves);
   return { carry: refill(last!.carry, out.carry), collected: refill(last!.collect, out.collected) };
@@ -67,9 +68,3 @@ function checkSame(after: Tensor, path: string, before?: Tensor): Tensor {
     );
   return after;
 }
-
-/** Whether TensorFlow.js is recording gradients. It has no derivative for the one operator. Inside of a `customGradient` it records nothing. */
-const isRecording = (): boolean => {
-  const { gradientDepth, kernelDepth } = tf.engine().state as unknown as { gradientDepth: number; kernelDepth: number };
-  return gradientDepth > 0 && kernelDepth === 0;
-};

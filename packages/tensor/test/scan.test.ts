@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { compile } from '../src/compile.ts';
+import { customGradient } from '../src/custom-gradient.ts';
 import { useEngine } from '../src/engine.ts';
 import { scan } from '../src/scan.ts';
 import { tf, type Tensor } from '../src/tf.ts';
@@ -99,5 +100,27 @@ describe.each(['ort', 'cpu'] as const)('scan on %s, on the side', (engine) => {
     expect(() =>
       scan(({ h }: { h: Tensor }, x: Tensor) => ({ carry: { h: tf.stack([h, x]) }, collect: x }), { h: tf.scalar(0) }, tf.ones([2])),
     ).toThrow("scan: carry 'h': wanted float32 [] as before, got float32 [2]");
+  });
+});
+
+describe('scan on ort while gradients are recorded', () => {
+  beforeEach(() => useEngine('ort'));
+
+  const sum = (xs: Tensor): Tensor =>
+    scan((h: Tensor, x: Tensor) => ({ carry: tf.add(h, x), collect: x }), tf.scalar(0), xs).carry as Tensor;
+  const loops = (f: (xs: Tensor) => Tensor): boolean =>
+    Buffer.from(compile((xs: Tensor) => tf.grad(f)(xs)).onnx(tf.ones([5])))
+      .toString('latin1')
+      .includes('Scan');
+
+  it('is unrolled, but inside of a custom gradient it is one operator', () => {
+    // The gradient reads the value, so that the loop stays in the graph.
+    expect(loops((xs) => tf.square(sum(xs)))).toBe(false);
+    const inside = (xs: Tensor): Tensor =>
+      customGradient([xs], (v) => {
+        const value = sum(v);
+        return { value, kept: [value, v], pullback: (dy, kept, like) => [tf.mul(tf.onesLike(like), tf.mul(dy, kept))] };
+      });
+    expect(loops(inside)).toBe(true);
   });
 });

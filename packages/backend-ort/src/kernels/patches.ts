@@ -60,7 +60,7 @@ const MAX_KNOWN = 64;
 
 function placesOf(g: Graph, looks: readonly Look[], span: number): Places {
   let own = known.get(g);
-  if (own === undefined || own.size > MAX_KNOWN) known.set(g, (own = new Map()));
+  if (own === undefined) known.set(g, (own = new Map()));
   const key = JSON.stringify([looks, span]);
   let places = own.get(key);
   if (places === undefined) {
@@ -73,6 +73,7 @@ function placesOf(g: Graph, looks: readonly Look[], span: number): Places {
       lists.push(g.constant(list, [list.length], 'int32'));
     }
     places = indices.length === pixels && indices.every((index, i) => index === i) ? null : { lists, outside: indices.includes(pixels) };
+    if (own.size >= MAX_KNOWN) own.delete(own.keys().next().value!);
     own.set(key, places);
   }
   return places;
