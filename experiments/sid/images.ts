@@ -1,8 +1,15 @@
 import { imageSize, type ImageSet } from '@atelier/datasets';
 import { frechetDistanceOfGaussians, gaussianMoments, classShare, precisionRecall } from '@atelier/metrics';
-import { parameterCount, parseSongUNetConfig, songUNetParameters, type SongUNetConfig, type SongUNetParams } from '@atelier/nn';
+import {
+  initSongUNet,
+  parameterCount,
+  parseSongUNetConfig,
+  songUNetParameters,
+  type SongUNetConfig,
+  type SongUNetParams,
+} from '@atelier/nn';
 import { karrasSigmas } from '@atelier/diffusion';
-import { adversarialSettings, edmParameterization, guidanceScales, initSidUNet, unetCritic, unetNetwork } from '@atelier/sid';
+import { adversarialSettings, edmParameterization, guidanceScales, unetCritic, unetNetwork } from '@atelier/sid';
 import { disposeTree } from '@atelier/tensor';
 import { imageBatches, imagesOf, loadImages, type ImageData } from '../src/data/images.ts';
 import { CLASSIFIER_FEATURES, trainJudge, type Judge } from '../src/evaluation/classifier.ts';
@@ -101,7 +108,7 @@ function groundOf(context: RunContext<Config>, { network }: Images, set: ImageSe
   const ground: Ground<SongUNetParams> = {
     context,
     parameterization: edmParameterization(),
-    init: (rng) => initSidUNet(rng, config),
+    init: (rng) => initSongUNet(rng, config),
     network: (params) => unetNetwork(params, config),
     critic: (params) => unetCritic(params, config),
     shape: [set.height, set.width, set.channels],

@@ -18,3 +18,13 @@ export type Sampler<Model, Options, Step, Result = Tensor> = {
   /** Frees the graphs. */
   dispose(): void;
 };
+
+/** The images of the last of at least one step. Those of the others are disposed. */
+export function lastOf(steps: Iterable<{ x: Tensor }>): Tensor {
+  let last: Tensor | undefined;
+  for (const { x } of steps) {
+    last?.dispose();
+    last = x;
+  }
+  return last!;
+}

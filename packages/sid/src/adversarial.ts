@@ -1,5 +1,5 @@
 import { checkLike, isTensor, stopGradient, tf, type Tensor } from '@atelier/tensor';
-import { teacherError } from './objective.ts';
+import { masked, teacherError } from './objective.ts';
 import type { Parameterization } from './parameterization.ts';
 
 /**
@@ -27,20 +27,23 @@ export type LogitOptions = {
 
 const LIMIT = 10;
 
-/** Cross-entropy of logits [B, …] with "real" (target 1) or "generated" (0), reduced to [B]. */
-export function crossEntropy(logits: Tensor, target: 0 | 1, { reduction, clamp }: LogitOptions): Tensor {
+/**
+ * Cross-entropy of logits [B, …] with "real" (target 1) or "generated" (0), reduced to [B]. Samples with a 0 in `kept` [B] count as 0; the divisor stays.
+ */
+export function crossEntropy(logits: Tensor, target: 0 | 1, { reduction, clamp }: LogitOptions, kept?: Tensor): Tensor {
   const B = logits.shape[0]!;
   const limited = clamp ? tf.clipByValue(logits, -LIMIT, LIMIT) : logits;
   // -log σ(l) = log(1 + e^-l).
-  const each = tf.softplus(target === 1 ? tf.neg(limited) : limited);
+  const all = tf.softplus(target === 1 ? tf.neg(limited) : limited);
+  const each = kept === undefined ? all : masked(all, kept);
   if (reduction === 'batch') return tf.tile(tf.reshape(tf.mean(each), [1]), [B]);
   return tf.mean(tf.reshape(each, [B, -1]), 1); // [B, …] -> [B]
 }
 
 /** What the discriminator pays for each sample, [B]: the mean of both cross-entropies. */
-export function discriminatorTerm(real: Tensor, fake: Tensor, options: LogitOptions): Tensor {
+export function discriminatorTerm(real: Tensor, fake: Tensor, options: LogitOptions, kept?: Tensor): Tensor {
   checkLike(fake, real, 'discriminatorTerm: fake');
-  return tf.mul(tf.add(crossEntropy(real, 1, options), crossEntropy(fake, 0, options)), 0.5);
+  return tf.mul(tf.add(crossEntropy(real, 1, options, kept), crossEntropy(fake, 0, options, kept)), 0.5);
 }
 
 export type AdversarialOptions = {
@@ -60,30 +63,31 @@ export const adversarialSettings = {
 
 /**
  * The discriminator's loss L_D = (scale/B)·Σ_b c_b·term_b, with c = λ(σ) for EDM and the number of pixels d otherwise. `real` and `fake` are logits at the same
- * times and with the same noise.
+ * times and with the same noise. Samples with a 0 in `kept` [B] are left out, the divisor stays B.
  */
 export function discriminatorLoss(
   logits: { real: Tensor; fake: Tensor },
-  { t, pixels }: { t: Tensor; pixels: number },
+  { t, pixels, kept }: { t: Tensor; pixels: number; kept?: Tensor },
   { parameterization, reduction, criticScale }: AdversarialOptions & { parameterization: Parameterization },
 ): { loss: Tensor; perSample: Tensor } {
-  const term = discriminatorTerm(logits.real, logits.fake, { reduction, clamp: reduction === 'sample' });
-  const factor = parameterization.name === 'edm' ? parameterization.criticWeight(t) : tf.fill([t.shape[0]!], pixels);
-  const perSample = tf.mul(term, factor);
+  const term = discriminatorTerm(logits.real, logits.fake, { reduction, clamp: reduction === 'sample' }, kept);
+  const weighted = tf.mul(term, parameterization.criticWeight(t, pixels));
+  const perSample = kept === undefined ? weighted : masked(weighted, kept);
   return { loss: tf.mul(tf.sum(perSample), criticScale / t.shape[0]!), perSample };
 }
 
 /**
  * The generator's adversarial loss L_gan = (scale/B)·Σ_b d·CE(logits, real)·weight_b. The weight [B] is that of the generator's own loss (`GeneratorLoss.weight`), or
- * 1/w_b from the teacher's image.
+ * 1/w_b from the teacher's image. Samples with a 0 in `kept` [B] are left out, the divisor stays B.
  */
 export function generatorAdversarialLoss(
   logits: Tensor,
-  { x, weight }: { x: Tensor; weight: Tensor | { teacher: Tensor } },
+  { x, weight, kept }: { x: Tensor; weight: Tensor | { teacher: Tensor }; kept?: Tensor },
   { reduction, generatorScale }: AdversarialOptions,
 ): { loss: Tensor; perSample: Tensor } {
   const [B, pixels] = [x.shape[0]!, x.size / x.shape[0]!];
   const factor = isTensor(weight) ? stopGradient(weight) : tf.reciprocal(teacherError(x, weight.teacher));
-  const perSample = tf.mul(crossEntropy(logits, 1, { reduction, clamp: true }), factor);
+  const weighted = tf.mul(crossEntropy(logits, 1, { reduction, clamp: true }, kept), factor);
+  const perSample = kept === undefined ? weighted : masked(weighted, kept);
   return { loss: tf.mul(tf.sum(perSample), (generatorScale * pixels) / B), perSample };
 }

@@ -41,13 +41,3 @@ export type MatchingConfig = z.output<typeof matchingConfig>;
 export function parseMatching(options: MatchingOptions, where: string): MatchingConfig {
   return parseConfig(matchingConfig, options, where);
 }
-
-/** Settings of the published runs (the rows of the README's table). `images` in millions, the half-life of the average too. */
-export const publishedRecipes = {
-  cifar10: { batch: 256, rate: 1e-5, alpha: 1.2, end: 800, dropout: 0.13, halfLife: 0.5, images: 500 },
-  imagenet64: { batch: 8192, rate: 4e-6, alpha: 1.2, end: 800, dropout: 0.1, halfLife: 2, images: 1000 },
-  ffhq64: { batch: 512, rate: 1e-5, alpha: 1.2, end: 800, dropout: 0.05, halfLife: 0.5, images: 500 },
-  afhq64: { batch: 512, rate: 5e-6, alpha: 1, end: 800, dropout: 0.05, halfLife: 0.5, images: 500 },
-  stableDiffusion: { batch: 512, rate: 1e-6, alpha: 1, dropout: 0, halfLife: 0.05, images: 10 },
-  flow: { batch: 256, rate: 5e-6, alpha: 1, dropout: 0, halfLife: 0, images: 2 },
-} as const;

@@ -42,11 +42,14 @@ export function checkGuidance(scales: GuidanceScales, where: string): void {
   for (const [name, value] of Object.entries(scales)) if (value !== undefined) checkNumber(`${where}: guidance: ${name}`, value);
 }
 
+/** x_t [B, …], times [B], and the condition where the network takes one. */
+type GuidedInput = { x: Tensor; t: Tensor; condition?: Condition };
+
 /** The network's output at x_t [B, …] and times [B] under guidance of scale κ. A scale of 0 or 1 takes one evaluation, another a doubled batch. */
 export function guidedOutput(
   network: SidNetwork,
   parameterization: Parameterization,
-  at: { x: Tensor; t: Tensor; condition?: Condition },
+  at: GuidedInput,
   kappa: number,
   where: string,
 ): Tensor {
@@ -72,7 +75,7 @@ export function guidedOutput(
 export function guidedDenoised(
   network: SidNetwork,
   parameterization: Parameterization,
-  at: { x: Tensor; t: Tensor; condition?: Condition },
+  at: GuidedInput,
   kappa: number,
   where: string,
 ): Tensor {

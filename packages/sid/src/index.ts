@@ -15,7 +15,6 @@ export { sidUNetFromStateDict } from './checkpoint.ts';
 export {
   matchingConfig,
   parseMatching,
-  publishedRecipes,
   STABLE_ALPHA,
   weightingNames,
   type MatchingConfig,
@@ -31,7 +30,7 @@ export {
   type GuidanceScales,
   type SidNetwork,
 } from './guidance.ts';
-export { initSidUNet, sidUNetConfig, unetCritic, unetNetwork, type UNetExtras } from './model.ts';
+export { sidUNetConfig, unetCritic, unetNetwork, type UNetExtras } from './model.ts';
 export {
   fakeScoreLoss,
   generatorLoss,

@@ -1,14 +1,13 @@
 import {
   applySongUNet,
   encodeSongUNet,
-  initSongUNet,
   parseSongUNetConfig,
   type DropoutFactors,
   type SongUNetConfig,
   type SongUNetParams,
   type SongUNetSettings,
 } from '@atelier/nn';
-import { tf, type Rng, type Tensor } from '@atelier/tensor';
+import { tf, type Tensor } from '@atelier/tensor';
 import { channelMean, type Critic } from './adversarial.ts';
 import type { SidNetwork } from './guidance.ts';
 
@@ -43,11 +42,6 @@ export function sidUNetConfig(name: keyof typeof published, settings: Partial<So
   if (!Object.hasOwn(published, name))
     throw new Error(`sidUNetConfig: wanted ${Object.keys(published).join(' or ')}, got '${String(name)}'`);
   return parseSongUNetConfig({ ...published[name], ...settings }, 'sidUNetConfig');
-}
-
-/** New parameters with the official start. The caller owns them. */
-export function initSidUNet(rng: Rng, config: SongUNetConfig): SongUNetParams {
-  return initSongUNet(rng, config);
 }
 
 export type UNetExtras = {

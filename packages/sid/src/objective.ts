@@ -11,7 +11,8 @@ export type FakeScoreLoss = { loss: Tensor; perElement: Tensor; kept: Tensor };
 
 /**
  * Fits a denoiser to images by ordinary denoising: the fake score ψ to the generator's samples, or a teacher to data. (scale/B)·Σ over all pixels of the
- * parameterization's error at x_t = a·x + s·e, under guidance κ1. No gradient goes to x. Samples with a NaN in x or in D are left out, the divisor stays B.
+ * parameterization's error at x_t = a·x + s·e, under guidance κ1. No gradient goes to x. Samples with a NaN in x or in D are left out, the divisor stays B. A NaN in
+ * x does not reach the gradients either; one that the network itself makes does.
  */
 export function fakeScoreLoss(
   network: SidNetwork,
@@ -22,10 +23,12 @@ export function fakeScoreLoss(
   checkSidBatch(batch, where);
   return tf.tidy(() => {
     const { e, t, condition } = batch;
-    const x0 = stopGradient(batch.x);
+    // The network sees zeros in place of a NaN: behind it, 0·NaN would make every gradient NaN.
+    const finite = withoutNaN([batch.x]);
+    const x0 = masked(stopGradient(batch.x), finite);
     const x = addNoise(parameterization, x0, e, t);
     const output = guidedOutput(network, parameterization, { x, t, ...(condition && { condition }) }, kappa, where);
-    const kept = withoutNaN([x0, output]);
+    const kept = tf.mul(finite, withoutNaN([output]));
     const perElement = masked(parameterization.error(output, { x0, e, x, t }), kept);
     return { loss: tf.mul(tf.sum(perElement), scale / x0.shape[0]!), perElement, kept };
   });
@@ -57,7 +60,8 @@ export type GeneratorLoss = {
  * (scale/B)·Σ weight_b·Δ·[(f_f - x_g) + (1 - α)·Δ], which is Δ·[(f_r - x_g) - α·Δ].
  *
  * The gradient goes through every x_g: the bare one and, through x_t, the inputs of teacher and fake score. Their parameters are the caller's to hold fixed;
- * only the weight is cut off (and, with the gradient `direct`, what teacher and fake score say). Samples with a NaN in x_g, f_r or f_f are left out, the divisor stays B.
+ * only the weight is cut off (and, with the gradient `direct`, what teacher and fake score say). Samples with a NaN in x_g, f_r or f_f are left out of the value, the divisor
+ * stays B. The gradients of such a batch are NaN all the same, because the generator's own activations are; `cleanGradients` makes them 0.
  */
 export function generatorLoss(
   networks: { teacher: SidNetwork; fake: SidNetwork },
@@ -137,7 +141,7 @@ export function teacherError(x: Tensor, teacher: Tensor): Tensor {
 }
 
 /** 1 for every sample [B] without a NaN in any of the tensors [B, …], 0 for the others. */
-function withoutNaN(tensors: readonly Tensor[]): Tensor {
+export function withoutNaN(tensors: readonly Tensor[]): Tensor {
   const bad = tensors.map((x) => tf.max(tf.cast(tf.isNaN(tf.reshape(stopGradient(x), [x.shape[0]!, -1])), 'float32'), 1));
   return tf.sub(
     1,
@@ -146,7 +150,7 @@ function withoutNaN(tensors: readonly Tensor[]): Tensor {
 }
 
 /** x where a sample is kept, 0 where it is not; a product would keep the NaN. */
-function masked(x: Tensor, kept: Tensor): Tensor {
+export function masked(x: Tensor, kept: Tensor): Tensor {
   const keep = tf.broadcastTo(perSample(kept, x), x.shape);
   return tf.where(tf.greater(keep, 0), x, tf.zerosLike(x));
 }

@@ -1,5 +1,5 @@
 import { checkNumber, dims, perSample, type Rng, tf, type Tensor } from '@atelier/tensor';
-import { diffusionTables, edmCoefficients, edmWeight, karrasSigma, lognormalSigma, SIGMA_DATA } from '@atelier/diffusion';
+import { diffusionTables, edmCoefficients, edmDenoised, edmWeight, karrasSigma, lognormalSigma, SIGMA_DATA } from '@atelier/diffusion';
 
 /** What times are drawn for: fitting the fake score (or a teacher) to samples, or matching it to the teacher. */
 export type TimeUse = 'fit' | 'match';
@@ -18,8 +18,8 @@ export type Parameterization = {
   denoised(output: Tensor, x: Tensor, t: Tensor): Tensor;
   /** Squared error [B, …] of the output against what it should be for x_t = a·x₀ + s·e, with the weight that the official code fits it with. */
   error(output: Tensor, at: { x0: Tensor; e: Tensor; x: Tensor; t: Tensor }): Tensor;
-  /** Weight [B] of a discriminator's loss at the times: λ(σ) of EDM, 1 of the others. */
-  criticWeight(t: Tensor): Tensor;
+  /** Weight [B] of a discriminator's loss at the times, for images of so many pixels: λ(σ) of EDM, the number of pixels of the others. */
+  criticWeight(t: Tensor, pixels: number): Tensor;
   /** Times for a batch, [B]. */
   drawTimes(rng: Rng, batch: number, use: TimeUse): Tensor;
   /** The times τ_1 > … > τ_K of a chain of K steps. @throws Error where so many do not fit */
@@ -53,10 +53,7 @@ export function edmParameterization(options: EdmOptions = {}): Parameterization 
   const { sigmaData = SIGMA_DATA, sigmaInit = 2.5, mean = -1.2, std = 1.2, min = 0.002, max = 80, rho = 7, end = 800 } = options;
   checkNumber('edmParameterization: sigmaInit', sigmaInit, { above: 0 });
   checkNumber('edmParameterization: end', end, { above: 0, max: 1000 });
-  const denoised = (output: Tensor, x: Tensor, t: Tensor): Tensor => {
-    const c = edmCoefficients(t, sigmaData);
-    return tf.add(tf.mul(perSample(c.skip, x), x), tf.mul(perSample(c.out, x), output));
-  };
+  const denoised = (output: Tensor, x: Tensor, t: Tensor): Tensor => edmDenoised(output, x, t, sigmaData);
   return {
     name: 'edm',
     path: (t) => ({ signal: tf.onesLike(t), noise: t }),
@@ -138,7 +135,7 @@ export function flowParameterization({ start = 999, mean = Math.LN2, std = 1.6 }
     input: (x, t) => ({ x, t }),
     denoised: (output, x, t) => tf.sub(x, tf.mul(perSample(t, x), output)),
     error: (output, { x0, e }) => tf.square(tf.sub(output, tf.sub(e, x0))),
-    criticWeight: (t) => tf.onesLike(t),
+    criticWeight: (t, pixels) => tf.fill([t.shape[0]!], pixels),
     drawTimes: (rng, batch) => tf.tidy(() => tf.sigmoid(tf.add(tf.mul(rng.normal([batch]), std), mean))),
     levels: (steps) => {
       checkNumber('levels: steps', steps, { integer: true, min: 1 });
@@ -195,7 +192,7 @@ function discrete(
     input: (x, t) => ({ x, t: tf.cast(t, 'float32') }),
     denoised: (output, x, t) => rule.denoised(output, x, factors(x, t)),
     error: (output, { x0, e, x, t }) => rule.error(output, { x0, e, ...factors(x, t) }),
-    criticWeight: (t) => tf.ones([t.shape[0]!]),
+    criticWeight: (t, pixels) => tf.fill([t.shape[0]!], pixels),
     drawTimes: (rng, batch) => tf.tensor1d(rng.integers(batch, first, last + 1), 'int32'),
     levels: (steps) => discreteLevels(steps, start),
     timeOf: (level, batch) => tf.fill([batch], level, 'int32'),

@@ -1,4 +1,4 @@
-import type { Sampler } from '@atelier/diffusion';
+import { lastOf, type Sampler } from '@atelier/diffusion';
 import { checkBatch, checkNumber, compile, tf, type Tensor, type Tree } from '@atelier/tensor';
 import { checkNoise, type ChainNoise } from './chain.ts';
 import { guidedDenoised, type Condition, type SidNetwork } from './guidance.ts';
@@ -80,14 +80,7 @@ export function sidSampler<P extends Tree>(
   }
 
   return {
-    sample(params, z, given) {
-      let last: Tensor | undefined;
-      for (const { x } of steps(params, z, given)) {
-        last?.dispose();
-        last = x;
-      }
-      return last!;
-    },
+    sample: (params, z, given) => lastOf(steps(params, z, given)),
     steps,
     get graphs() {
       return step.graphs;

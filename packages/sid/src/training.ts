@@ -1,10 +1,10 @@
 import { adamW, mapElementWise, type AdamState } from '@atelier/nn';
 import { checkNumber, flattenTree, stopGradient, tf, treeMap, valueAndGrad, type Tensor, type Tree } from '@atelier/tensor';
 import { discriminatorLoss, generatorAdversarialLoss, type AdversarialOptions, type Critic } from './adversarial.ts';
-import { fewStepChain, type ChainNoise } from './chain.ts';
+import { fewStepChain } from './chain.ts';
 import { parseMatching, type MatchingOptions } from './config.ts';
 import { checkGuidance, dropCondition, type Condition, type GuidanceScales, type SidNetwork } from './guidance.ts';
-import { fakeScoreLoss, generatorLoss, type GeneratorLoss } from './objective.ts';
+import { fakeScoreLoss, generatorLoss, masked, withoutNaN, type GeneratorLoss } from './objective.ts';
 import { addNoise, type Parameterization } from './parameterization.ts';
 
 /** The one architecture of teacher, fake score and generator: parameters, and the dropout of the network that is being trained -> network. */
@@ -20,7 +20,6 @@ export type Recipe = {
   matching?: MatchingOptions;
   /** Factor of the fake score's loss, 1 if absent. */
   fakeScale?: number;
-  chainNoise?: ChainNoise;
   /**
    * `uniform` (the paper's): an iteration trains the k-th output for one k drawn for the whole batch and both updates, and a gradient goes through the k-th
    * call alone. `final`: always the last output; `final-whole`: the same with a gradient through all K calls (SiD-LSG's code).
@@ -41,7 +40,7 @@ export type GeneratorState<P extends Tree> = { params: P; average: P; adam: Adam
 
 /** Random numbers and settings of one update. All tensors; conditions and dropout where the network takes them. */
 export type UpdateDraws = {
-  /** Noise of the chain, as many as the k steps that this iteration takes need. */
+  /** Fresh noise for each of the k steps that this iteration takes. */
   noises: Tensor[];
   /** ε [B, …] and times [B]. */
   e: Tensor;
@@ -108,7 +107,7 @@ export function distillation<P extends Tree>(
   critic?: CriticOf<P>,
 ): Distillation<P, { real?: Tensor }, Partial<Weights>> {
   const where = 'distillation';
-  const { parameterization, guidance, adversarial, fakeScale = 1, chainNoise = 'fresh', stepMatching = 'uniform' } = recipe;
+  const { parameterization, guidance, adversarial, fakeScale = 1, stepMatching = 'uniform' } = recipe;
   const levels = parameterization.levels(recipe.steps);
   const matching = parseMatching(recipe.matching ?? {}, where);
   checkGuidance(guidance, where);
@@ -119,9 +118,8 @@ export function distillation<P extends Tree>(
   const optimizer = adamW({ b1: 0, b2: 0.999, eps: recipe.adamEps ?? 1e-8 });
   const chain = (generator: SidNetwork, { noises, condition }: UpdateDraws): Tensor => {
     const gradient = stepMatching === 'final-whole' ? 'whole' : 'last';
-    const options = { parameterization, levels, noise: chainNoise, gradient, ...(condition && { condition }) } as const;
-    const steps = chainNoise === 'fresh' ? noises.length : undefined;
-    return fewStepChain(generator, noises, options, steps).outputs.at(-1)!;
+    const options = { parameterization, levels, gradient, ...(condition && { condition }) } as const;
+    return fewStepChain(generator, noises, options, noises.length).outputs.at(-1)!;
   };
 
   return {
@@ -147,8 +145,8 @@ export function distillation<P extends Tree>(
         const judge = (image: Tensor): Tensor =>
           criticAt(critic!(params, draws.dropout), addNoise(parameterization, image, draws.e, draws.t), draws.t, draws.condition);
         const { loss } = discriminatorLoss(
-          { real: judge(draws.real!), fake: judge(x) },
-          { t: draws.t, pixels: x.size / x.shape[0]! },
+          { real: judge(draws.real!), fake: judge(masked(x, withoutNaN([x]))) },
+          { t: draws.t, pixels: x.size / x.shape[0]!, kept: fit.kept },
           { ...adversarial, parameterization },
         );
         return { loss: tf.add(fit.loss, loss), aux: { loss: fit.loss, critic: loss, kept } };
@@ -177,11 +175,12 @@ export function distillation<P extends Tree>(
         };
         if (adversarial === undefined) return { loss: sid.loss, aux: metrics };
         const logits = criticAt(critic!(nets.fake), sid.noised, draws.t, condition);
-        const gan = generatorAdversarialLoss(logits, { x, weight: sid.weight }, adversarial);
+        const gan = generatorAdversarialLoss(logits, { x, weight: sid.weight, kept: sid.kept }, adversarial);
         const loss = tf.add(tf.mul(sid.loss, draws.matchingShare!), tf.mul(gan.loss, draws.adversarialShare!));
         return { loss, aux: { ...metrics, adversarial: gan.loss } };
       }, generator.params);
       const next = optimizer.update(cleanGradients(grads, recipe.valueClip), generator.adam, generator.params, draws.rate);
+      // With β = 0 this form gives exactly θ, which that of `emaUpdate` does not.
       const [average] = mapElementWise([next.params, generator.average], ([theta, old]) => [
         tf.add(theta!, tf.mul(tf.sub(old!, theta!), draws.beta)),
       ]);

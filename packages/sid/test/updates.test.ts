@@ -1,14 +1,17 @@
-import { flattenTree, Rng, tf, treeMap, type Tensor } from '@atelier/tensor';
+import { flattenTree, Rng, tf, treeMap, valueAndGrad, type Tensor } from '@atelier/tensor';
 import { expectClose, expectNoLeak } from '@atelier/testkit';
 import { everyEngine } from '@atelier/testkit/vitest';
 import { expect, it } from 'vitest';
 import {
   adversarialSettings,
   crossEntropy,
+  discriminatorLoss,
   discriminatorTerm,
   distillation,
   emaBeta,
   epsilonParameterization,
+  fakeScoreLoss,
+  generatorAdversarialLoss,
   guidanceScales,
   initPointNetwork,
   parsePointNetwork,
@@ -106,5 +109,54 @@ everyEngine(() => {
     );
     expect(scalar(apart.metrics.adversarial)).toBeCloseTo(scalar(joint.metrics.adversarial), 5);
     expect(largest(flat(joint.state.params).map((value, i) => value - flat(apart.state.params)[i]!))).toBeGreaterThan(1e-3);
+  });
+
+  it('a NaN in an image reaches no gradient of the fake score, with and without the discriminator', () => {
+    const images = new Rng('images').normal(shape);
+    const spoiled = Float32Array.from(images.dataSync());
+    spoiled[2 * 4 + 1] = NaN;
+    const { e, t, condition } = drawsOf('spoiled', 1);
+    const params = at('fake');
+    const gradientOf = (x: Tensor, kept: Tensor): Float32Array => {
+      const { grads } = valueAndGrad((p: PointNetworkParams) => {
+        const { perElement } = fakeScoreLoss(network(p), { x, e, t, condition }, { parameterization });
+        return { loss: tf.sum(tf.mul(perElement, tf.reshape(kept, [B, 1]))), aux: {} };
+      }, params);
+      return flat(grads);
+    };
+    const others = tf.tensor1d([1, 1, 1, 1, 0, 1]);
+    expectClose(gradientOf(tf.tensor(spoiled, shape), tf.ones([B])), gradientOf(images, others), { max: 1e-5 });
+    for (const reduction of ['batch', 'sample'] as const) {
+      const logits = tf.tensor([[1, 2], [NaN, 3], [0, -1]]); // prettier-ignore
+      const [kept, weight] = [tf.tensor1d([1, 0, 1]), tf.tensor1d([1, NaN, 2])];
+      const options = { reduction, criticScale: 1, generatorScale: 1 };
+      const gan = generatorAdversarialLoss(logits, { x: tf.zeros([3, 2]), weight, kept }, options);
+      const judge = discriminatorLoss(
+        { real: tf.zerosLike(logits), fake: logits },
+        { t: tf.tensor1d([1, 2, 3], 'int32'), pixels: 2, kept },
+        { ...options, parameterization },
+      );
+      for (const { loss, perSample } of [gan, judge]) {
+        expect(Number.isFinite(scalar(loss))).toBe(true);
+        expect(perSample.dataSync()[1]).toBe(0);
+      }
+    }
+    const run = distillation<PointNetworkParams>(
+      network,
+      { parameterization, steps: 1, guidance: guidanceScales.none, adversarial: adversarialSettings.sida },
+      (p) => pointCritic(p, config),
+    );
+    const { fake, generator } = run.init(at('teacher'));
+    const draws = drawsOf('spoiled update', 1);
+    const noise = Float32Array.from(draws.noises[0]!.dataSync());
+    noise[2 * 4] = NaN;
+    const { state, metrics } = run.fakeUpdate(fake, generator.params, {
+      ...draws,
+      noises: [tf.tensor(noise, shape)],
+      real: new Rng('real').normal(shape),
+    });
+    expect(scalar(metrics.kept)).toBeCloseTo((B - 1) / B, 6);
+    expect(Number.isFinite(scalar(metrics.critic))).toBe(true);
+    expect(flat(state.params).filter((value, i) => value !== flat(fake.params)[i]).length).toBeGreaterThan(50);
   });
 });

@@ -46,8 +46,14 @@ export function edmDenoiser(network: (x: Tensor, noise: Tensor) => Tensor, sigma
     const c = edmCoefficients(sigma, sigmaData);
     const output = network(tf.mul(perSample(c.in, x), x), c.noise);
     checkLike(output, x, 'edmDenoiser: output of the network');
-    return tf.add(tf.mul(perSample(c.skip, x), x), tf.mul(perSample(c.out, x), output));
+    return edmDenoised(output, x, sigma, sigmaData);
   };
+}
+
+/** The clean image c_skip·x + c_out·F that a network's output F [B, …] stands for at x [B, …] and σ [B]. */
+export function edmDenoised(output: Tensor, x: Tensor, sigma: Tensor, sigmaData = SIGMA_DATA): Tensor {
+  const c = edmCoefficients(sigma, sigmaData);
+  return tf.add(tf.mul(perSample(c.skip, x), x), tf.mul(perSample(c.out, x), output));
 }
 
 /** Weight of the training loss λ(σ) = (σ² + σ_d²)/(σ·σ_d)² = 1/c_out², [B] -> [B]: the network's own error counts the same at every level. */

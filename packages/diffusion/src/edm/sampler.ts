@@ -1,5 +1,5 @@
 import { checkBatch, checkLike, checkNumber, compile, tf, type Tensor, type Tree } from '@atelier/tensor';
-import type { Sampler } from '../sampler.ts';
+import { lastOf, type Sampler } from '../sampler.ts';
 
 /** The denoiser as the sampler runs it: x [B, …], σ [B] and a model, the tree of whatever else it needs (weights, labels) -> [B, …]. */
 export type EdmSamplerNetwork<Model extends Tree> = (x: Tensor, sigma: Tensor, model: Model) => Tensor;
@@ -97,14 +97,7 @@ export function edmSampler<Model extends Tree = Tree>(
   }
 
   return {
-    sample(model, z, given) {
-      let last: Tensor | undefined;
-      for (const { x } of steps(model, z, given)) {
-        last?.dispose();
-        last = x;
-      }
-      return last!;
-    },
+    sample: (model, z, given) => lastOf(steps(model, z, given)),
     steps,
     get graphs() {
       return euler.graphs + heun.graphs;
