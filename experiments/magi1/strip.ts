@@ -112,10 +112,9 @@ async function judge(params: MagiParams, context: RunContext<Config>, rng: Rng, 
   };
   const longest = Math.max(...strip.histories);
   const on = { prefixFrames: strip.given };
-  const history = Object.fromEntries(
-    (whole ? strip.histories : [longest]).map((range) => [String(range), mean(run(scheduleOf(strip, range, on)).position)!]),
-  );
-  const best = run(scheduleOf(strip, longest, on));
+  const runs = new Map((whole ? strip.histories : [longest]).map((range) => [range, run(scheduleOf(strip, range, on))] as const));
+  const history = Object.fromEntries([...runs].map(([range, { position }]) => [String(range), mean(position)!]));
+  const best = runs.get(longest)!;
   const judged: Judged = {
     history,
     image: 0,

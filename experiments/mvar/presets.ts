@@ -18,7 +18,7 @@ export const presets = {
       histories: [],
     },
   },
-  /** 10 to 30 minutes: VAR, MVAR in both ways of training, other windows and histories, three seeds. */
+  /** VAR, MVAR in both ways of training, other windows and histories, three seeds. */
   full: {},
   /** `full` with one seed. */
   'one-seed': { figures: { repeats: 1 } },

@@ -53,7 +53,7 @@ export function tokensPerIteration({ kind, config }: Model, ratio: number): numb
   return (ratio * groups[0]! + all - groups[0]!) / (ratio + groups.length - 1);
 }
 
-/** The rate's factor: up in a straight line over the first steps, and down to a 20th, as in the calibration runs. */
+/** The rate's factor: up in a straight line over the first steps, and down to a 20th. */
 const rateFactor = (step: number, steps: number, warmUp: number): number =>
   Math.min(1, (step + 1) / Math.max(1, warmUp)) * Math.min(1, 0.05 + 1 - step / steps);
 

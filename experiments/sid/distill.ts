@@ -87,20 +87,19 @@ export type Variant = {
   readonly alpha?: number;
   /** `direct` for the baseline of distribution matching. */
   readonly gradient?: 'full' | 'direct';
-  readonly stepMatching?: 'uniform' | 'final';
   readonly adversarial?: AdversarialOptions;
 };
 
 type Watch<P> = { readonly at: readonly number[]; show(generator: P, iteration: number): Promise<void> };
 
-/** Distils a teacher into a generator of the same architecture. @returns the average of the generator, the caller's, and ms an iteration */
+/** Distils a teacher into a generator of the same architecture. @returns the average of the generator, the caller's */
 export async function distill<P extends Tree>(
   ground: Ground<P>,
   teacher: P,
   variant: Variant,
   settings: DistillSettings,
   { rng, source, watch }: { rng: Rng; source?: Source; watch?: Watch<P> },
-): Promise<{ generator: P; msPerStep: number }> {
+): Promise<P> {
   const { context, parameterization, shape, classes } = ground;
   const { batch: B, halfLife } = settings;
   const update = updatesOf(ground, teacher, variant);
@@ -116,7 +115,7 @@ export async function distill<P extends Tree>(
     };
   };
   const every = watch && greatestCommonDivisor([...watch.at, settings.steps]);
-  const { state, msPerStep } = await trainLoop<State<P>, Batch>({
+  const { state } = await trainLoop<State<P>, Batch>({
     context,
     name: variant.name,
     steps: settings.steps,
@@ -148,7 +147,7 @@ export async function distill<P extends Tree>(
     }),
   });
   disposeTree([state.fake, state.generator.params, state.generator.adam]);
-  return { generator: state.generator.average, msPerStep };
+  return state.generator.average;
 }
 
 type State<P extends Tree> = { fake: FakeState<P>; generator: GeneratorState<P> };
@@ -159,9 +158,9 @@ type Step<P extends Tree> = (state: State<P>, batch: Batch) => { state: State<P>
 function updatesOf<P extends Tree>(
   { parameterization, network, critic }: Ground<P>,
   teacher: P,
-  { steps, guidance, alpha = 1, gradient = 'full', stepMatching = 'uniform', adversarial }: Variant,
+  { steps, guidance, alpha = 1, gradient = 'full', adversarial }: Variant,
 ): { init(): State<P>; stepsOf(u: number): number; step: Step<P> } {
-  const recipe = { parameterization, steps, guidance, stepMatching, matching: { alpha, gradient, allowUnstableAlpha: alpha > 1.2 } };
+  const recipe = { parameterization, steps, guidance, matching: { alpha, gradient, allowUnstableAlpha: alpha > 1.2 } };
   if (adversarial === undefined) {
     const run = distillation(network, recipe);
     return {
@@ -210,9 +209,9 @@ export async function drawChain<P extends Tree>(
   params: P,
   levels: readonly number[],
   given: { z: Rows['z']; y?: Rows['y'] },
-  { noise = 'fresh', rng, batch, kappa = 1 }: { noise?: 'fresh' | 'ddim'; rng: Rng; batch: number; kappa?: number },
+  { noise = 'fresh', rng, batch }: { noise?: 'fresh' | 'ddim'; rng: Rng; batch: number },
 ): Promise<Float32Array[]> {
-  const sampler = sidSampler(network, { parameterization, noise, kappa });
+  const sampler = sidSampler(network, { parameterization, noise });
   const shape = given.z!.shape.slice(1);
   const found = await inBatches({ z: given.z, y: given.y }, { batch, signal: context.signal }, ({ z, y }, from) => {
     const condition = labelsOf(y, classes);

@@ -108,7 +108,7 @@ async function runOnce(context: RunContext<Config>, repeat: number): Promise<Gui
     const variant = variants[kind];
     const name = `guidance-${kind}${ending}`;
     const source = variant.adversarial && sourceOf(config.distill.batch);
-    const { generator } = await distill(ground, teacher, { ...variant, name, steps: 1 }, config.distill, {
+    const generator = await distill(ground, teacher, { ...variant, name, steps: 1 }, config.distill, {
       rng: own.child('students'),
       ...(source && { source }),
     });

@@ -18,7 +18,7 @@ import { imageRows, tileOf, type ImageRow } from '../src/pictures/image-rows.ts'
 import { lineChart } from '../src/pictures/line-chart.ts';
 import type { RunContext } from '../src/runner/experiment.ts';
 import type { Config, Images, StudentName } from './config.ts';
-import { distill, drawChain, trainTeacher, type Ground, type Source, type Variant } from './distill.ts';
+import { distill, drawChain, trainTeacher, type Ground, type Variant } from './distill.ts';
 
 /** Fréchet distance, precision and recall in the judge's features, and the share of samples in their class. */
 export type ImageScore = { readonly frechet: number; readonly precision: number; readonly recall: number; readonly share: number };
@@ -35,16 +35,11 @@ export async function runImages(context: RunContext<Config>): Promise<void> {
   context.note(`${data.train.count} images of ${config.data}, ${data.train.height} x ${data.train.width}; ${parameters} parameters`);
   const judge = await trainJudge(context, data, config.classifier);
   const asked = imagesOf(data.reference, config.samples).y;
-  const score = await scorer(judge, data, asked);
+  const score = await scorer(judge, data);
   const z = floats(rng.child('evaluation').normals(config.samples * imageSize(data.train)), ...ground.shape);
   const shown = shownOf(data.train, rng.child('pictures').normals(COLUMNS * imageSize(data.train)), ground.shape);
-  const source = (): Source => {
-    const { next, cursor } = imageBatches(data.train, config.teacher.batch, rng.child('order'));
-    return { next, cursor };
-  };
-
   const teacher = await trainTeacher(ground, 'image-teacher', config.teacher, {
-    source: source(),
+    source: imageBatches(data.train, config.teacher.batch, rng.child('order')),
     rng: rng.child('teacher'),
     classDrop: config.classDrop,
   });
@@ -61,7 +56,7 @@ export async function runImages(context: RunContext<Config>): Promise<void> {
     noise: 'fresh' | 'ddim',
   ): Promise<void> => {
     scores[name] = await context.stage(`image-score-${name}`, async () =>
-      score((await draw(params, levels, { z, y: labels(asked) }, noise)).at(-1)!),
+      score((await draw(params, levels, { z, y: labels(asked) }, noise)).at(-1)!, asked),
     );
     rows.push({ label, images: (await draw(params, levels, shown, noise)).at(-1)! });
     context.note(`${label}: ${scoreText(scores[name]!)}`);
@@ -71,12 +66,12 @@ export async function runImages(context: RunContext<Config>): Promise<void> {
     await judged(`teacher-${steps}`, `teacher, ${steps} of its chain`, teacher, ground.parameterization.levels(steps), 'fresh');
   scores['data'] = await context.stage('image-score-data', async () => {
     const { x, y } = imagesOf(data.second, config.samples);
-    return (await scorer(judge, data, y))(x);
+    return score(x, y);
   });
 
   for (const variant of variantsOf(config)) {
-    const students = variant.adversarial && { source: realSource(data, config, rng.child(`real ${variant.name}`)) };
-    const { generator } = await distill(ground, teacher, { ...variant, name: `image-${variant.name}` }, config.distill, {
+    const students = variant.adversarial && { source: imageBatches(data.train, config.distill.batch, rng.child(`real ${variant.name}`)) };
+    const generator = await distill(ground, teacher, { ...variant, name: `image-${variant.name}` }, config.distill, {
       rng: rng.child('students'),
       ...students,
     });
@@ -93,11 +88,6 @@ export async function runImages(context: RunContext<Config>): Promise<void> {
   await claimImages(context, config, scores);
   judge.dispose();
   disposeTree(teacher);
-}
-
-function realSource({ train }: ImageData, { distill: { batch } }: Images, rng: Parameters<typeof imageBatches>[2]): Source {
-  const { next, cursor } = imageBatches(train, batch, rng);
-  return { next, cursor };
 }
 
 function groundOf(context: RunContext<Config>, { network }: Images, set: ImageSet): { ground: Ground<SongUNetParams>; parameters: number } {
@@ -137,10 +127,10 @@ function variantsOf({ steps, students, scale }: Images): Named[] {
 }
 
 /** Compares samples made for the classes `asked` with the reference images. */
-async function scorer(judge: Judge, { reference }: ImageData, asked: Int32Array): Promise<(images: Float32Array) => Promise<ImageScore>> {
+async function scorer(judge: Judge, { reference }: ImageData): Promise<(images: Float32Array, asked: Int32Array) => Promise<ImageScore>> {
   const wanted = await judge.look(imagesOf(reference).x);
   const moments = gaussianMoments(wanted.features, CLASSIFIER_FEATURES);
-  return async (images) => {
+  return async (images, asked) => {
     const { features, classes } = await judge.look(images);
     const { precision, recall } = precisionRecall(wanted.features, features, CLASSIFIER_FEATURES);
     return {

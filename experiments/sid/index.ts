@@ -38,30 +38,48 @@ async function claimPoints(context: RunContext<Config>, all: readonly PointFindi
   const ratio = (one: PointFindings, steps: number, at: number): number =>
     distanceAt(studentOf(one.students, `sid-${steps}`), at) / one.undistilled[steps]!;
   const text = (values: readonly number[]): string => values.map((value) => value.toFixed(3)).join(', ');
+  /** Whether there is a student of that name, scored after these iterations: a changed configuration may leave it out. */
+  const has = (name: string, ...iterations: readonly number[]): boolean =>
+    found.length > 0 &&
+    found.every(({ students }) => {
+      const curve = students.find((student) => student.name === name)?.curve;
+      return curve !== undefined && iterations.every((at) => curve.some(({ iteration }) => iteration === at));
+    });
   if (context.measures('smoke-one-step')) {
     for (const [id, steps] of [
       ['smoke-one-step', 1],
       ['smoke-four-steps', 4],
     ] as const)
       // prettier-ignore
-      await context.claim(id, ratio(found[0]!, steps, last), `${distanceAt(studentOf(found[0]!.students, `sid-${steps}`), last).toFixed(3)} against ${found[0]!.undistilled[steps]!.toFixed(3)}`);
+      if (has(`sid-${steps}`, last)) await context.claim(id, ratio(found[0]!, steps, last), `${distanceAt(studentOf(found[0]!.students, `sid-${steps}`), last).toFixed(3)} against ${found[0]!.undistilled[steps]!.toFixed(3)}`);
     return;
   }
   if (!context.measures('points-one-step')) return;
-  const early = found.map((one) => ratio(one, 1, 100));
-  await context.claim('points-one-step', max(early)!, text(early));
+  if (has('sid-1', 100)) {
+    const early = found.map((one) => ratio(one, 1, 100));
+    await context.claim('points-one-step', max(early)!, text(early));
+  }
   for (const at of [100, 300]) {
+    if (!has('sid-1', at) || !has('sid-4', at)) continue;
     const [one, four] = [meanAt(found, 'sid-1', at), meanAt(found, 'sid-4', at)];
     await context.claim(`points-four-steps-${at}`, four / one, `${four.toFixed(3)} in 4 evaluations against ${one.toFixed(3)} in 1`);
   }
-  const slopes = found.map(({ students }) =>
-    correlation(studentOf(students, 'sid-1').curve.map(({ iteration, distances }) => [Math.log(iteration), Math.log(distances.at(-1)!)])),
-  );
-  await context.claim('points-log-log', mean(slopes)!, text(slopes));
-  const alphas = ['sid-1', 'alpha-05', 'alpha-12'].map((name) => meanAt(found, name, last));
-  await context.claim('points-alpha', max(alphas)! / min(alphas)!, `α = 1, 0.5, 1.2: ${text(alphas)}`);
-  const unstable = found.map((one) => studentOf(one.students, 'alpha-2').curve.at(-1)!.distances.at(-1)! / one.undistilled[1]!);
-  await context.claim('points-unstable', min(unstable)!, text(unstable));
+  if (has('sid-1')) {
+    const slopes = found.map(({ students }) =>
+      correlation(studentOf(students, 'sid-1').curve.map(({ iteration, distances }) => [Math.log(iteration), Math.log(distances.at(-1)!)])),
+    );
+    await context.claim('points-log-log', mean(slopes)!, text(slopes));
+  }
+  const names = ['sid-1', 'alpha-05', 'alpha-12'];
+  if (names.every((name) => has(name, last))) {
+    const alphas = names.map((name) => meanAt(found, name, last));
+    await context.claim('points-alpha', max(alphas)! / min(alphas)!, `α = 1, 0.5, 1.2: ${text(alphas)}`);
+  }
+  if (has('alpha-2') && points.steps.includes(1)) {
+    const unstable = found.map((one) => studentOf(one.students, 'alpha-2').curve.at(-1)!.distances.at(-1)! / one.undistilled[1]!);
+    await context.claim('points-unstable', min(unstable)!, text(unstable));
+  }
+  if (!has('sid-4', last)) return;
   const steps = [0, 1, 2, 3].map((k) => meanAt(found, 'sid-4', last, k));
   await context.claim(
     'points-later-steps',

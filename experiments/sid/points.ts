@@ -106,7 +106,7 @@ async function runOnce(context: RunContext<Config>, config: Points, name: Densit
   for (const variant of variantsOf(config, name)) {
     const settings = variant.alpha > 1.2 ? { ...config.distill, steps: Math.min(300, config.distill.steps) } : config.distill;
     const full = { ...variant, name: `${name}-${variant.name}${ending}`, guidance: guidanceScales.none };
-    const { generator } = await distill(ground, teacher, full, settings, {
+    const generator = await distill(ground, teacher, full, settings, {
       rng: own.child('students'),
       watch: {
         at: config.watch,

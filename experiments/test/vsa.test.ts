@@ -1,10 +1,16 @@
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { Rng, tf, toHost, useEngine } from '@atelier/tensor';
 import { tileLayout, toTiles } from '@atelier/vsa';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { experiments } from '../src/registry.ts';
+import { checkClaims, type ClaimRecord } from '../src/runner/claims.ts';
+import { resolveConfig } from '../src/runner/config.ts';
 import { mixerOf } from '../vsa/network.ts';
 import { DICTIONARY_GRID, DICTIONARY_TILE, dictionaryVideos } from '../vsa/patch-dictionary.ts';
 import { selectionPicture } from '../vsa/selection-picture.ts';
 import { vsa } from '../vsa/index.ts';
+import { here, onlyRun, readJson, temporaryFolder } from './child.ts';
 
 beforeAll(async () => void (await useEngine()));
 
@@ -55,8 +61,55 @@ describe('the picture of a selection', () => {
   });
 });
 
-describe('the experiment', () => {
-  it('has every key by default, in every preset', () => {
-    for (const preset of Object.values(vsa.presets)) expect(vsa.schema.safeParse(preset).success).toBe(true);
+describe('what is stated before anything is measured', () => {
+  it('is a sound list of claims, and every preset a sound configuration', () => {
+    expect(() => checkClaims(vsa)).not.toThrow();
+    for (const preset of Object.keys(vsa.presets)) expect(resolveConfig(vsa, preset, []).seed).toBe(0);
+  });
+
+  it('has the bounds that were fixed beforehand', () => {
+    const bounds = Object.fromEntries(vsa.claims.flatMap(({ id, bound }) => ('outOfReach' in bound ? [] : [[id, bound]])));
+    expect(bounds).toEqual({
+      learns: { atMost: 1.9 },
+      'vsa-full': { atMost: -0.05 },
+      'vsa-local': { atMost: -0.15 },
+      'coarse-output': { atMost: 0 },
+      'captured-mass': { atLeast: 2.5 },
+      'training-flops': { atLeast: 1.5 },
+      'zero-gate': { atMost: 1e-5 },
+      'random-gate': { atLeast: 0.02 },
+      adaptation: { atMost: -0.05 },
+      'glyphs-equal-flops': { atMost: 0 },
+      'attention-speed': { atLeast: 6 },
+      'arithmetic-rate': { atLeast: 0.9 },
+      growth: { atMost: 1.1 },
+      'sampling-time': { atLeast: 1.7 },
+    });
+  });
+});
+
+describe('a run', () => {
+  it('passes through every part', async () => {
+    const runs = temporaryFolder();
+    const words = [
+      'parts=[dictionary, glyphs, speed]',
+      'dictionary.training={steps: 2, batch: 2}',
+      'dictionary.watch=1',
+      'dictionary.judged=1',
+      'dictionary.sweep=[1, 32]',
+      'dictionary.adaptation=2',
+      'glyphs={heads: 1, layers: 1, videos: 8, samplingSteps: 2, judged: 2, training: {steps: 2, batch: 2}}',
+      'speed={frames: [4, 8], dense: 4, sampled: 4, sparsities: [0.875], turns: 1}',
+    ];
+    const { code, err } = await here(['run', 'vsa', 'full', ...words], runs, undefined, experiments);
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+    const run = onlyRun(runs);
+    const rows = readJson(join(run, 'claims.json')) as unknown as ClaimRecord[];
+    for (const { id, measured } of rows) expect([id, Number.isFinite(measured)]).toEqual([id, true]);
+    expect(rows.map(({ id }) => id)).toEqual(expect.arrayContaining(['vsa-full', 'captured-mass']));
+    // The networks of the parts have checkpoints of their own.
+    const checkpoints = readdirSync(join(run, 'checkpoints'));
+    for (const name of ['full', 'glyphs-full']) expect(checkpoints.some((file) => file.startsWith(name))).toBe(true);
+    for (const name of ['sweep', 'samples-vsa', 'time']) expect(existsSync(join(run, 'figures', `${name}.png`))).toBe(true);
   });
 });

@@ -1,3 +1,4 @@
+import { mean } from 'd3-array';
 import { savingAtShare } from '@atelier/vsa';
 import { barChart } from '../src/pictures/bar-chart.ts';
 import { lineChart } from '../src/pictures/line-chart.ts';
@@ -10,7 +11,6 @@ import { operations } from './training.ts';
 /** Share of dense attention in the operations of the paper's network of 410 M parameters, and its density. */
 const PAPER = { share: 0.691, density: 1 / 8 } as const;
 
-const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
 const product = (values: readonly number[]): number => values.reduce((a, b) => a * b, 1);
 
 /** Errors of all variants, and what they are in the ledger. */
@@ -29,9 +29,8 @@ export async function claimDictionary(context: RunContext<Config>, found: Dictio
       .map(([name, { mass }]) => `${name} ${mass.map((m) => m.toFixed(2)).join(' / ')}`)
       .join(', ');
     const byChance = dictionary.keep / TILES;
-    await context.claim('captured-mass', mean(variants.vsa.mass) / byChance, `by layer: ${masses}; by chance ${byChance}`);
-    const [first] = variants.vsa.errors;
-    if (first) await context.claim('learns', variants.vsa.error, `after ${dictionary.training.steps} steps`);
+    await context.claim('captured-mass', mean(variants.vsa.mass)! / byChance, `by layer: ${masses}; by chance ${byChance}`);
+    await context.claim('learns', variants.vsa.error, `after ${dictionary.training.steps} steps`);
   }
   if (variants.vsa && variants.full) await claimOperations(context, variants.full, variants.vsa);
   if (!adaptation) return;

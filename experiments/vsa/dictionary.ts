@@ -14,7 +14,7 @@ import { drawNoise, meanError, optimizer, TIMES, velocityError, type Batch } fro
 const ANNEALING = { by: 4, every: 15 } as const;
 
 /** A trained variant: its held-out error after training and after every few steps, and the mass that its choices capture in each layer. */
-export type Trained = { error: number; errors: [step: number, error: number][]; mass: number[]; msPerStep: number };
+export type Trained = { error: number; errors: [step: number, error: number][]; mass: number[] };
 /** Held-out errors of the adaptation of the trained full network. */
 export type Adaptation = {
   full: number;
@@ -54,14 +54,13 @@ export async function runDictionary(context: RunContext<Config>): Promise<Dictio
   const findings: DictionaryFindings = { variants: {}, sweep: [] };
   try {
     for (const variant of dictionary.variants) {
-      const { params, errors, msPerStep } = await train(context, rng, variant, judged);
+      const { params, errors } = await train(context, rng, variant, judged);
       try {
         const settings = dictionarySettings(dictionary, hasGate(variant));
         findings.variants[variant] = await context.stage(`judge-${variant}`, async () => ({
           error: await meanError(params, judged, settings, mixerOf(variant, DICTIONARY_TILE, dictionary.keep)),
           errors,
           mass: await masses(params, judged, settings, variant, dictionary.keep),
-          msPerStep,
         }));
         if (variant === 'vsa') findings.sweep = await sweep(context, params, judged);
         if (variant === 'full' && dictionary.adaptation > 0) findings.adaptation = await adapt(context, rng, params, judged);
@@ -88,13 +87,13 @@ async function train(
   rng: Rng,
   variant: Variant,
   judged: readonly Batch[],
-): Promise<{ params: WanParams; errors: [number, number][]; msPerStep: number }> {
+): Promise<{ params: WanParams; errors: [number, number][] }> {
   const { dictionary } = context.config;
   const { training, keep } = dictionary;
   const settings = dictionarySettings(dictionary, hasGate(variant));
   const mix = mixerOf(variant, DICTIONARY_TILE, keep);
   const watched = variant === 'full' || variant === 'vsa';
-  const { params, msPerStep } = await trainNetwork<WanParams, ReturnType<typeof optimizer.init>, Batch>({
+  const { params } = await trainNetwork<WanParams, ReturnType<typeof optimizer.init>, Batch>({
     context,
     name: variant,
     steps: training.steps,
@@ -119,7 +118,7 @@ async function train(
       const seen = await context.checkpoints.load(`stage-error-${variant}-${step}`);
       if (seen !== null) errors.push([step, (seen.state as { error: number }).error]);
     }
-  return { params, errors, msPerStep };
+  return { params, errors };
 }
 
 function drawBatch(rng: Rng, count: number): Batch {

@@ -36,7 +36,7 @@ export async function runGlyphs(context: RunContext<Config>): Promise<void> {
       const mix = mixerOf(variant, TILE, glyphs.keep);
       const { params } = await trainNetwork<WanParams, ReturnType<typeof optimizer.init>, Batch>({
         context,
-        name: variant,
+        name: `glyphs-${variant}`,
         steps: steps[variant],
         rng: rng.child('steps'),
         optimizer,
@@ -46,7 +46,7 @@ export async function runGlyphs(context: RunContext<Config>): Promise<void> {
         loss: (at, batch) => ({ loss: tf.mean(velocityError(at, batch, settings, mix)) }),
       });
       try {
-        const error = await context.stage(`judge-${variant}`, () => meanError(params, judged, settings, mix));
+        const error = await context.stage(`judge-glyphs-${variant}`, () => meanError(params, judged, settings, mix));
         const samples = await sample(params, noise, labels, glyphs, variant);
         context.note(`${variant}: ${steps[variant]} steps, error ${error.toFixed(4)}`);
         await context.figure(

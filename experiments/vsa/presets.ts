@@ -5,9 +5,9 @@ import type { Config } from './config.ts';
 export const presets = {
   /** About 20 s: sparse attention for 30 steps. */
   smoke: { dictionary: { variants: ['vsa'], training: { steps: 30 }, watch: 30, judged: 4, adaptation: 0 } },
-  /** About 15 minutes: all variants on the patch dictionary, the sweep over the number of tiles, and the adaptation of the full network. */
+  /** All variants on the patch dictionary, the sweep over the number of tiles, and the adaptation of the full network. */
   full: {},
-  /** About 20 minutes: moving letters of 8 × 32 × 32 pixels, full attention against sparse attention at equal counted operations. */
+  /** Moving letters of 8 × 32 × 32 pixels, full attention against sparse attention at equal counted operations. */
   glyphs: { parts: ['glyphs'] },
   /** About 3 minutes on a machine that does nothing else: times of attention and of sampling. */
   speed: { parts: ['speed'] },
