@@ -2,6 +2,7 @@ import { attention, gelu, layerNorm, linear, mergeHeads, silu, type LinearParams
 import { tf, type Tensor } from '@atelier/tensor';
 import { MIXED_GROUPS, type MagiConfig } from './config.ts';
 import { rotateTokens, type Rotation } from './rotary.ts';
+import type { TextGroup } from './text.ts';
 
 export type NormParams = { weight: Tensor; bias: Tensor };
 
@@ -24,9 +25,6 @@ export type MagiLayerParams = {
 
 /** Attention of the chunks of a call to each other and to what is cached: q [B, nh, T, hd], k and v [B, nk, T, hd] -> [B, nh, T, hd]. */
 export type SelfAttention = (q: Tensor, k: Tensor, v: Tensor, layer: number) => Tensor;
-
-/** Text of some chunks as a layer reads it: features [B, m, L, D], after the embedder. */
-export type EmbeddedText = { chunks: number; features: Tensor; mask?: Tensor };
 
 const EPS = 1e-6;
 /** An ordinary layer norm. */
@@ -63,11 +61,11 @@ export function textKeysValues(p: MagiLayerParams['self_attention'], text: Tenso
   return [headsFirst(norm1p(p.k_layernorm_xattn, keys!)), headsFirst(values!)];
 }
 
-/** Attention of every chunk to its own text: qx [B, M·P, nh, hd] -> [B, M·P, nh·hd]. */
+/** Attention of every chunk to its own text, whose features come from the embedder, [.., L, D]: qx [B, M·P, nh, hd] -> [B, M·P, nh·hd]. */
 export function attendText(
   p: MagiLayerParams['self_attention'],
   qx: Tensor,
-  texts: readonly EmbeddedText[],
+  texts: readonly TextGroup[],
   config: MagiConfig,
   M: number,
 ): Tensor {
@@ -121,7 +119,7 @@ function gateThenNorm(p: NormParams, gate: Tensor, branch: Tensor): Tensor {
 }
 
 /** What all layers of a call share. */
-export type LayerInputs = { cond: Tensor; turn: Rotation; texts: readonly EmbeddedText[]; attend: SelfAttention };
+export type LayerInputs = { cond: Tensor; turn: Rotation; texts: readonly TextGroup[]; attend: SelfAttention };
 
 /** One layer: h [B, M·P, D] -> h, and the keys and values of its tokens, which a cache may keep. */
 export function magiLayer(

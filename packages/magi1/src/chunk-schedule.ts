@@ -1,6 +1,6 @@
 import { checkNumber, parseConfig } from '@atelier/tensor';
 import { z } from 'zod';
-import { denoisingTimes, MIXED_GRIDS, type DenoisingTimes, type MixedGrid } from './time-schedule.ts';
+import { CLEAN_TIME, denoisingTimes, MIXED_GRIDS, type DenoisingTimes, type MixedGrid } from './time-schedule.ts';
 
 const size = z.int().min(1);
 
@@ -22,7 +22,7 @@ export const scheduleConfig = z
     /** Latent frames that are given at the start. */
     prefixFrames: z.int().min(0).default(0),
     /** The time that the network is told for a finished chunk. */
-    cleanTime: z.number().min(0).max(1).default(0.9999),
+    cleanTime: z.number().min(0).max(1).default(CLEAN_TIME),
     warp: z
       .discriminatedUnion('kind', [
         z.strictObject({ kind: z.literal('shifted-square'), shift: z.number().positive().default(3) }),
@@ -119,18 +119,12 @@ export function plannedClean(plan: ChunkPlan, chunk: number): PlannedChunk {
   return { chunk, step: -1, t: plan.cleanTime, from: Math.max(0, chunk + 1 - cleanRange(plan)) };
 }
 
-/** A stage: chunks [clipStart, clipEnd) are active, at ages [ageStart, ageEnd) (a chunk's age is the number of stages behind it, youngest first). */
-export type Stage = { clipStart: number; clipEnd: number; ageStart: number; ageEnd: number };
-
-/** The active chunks of a stage of n chunks with window W, of which the first o are given. */
-export function stageOf(stage: number, { chunks, window, cleanChunks }: Pick<ChunkPlan, 'chunks' | 'window' | 'cleanChunks'>): Stage {
-  const fresh = chunks - cleanChunks;
-  return {
-    clipStart: cleanChunks + Math.max(0, stage - window + 1),
-    clipEnd: cleanChunks + Math.min(fresh, stage + 1),
-    ageStart: Math.max(0, stage - fresh + 1),
-    ageEnd: Math.min(window, stage + 1),
-  };
+/** The active chunks [clipStart, clipEnd) of a stage of n chunks with window W, of which the first o are given. */
+export function stageOf(
+  stage: number,
+  { chunks, window, cleanChunks }: Pick<ChunkPlan, 'chunks' | 'window' | 'cleanChunks'>,
+): { clipStart: number; clipEnd: number } {
+  return { clipStart: cleanChunks + Math.max(0, stage - window + 1), clipEnd: Math.min(chunks, cleanChunks + stage + 1) };
 }
 
 /** Forward g of the schedule (section 3.1 of arXiv 2505.13211 and its pipeline). @throws Error unless 0 <= g < plan.forwards */

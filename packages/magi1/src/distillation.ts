@@ -3,14 +3,11 @@ import { magiConfig, type MagiSettings } from './config.ts';
 import { guidanceFactors, guidanceScales, guidedVelocity, type GuidanceSettings } from './guidance.ts';
 import type { MagiParams } from './model.ts';
 import { noisyClips } from './objective.ts';
-import { warpTime } from './time-schedule.ts';
+import { CLEAN_TIME, stepCode, warpTime } from './time-schedule.ts';
 import { attendClips, clipNetwork } from './training.ts';
 
 /** Number of steps of a chunk in the order in which training visits them: eight times the finest, then half as many, … (section 2.5). */
 export const DISTILLATION_CYCLE: readonly number[] = [64, 64, 64, 64, 64, 64, 64, 64, 32, 16, 8];
-
-/** The code that the network reads for a step of a grid of so many steps: 64 -> 32, 8 -> 4. */
-export const stepCode = (steps: number): number => steps / 2;
 
 /** A network that is told the size of its step: z [B, F, H, W, C], t [B, M], code [B, M] -> velocity. */
 export type ShortcutNetwork = (z: Tensor, t: Tensor, code: Tensor) => Tensor;
@@ -93,9 +90,6 @@ export function drawDistillation(
   };
 }
 
-/** The time of clean chunks in sampling. */
-const CLEAN_TIME = 0.9999;
-
 /**
  * The loss of shortcut distillation at a grid of `steps` steps. At the finest grid the target is the guided velocity of the teacher (Eq. 9); at others it
  * is two half steps of the student itself. Chunks with a loss always have their text.
@@ -123,8 +117,7 @@ export function distillationLoss(
   const target =
     steps === finest ? teacherVelocity() : shortcutTarget(network(student), z, [batch.t0, batch.t1, batch.t2], code(2 * steps));
   const v = network(student)(z, batch.t0, code(steps));
-  const [F] = [z.shape[1]!];
-  const perChunk = tf.mean(tf.reshape(tf.square(tf.sub(v, target)), [B, M, F / M, -1]), [2, 3]); // -> [B, M]
+  const perChunk = tf.mean(tf.reshape(tf.square(tf.sub(v, target)), [B, M, -1]), 2); // [B, F, H, W, C] -> [B, M]
   return { loss: tf.div(tf.sum(tf.mul(perChunk, batch.counted)), tf.maximum(tf.sum(batch.counted), 1)) };
 
   function teacherVelocity(): Tensor {

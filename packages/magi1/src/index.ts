@@ -10,6 +10,7 @@ export * from './checkpoint.ts';
 export * from './guidance.ts';
 export * from './call.ts';
 export * from './transport.ts';
+export { checkVideo, type CheckedVideo, type Prompts, type VideoOptions } from './video-options.ts';
 export * from './sampler.ts';
 export * from './objective.ts';
 export * from './vae.ts';

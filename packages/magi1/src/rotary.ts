@@ -28,7 +28,7 @@ export function rotation(bands: Tensor, frames: Tensor, { h, w }: { h: number; w
   const places = Array.from({ length: h * w }, (_, i) => [along(Math.floor(i / w), h), along(i % w, w)]);
   const spread = tf.ones([F, h * w, 1]);
   const ofFrame = tf.mul(tf.mul(tf.reshape(frames, [F, 1, 1]), spread), bands); // -> [F, h·w, nb]
-  const ofPlace = tf.mul(tf.reshape(tf.tensor(places.flat(), [h * w, 2, 1]), [h * w, 2, 1]), bands); // -> [h·w, 2, nb]
+  const ofPlace = tf.mul(tf.tensor(places.flat(), [h * w, 2, 1]), bands); // -> [h·w, 2, nb]
   const inFrames = tf.mul(tf.reshape(ofPlace, [1, h * w, 2 * nb]), spread); // -> [F, h·w, 2·nb]
   const angles = tf.reshape(tf.concat([ofFrame, inFrames], 2), [F * h * w, 3 * nb]);
   return { cos: tf.cos(angles), sin: tf.sin(angles) };

@@ -1,7 +1,9 @@
 import {
   encodeSafetensors,
   flattenTree,
+  parseConfig,
   parseSafetensors,
+  tf,
   toHost,
   toTensor,
   type HostTensor,
@@ -9,10 +11,9 @@ import {
   type Tree,
 } from '@atelier/tensor';
 import type { LayerCache } from './attend.ts';
-import { chunkPlan } from './chunk-schedule.ts';
-import type { MagiSettings } from './config.ts';
+import { magiConfig, type MagiSettings } from './config.ts';
 import type { MagiParams } from './model.ts';
-import type { VideoOptions } from './sampler.ts';
+import { checkVideo, type VideoOptions } from './video-options.ts';
 import type { StreamState } from './transport.ts';
 
 /** What a session belongs to. */
@@ -56,7 +57,7 @@ export async function decodeSession(bytes: Uint8Array, session: Session): Promis
     throw new Error(`${where}: wanted a session of this model (${model}), got one of another (${metadata['model']})`);
   const video = videoOf(session);
   if (metadata['video'] !== video) throw new Error(`${where}: wanted a session of the video ${video}, got one of ${metadata['video']}`);
-  return stateOf(tensors, Number(metadata['forward']));
+  return tf.tidy(() => stateOf(tensors, Number(metadata['forward'])));
 }
 
 function stateOf(tensors: Readonly<Record<string, HostTensor>>, forward: number): StreamState {
@@ -82,10 +83,26 @@ function stateOf(tensors: Readonly<Record<string, HostTensor>>, forward: number)
   return state;
 }
 
-/** A fingerprint of settings and weights. */
+/** Hashes of weights, so that a tree is read once and not at every save. Trees are values: whoever changes weights makes a new tree. */
+const hashes = new WeakMap<object, Promise<string>>();
+
+/** A fingerprint of settings, whether defaults are written or not, and of weights. */
 async function modelOf({ params, settings }: Session): Promise<string> {
+  let weights = hashes.get(params);
+  if (weights === undefined) {
+    weights = hashWeights(params);
+    hashes.set(params, weights);
+    // Weights that cannot be read have no hash; the next call tries again.
+    weights.catch(() => hashes.delete(params));
+  }
   const hash = new Hash();
-  hash.text(JSON.stringify(settings));
+  hash.text(JSON.stringify(parseConfig(magiConfig, settings, 'session: settings')));
+  hash.text(await weights);
+  return hash.digest();
+}
+
+async function hashWeights(params: MagiParams): Promise<string> {
+  const hash = new Hash();
   for (const [name, leaf] of Object.entries(flattenTree(params as unknown as Tree))) {
     hash.text(name);
     hash.bytes((await toHost(leaf)).data);
@@ -93,11 +110,11 @@ async function modelOf({ params, settings }: Session): Promise<string> {
   return hash.digest();
 }
 
-/** Everything that decides how a video goes on, but prompts, noise and given frames. */
+/** Everything that decides how a video goes on, but prompts, noise and given frames; with all defaults filled in, so that equal videos are equal here. */
 function videoOf({ options }: Session): string {
   const hash = new Hash();
-  const { kind = 'guided', guidance = {}, pin = 'official', fillWindow = false, aloneWeight = null } = options;
-  hash.text(JSON.stringify([chunkPlan(options.schedule), kind, guidance, pin, fillWindow, aloneWeight]));
+  const { plan, kind, guidance, pin, fillWindow, aloneWeight } = checkVideo(options);
+  hash.text(JSON.stringify([plan, kind, guidance, pin, fillWindow, aloneWeight]));
   return hash.digest();
 }
 

@@ -1,8 +1,10 @@
 import type { Tensor } from '@atelier/tensor';
 import type { MagiSettings } from './config.ts';
 import type { MagiParams } from './model.ts';
-import { magiGraphs, type MagiGraphs, type VideoOptions, type VideoStream } from './sampler.ts';
+import { magiGraphs, type MagiGraphs, type VideoStream } from './sampler.ts';
 import { decodeSession, encodeSession, type Session } from './session.ts';
+import type { FinishedChunk } from './transport.ts';
+import type { VideoOptions } from './video-options.ts';
 
 /** A finished chunk of a stream. */
 export type StreamedChunk = {
@@ -43,22 +45,26 @@ export async function* streamVideo(
   signal?.throwIfAborted();
   const identity: Session = { params, settings, options };
   const state = session && (await decodeSession(session, identity));
-  const own = graphs ?? magiGraphs(settings);
+  let own: MagiGraphs | undefined;
   let stream: VideoStream | undefined;
+  let finished: FinishedChunk | undefined;
   try {
+    own = graphs ?? magiGraphs(settings);
     stream = own.open(params, noise, options, state);
     while (!stream.complete) {
       await turn();
       signal?.throwIfAborted();
-      const finished = stream.advance();
+      finished = stream.advance();
       onForward?.(stream);
       if (finished === undefined) continue;
-      const open = stream;
-      yield { ...finished, forwards: open.state.forward, save: () => encodeSession(open.state, identity) };
+      const [open, given] = [stream, finished];
+      finished = undefined; // From here on its frames are the reader's.
+      yield { ...given, forwards: open.state.forward, save: () => encodeSession(open.state, identity) };
     }
   } finally {
+    finished?.frames.dispose();
     stream?.dispose();
-    if (graphs === undefined) own.dispose();
+    if (graphs === undefined) own?.dispose();
   }
 }
 

@@ -2,6 +2,12 @@ import { checkNumber } from '@atelier/tensor';
 
 // Times: t = 0 is noise, t = 1 is data.
 
+/** The time that the official code tells the network for a finished chunk. */
+export const CLEAN_TIME = 0.9999;
+
+/** The code that the network reads for a step of a grid of so many steps: 64 -> 32, 8 -> 4. */
+export const stepCode = (steps: number): number => steps / 2;
+
 /** How the fraction u of the steps becomes a time t. */
 export type TimeWarp =
   /** u², then the shift t = x / (x + shift·(1 - x)); φ of the paper with w = 1/shift. */
@@ -54,7 +60,7 @@ export function denoisingTimes(steps: number, { warp, mixed }: { warp?: TimeWarp
   const times = (grid: number[]): number[] => grid.map((u) => warpTime(u, warp));
   if (mixed === undefined) {
     const interval = Array.from({ length: steps }, () => 1);
-    return { t: times(Array.from({ length: steps + 1 }, (_, k) => k / steps)), interval, code: interval.map(() => steps / 2) };
+    return { t: times(Array.from({ length: steps + 1 }, (_, k) => k / steps)), interval, code: interval.map(() => stepCode(steps)) };
   }
   const quarter = Object.hasOwn(MIXED_GRIDS, mixed) ? MIXED_GRIDS[mixed] : undefined;
   if (quarter === undefined)
@@ -62,5 +68,5 @@ export function denoisingTimes(steps: number, { warp, mixed }: { warp?: TimeWarp
   if (steps !== 12) throw new Error(`denoisingTimes: steps: wanted 12 for a mixed grid, got ${steps}`);
   const grid = [0, 0.25, 0.5, 0.75].flatMap((start) => quarter.map((u) => start + u));
   const interval = [...grid, 1].slice(1).map((next, k) => (next - grid[k]!) * 16);
-  return { t: times([...grid, 1]), interval, code: interval.map((m) => 8 / m) };
+  return { t: times([...grid, 1]), interval, code: interval.map((m) => stepCode(16 / m)) };
 }

@@ -54,7 +54,7 @@ export type FinishedChunk = { chunk: number; frames: Tensor };
 export const initialState = (cache: StreamState['cache'] = []): StreamState => ({ forward: 0, active: [], cache });
 
 /**
- * Performs one forward. The given state is consumed: it must not be used again.
+ * Performs one forward. The given state is consumed: it must not be used again. If this throws, the state is as it was, and nothing new is left behind.
  *
  * @throws Error if the video is complete
  */
@@ -69,43 +69,68 @@ export function advanceChunks(
   // Beyond the end there are chunks that nobody sees.
   const wide = sources.fillWindow ? { ...plan, chunks: plan.chunks + plan.window - 1 } : plan;
   const forward = plannedForward({ ...wide, forwards: plan.forwards }, state.forward);
-  const active = forward.active.map(({ chunk }) => state.active.find((at) => at.chunk === chunk) ?? enter(chunk, state, plan, sources));
-  const first = forward.clean?.chunk ?? forward.active[0]!.chunk;
-  const pinned = pinOf(plan, first, first + active.length + (forward.clean ? 0 : -1), sources.prefix);
-  const moved = denoise({
-    forward,
-    active: active.map(({ z }) => z),
-    ...(forward.clean && { clean: state.finished!.z }),
-    ...(pinned && { pin: pinned }),
-    prompts: active.flatMap(({ prompt }) => prompt ?? []),
-    caches: state.cache.filter(({ chunk }) => chunk >= forward.cachedFrom && chunk < first).map(({ layers }) => layers),
-  });
-  pinned?.frames.dispose();
-  for (const { z } of active) z.dispose();
-  const next: StreamState = {
-    forward: state.forward + 1,
-    active: active.map((chunk, i) => ({ ...chunk, z: moved.active[i]! })),
-    cache: state.cache,
-  };
-  if (forward.clean) {
-    state.finished!.z.dispose();
-    next.cache = keepLast(
-      [...state.cache, ...(moved.cache ? [{ chunk: forward.clean.chunk, layers: moved.cache }] : [])],
-      plan.cacheChunks,
+  // Everything that can throw comes first; the tensors of the old state are freed behind it.
+  const fresh: Tensor[] = [];
+  try {
+    const active = forward.active.map(
+      ({ chunk }) => state.active.find((at) => at.chunk === chunk) ?? enter(chunk, state, plan, sources, fresh),
     );
-  } else if (state.finished) next.finished = state.finished;
-  return forward.finishes === undefined ? { state: next } : finish(plan, next, sources);
+    const moved = moveChunks(forward, active, state, plan, sources, denoise);
+    fresh.push(...moved.active, ...(moved.cache ? layerTensors(moved.cache) : []));
+    const next = active.map((chunk, i) => ({ ...chunk, z: moved.active[i]! }));
+    const finished = forward.finishes === undefined ? undefined : finishedChunk(plan, next[0]!, sources);
+    for (const { z } of active) z.dispose();
+    if (forward.clean) state.finished!.z.dispose();
+    const cached = moved.cache && forward.clean ? [{ chunk: forward.clean.chunk, layers: moved.cache }] : [];
+    const advanced: StreamState = {
+      forward: state.forward + 1,
+      active: next,
+      ...(state.finished && !forward.clean && { finished: state.finished }),
+      cache: keepLast([...state.cache, ...cached], plan.cacheChunks),
+    };
+    return finished === undefined ? { state: advanced } : { state: withoutOldest(plan, advanced), finished };
+  } catch (error) {
+    tf.dispose(fresh);
+    throw error;
+  }
 }
 
-/** A chunk enters the window. Chunks beyond the end take the prompt of the last one. */
-function enter(chunk: number, state: StreamState, plan: ChunkPlan, { noise, prompt }: ChunkSources): ActiveChunk {
-  if (chunk < plan.chunks) return { chunk, z: noise(chunk), ...(prompt && { prompt: prompt(chunk) }) };
-  const last = state.active.at(-1)!;
-  return {
-    chunk,
-    z: tf.zeros(last.z.shape),
-    ...(last.prompt && { prompt: { features: last.prompt.features.clone(), mask: last.prompt.mask.clone() } }),
-  };
+/** A chunk enters the window; its tensors are also added to `fresh`. Chunks beyond the end take the prompt of the last one. */
+function enter(chunk: number, state: StreamState, plan: ChunkPlan, { noise, prompt }: ChunkSources, fresh: Tensor[]): ActiveChunk {
+  const last = state.active.at(-1);
+  const beyond = chunk >= plan.chunks;
+  const z = beyond ? tf.zeros(last!.z.shape) : noise(chunk);
+  fresh.push(z);
+  const copy = ({ features, mask }: Prompt): Prompt => ({ features: features.clone(), mask: mask.clone() });
+  const own = beyond ? last!.prompt && copy(last!.prompt) : prompt?.(chunk);
+  if (own === undefined) return { chunk, z };
+  fresh.push(own.features, own.mask);
+  return { chunk, z, prompt: own };
+}
+
+/** The call of the network. */
+function moveChunks(
+  forward: PlannedForward,
+  active: readonly ActiveChunk[],
+  state: StreamState,
+  plan: ChunkPlan,
+  { prefix }: ChunkSources,
+  denoise: ChunkDenoiser,
+): ReturnType<ChunkDenoiser> {
+  const first = forward.clean?.chunk ?? forward.active[0]!.chunk;
+  const pinned = pinOf(plan, first, first + active.length + (forward.clean ? 0 : -1), prefix);
+  try {
+    return denoise({
+      forward,
+      active: active.map(({ z }) => z),
+      ...(forward.clean && { clean: state.finished!.z }),
+      ...(pinned && { pin: pinned }),
+      prompts: active.flatMap(({ prompt }) => prompt ?? []),
+      caches: state.cache.filter(({ chunk }) => chunk >= forward.cachedFrom && chunk < first).map(({ layers }) => layers),
+    });
+  } finally {
+    pinned?.frames.dispose();
+  }
 }
 
 /** The given frames of the call's chunks first … last, for the only chunk that can hold some. */
@@ -117,11 +142,8 @@ function pinOf(plan: ChunkPlan, first: number, last: number, prefix: Tensor | un
   return { at: chunk - first, frames: tf.slice(prefix, [0, chunk * plan.chunkFrames, 0, 0, 0], [B, count, H, W, C]) };
 }
 
-/** The oldest chunk leaves the window. */
-function finish(plan: ChunkPlan, state: StreamState, { pin, prefix }: ChunkSources): { state: StreamState; finished: FinishedChunk } {
-  const [oldest, ...younger] = state.active as [ActiveChunk, ...ActiveChunk[]];
-  if (oldest.prompt) tf.dispose([oldest.prompt.features, oldest.prompt.mask]);
-  const { chunk, z } = oldest;
+/** The new frames of a chunk that has taken its last step. */
+function finishedChunk(plan: ChunkPlan, { chunk, z }: ActiveChunk, { pin, prefix }: ChunkSources): FinishedChunk {
   const frames = tf.tidy(() => {
     const given = pin === 'exact' ? pinOf(plan, chunk, chunk, prefix) : undefined;
     const whole = given ? pinFrames(z, given.frames) : z;
@@ -129,15 +151,17 @@ function finish(plan: ChunkPlan, state: StreamState, { pin, prefix }: ChunkSourc
     const kept = emittedFrames(plan, chunk);
     return tf.clone(kept === plan.chunkFrames ? whole : tf.slice(whole, [0, plan.chunkFrames - kept, 0, 0, 0], [B, kept, H, W, C]));
   });
-  const next: StreamState = { ...state, active: younger };
-  if (chunk + 1 < plan.chunks) next.finished = { chunk, z };
-  else {
-    z.dispose();
-    disposeState({ ...next, cache: state.cache });
-    next.active = [];
-    next.cache = [];
-  }
-  return { state: next, finished: { chunk, frames } };
+  return { chunk, frames };
+}
+
+/** The oldest chunk leaves the window. It waits for its turn in the cache; behind the last chunk of the video nothing is kept. */
+function withoutOldest(plan: ChunkPlan, state: StreamState): StreamState {
+  const [{ chunk, z, prompt }, ...younger] = state.active as [ActiveChunk, ...ActiveChunk[]];
+  if (prompt) tf.dispose([prompt.features, prompt.mask]);
+  if (chunk + 1 < plan.chunks) return { ...state, active: younger, finished: { chunk, z } };
+  z.dispose();
+  disposeState({ ...state, active: younger });
+  return { forward: state.forward, active: [], cache: [] };
 }
 
 /** z with other first frames: [B, c, H, W, C] and [B, k, H, W, C] -> [B, c, H, W, C]. */
@@ -147,29 +171,20 @@ export function pinFrames(z: Tensor, frames: Tensor): Tensor {
   return k === c ? frames : tf.concat([frames, tf.slice(z, [0, k, 0, 0, 0], [B, c - k, H, W, C])], 1);
 }
 
-function keepLast(cache: StreamState['cache'], count: number): StreamState['cache'] {
+/** The last entries of a cache; the others are freed. */
+export function keepLast(cache: StreamState['cache'], count: number): StreamState['cache'] {
   const gone = Math.max(0, cache.length - count);
-  for (const { layers } of cache.slice(0, gone)) tf.dispose([...layers.keys, ...layers.values]);
+  for (const { layers } of cache.slice(0, gone)) tf.dispose(layerTensors(layers));
   return cache.slice(gone);
 }
 
+const layerTensors = ({ keys, values }: LayerCache): Tensor[] => [...keys, ...values];
+
 /** Frees all tensors of a state. */
-export function disposeState({ active, finished, cache }: StreamState): void {
+export function disposeState({ active, finished, cache }: Pick<StreamState, 'active' | 'finished' | 'cache'>): void {
   for (const { z, prompt } of active) tf.dispose(prompt ? [z, prompt.features, prompt.mask] : [z]);
   finished?.z.dispose();
-  for (const { layers } of cache) tf.dispose([...layers.keys, ...layers.values]);
-}
-
-/** A velocity of chunks as a denoiser: z ← z + (t_{k+1} - t_k)·v, with v of every active chunk. It keeps no cache. */
-export function eulerDenoiser(plan: ChunkPlan, velocity: (request: ChunkRequest) => Tensor[]): ChunkDenoiser {
-  return (request) => ({
-    active: tf.tidy(() => {
-      const latents = withPin(request);
-      const [clean, active] = request.clean === undefined ? [undefined, latents] : [latents[0], latents.slice(1)];
-      const velocities = velocity({ ...request, active, ...(clean && { clean }) });
-      return active.map((z, i) => tf.add(z, tf.mul(velocities[i]!, stepOf(plan, request.forward.active[i]!.step))));
-    }),
-  });
+  keepLast(cache, 0);
 }
 
 /** t_{k+1} - t_k. */

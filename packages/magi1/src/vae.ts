@@ -1,16 +1,18 @@
 import {
   attention,
-  gelu,
+  initParameters,
   layerNorm,
   linear,
   loadParameters,
-  splitHeads,
   mergeHeads,
+  mlp,
+  queriesKeysValues,
   type LinearParams,
+  type MlpParams,
   type ParameterTable,
+  type SelfAttentionParams,
   type StateDict,
 } from '@atelier/nn';
-import { initParameters } from '@atelier/nn';
 import { checkNumber, closedForm, dims, parseConfig, sumLast, tf, type Rng, type Tensor } from '@atelier/tensor';
 import { z } from 'zod';
 
@@ -45,16 +47,9 @@ export const vaeConfig = z
 export type VaeConfig = z.output<typeof vaeConfig>;
 export type VaeSettings = z.input<typeof vaeConfig>;
 
-type BlockParams = {
-  attn: { qkv: LinearParams; proj: LinearParams };
-  norm2: LinearParams;
-  mlp: { fc1: LinearParams; fc2: LinearParams };
-};
+type BlockParams = { attn: SelfAttentionParams; norm2: LinearParams; mlp: MlpParams };
 type Half = { cls_token: Tensor; pos_embed: Tensor; blocks: BlockParams[]; norm: LinearParams; last_layer: LinearParams };
 export type VaeParams = { encoder: Half & { patch_embed: { proj: LinearParams } }; decoder: Half & { proj_in: LinearParams } };
-
-/** Latents of the released models are multiplied by it before they enter the network. */
-export const LATENT_SCALE = 0.18215;
 
 /** Name, shape and start of every parameter, by official name. */
 export function vaeParameters(settings: VaeSettings): ParameterTable {
@@ -105,7 +100,8 @@ const nativeGrid = ({ videoLength, patchLength, videoSize, patchSize }: VaeConfi
 export type LatentMoments = { mean: Tensor; logVariance: Tensor };
 
 /**
- * Encodes videos [B, F, H, W, 3] in [-1, 1]: one latent for each patch. The log-variance is limited to [-30, 20].
+ * Encodes videos [B, F, H, W, 3] in [-1, 1]: one latent for each patch. The log-variance is limited to [-30, 20]. The released networks read latents times
+ * 0.18215.
  * @throws Error if a side is no multiple of its patch
  */
 export function encodeVideo(p: VaeParams, x: Tensor, settings: VaeSettings): LatentMoments {
@@ -170,10 +166,9 @@ const EPS = 1e-5;
 
 /** x + attention(x), without a norm before, and x + MLP(norm(x)). */
 function encoderBlock(p: BlockParams, x: Tensor, heads: number): Tensor {
-  const [q, k, v] = tf.split(linear(p.attn.qkv, x), 3, 2).map((part) => standardize(splitHeads(part, heads)));
-  const mixed = tf.add(x, linear(p.attn.proj, mergeHeads(attention(q!, k!, v!))));
-  const hidden = gelu(linear(p.mlp.fc1, layerNorm(mixed, { eps: EPS, ...p.norm2 })), 'erf');
-  return tf.add(mixed, linear(p.mlp.fc2, hidden));
+  const { q, k, v } = queriesKeysValues(p.attn, x, heads);
+  const mixed = tf.add(x, linear(p.attn.proj, mergeHeads(attention(standardize(q), standardize(k), standardize(v)))));
+  return tf.add(mixed, mlp(p.mlp, layerNorm(mixed, { eps: EPS, ...p.norm2 }), 'gelu-erf'));
 }
 
 /** (x - mean) / (deviation + 1e-5) over a head: eps is outside of the root, unlike in a layer norm. */

@@ -6,7 +6,6 @@ import {
   chunkPlan,
   denoisingTimes,
   emittedFrames,
-  eulerDenoiser,
   EDGE,
   guidanceFactors,
   guidanceScales,
@@ -15,6 +14,9 @@ import {
   plannedClean,
   plannedForwards,
   stageOf,
+  stepOf,
+  withPin,
+  type ChunkDenoiser,
   type ChunkPlan,
   type ChunkRequest,
   type ScheduleSettings,
@@ -39,7 +41,9 @@ export function timesteps(file: GoldenFile): number {
 export function chunkSequences(file: GoldenFile): number {
   const cases = json<{ chunk_num: number; window_size: number; chunk_offset: number }[]>(file, 'cases');
   cases.forEach(({ chunk_num: chunks, window_size: window, chunk_offset: cleanChunks }, i) => {
-    const stages = Array.from({ length: chunks - cleanChunks + window - 1 }, (_, stage) => stageOf(stage, { chunks, window, cleanChunks }));
+    const stages = Array.from({ length: chunks - cleanChunks + window - 1 }, (_, stage) =>
+      stageWithAges(stage, { chunks, window, cleanChunks }),
+    );
     for (const [at, name] of (['clipStart', 'clipEnd', 'ageStart', 'ageEnd'] as const).entries())
       expect(
         stages.map((stage) => stage[name]),
@@ -47,6 +51,13 @@ export function chunkSequences(file: GoldenFile): number {
       ).toEqual(row(file, `case${i}`, at));
   });
   return cases.length;
+}
+
+/** A stage with the ages of its chunks, [ageStart, ageEnd): a chunk's age is the number of stages behind it. */
+function stageWithAges(stage: number, sizes: Pick<ChunkPlan, 'chunks' | 'window' | 'cleanChunks'>) {
+  const { clipStart, clipEnd } = stageOf(stage, sizes);
+  const age = (chunk: number): number => stage - (chunk - sizes.cleanChunks);
+  return { clipStart, clipEnd, ageStart: age(clipEnd - 1), ageEnd: age(clipStart) + 1 };
 }
 
 type PlanCase = { chunk_num: number; window: number; steps: number; kv: number[]; ck: number; prefix: number; cw: number };
@@ -80,7 +91,7 @@ function transportPlan(file: GoldenFile, key: string, c: PlanCase): void {
   const unused = c.steps % 3 === 0 && c.steps !== 12;
   for (const [g, forward] of forwards.entries()) {
     const called = [...(forward.clean ? [forward.clean] : []), ...forward.active];
-    const stage = stageOf(forward.stage, plan);
+    const stage = stageWithAges(forward.stage, plan);
     expect([plan.perStage, forward.stage, forward.position, plan.cleanChunks, stage.clipStart, stage.clipEnd, stage.ageStart, stage.ageEnd], `${key}: forward ${g}`).toEqual(row(file, `${key}.status`, g)); // prettier-ignore
     const width = file.host(`${key}.timesteps`).shape[1]!;
     const padded = (values: number[]): number[] => [
@@ -108,6 +119,18 @@ function transportPlan(file: GoldenFile, key: string, c: PlanCase): void {
   const toy = (request: ChunkRequest): Tensor[] => request.active.map((z, j) => tf.add(tf.mul(z, 0.5), request.forward.active[j]!.t));
   const prefix = file.has(`${key}.prefix`) ? video(file.tensor(`${key}.prefix`)) : undefined;
   expectClose(official(runTransport(plan, video(file.tensor(`${key}.noise`)), toy, prefix)), file.host(`${key}.output`), { abs: 2e-5 });
+}
+
+/** A velocity of chunks as a denoiser: z ← z + (t_{k+1} - t_k)·v, with v of every active chunk. It keeps no cache. */
+function eulerDenoiser(plan: ChunkPlan, velocity: (request: ChunkRequest) => Tensor[]): ChunkDenoiser {
+  return (request) => ({
+    active: tf.tidy(() => {
+      const latents = withPin(request);
+      const [clean, active] = request.clean === undefined ? [undefined, latents] : [latents[0], latents.slice(1)];
+      const velocities = velocity({ ...request, active, ...(clean && { clean }) });
+      return active.map((z, i) => tf.add(z, tf.mul(velocities[i]!, stepOf(plan, request.forward.active[i]!.step))));
+    }),
+  });
 }
 
 /** The new frames of a video whose velocity is a plain function of its chunks. */
