@@ -21,6 +21,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: `${error}: error from 4 frames over error from 1, on the frames behind the fourth (so since a first run; the size of smoke was chosen on its one seed)`,
     scale: stripScale,
     bound: { atMost: 0.6 },
+    neutral: 1,
     presets: ['smoke', 'full'],
   },
   {
@@ -31,6 +32,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: `${error}: error at range 1 over error at range 2 (the size of smoke was chosen on its one seed)`,
     scale: stripScale,
     bound: { atLeast: 1.5 },
+    neutral: 1,
     presets: ['smoke', 'full'],
   },
   {
@@ -51,11 +53,12 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: `${error}: error of the network trained so over error of the other, means of the seeds`,
     scale: stripScale,
     bound: { atLeast: 1.2 },
+    neutral: 1,
     presets: ['full'],
   },
   {
     id: 'guidance-error',
-    claim: 'Strong guidance by earlier chunks is better at t < 0.3 only than at all times.',
+    claim: 'Strong guidance by earlier chunks is better at t < 0.3 than at all times.',
     where: 'Sec. 3.3',
     published: 'removes saturation and checkerboard artefacts',
     how: 'mean squared error of the pixels with w_prev = 3 below t = 0.3 over that at all times, means of the seeds',
@@ -95,7 +98,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
   },
   {
     id: 'forwards',
-    claim: 'A window of W needs (n + W - 1)/(W·n) as many forwards as one chunk after the other.',
+    claim: 'A window of W needs (n + W - 1)/(W·n) of the sequential forwards.',
     where: 'Sec. 3.1',
     published: '(n + W - 1)/(W·n)',
     how: 'forwards counted while sampling, over W times the formula for the chunks that are new',

@@ -33,12 +33,13 @@ const tangentClaims = (['points', 'images'] as const).flatMap((where) =>
       const tangent = `(${name.split(',').join(', ')})`;
       return {
         id: tangentClaim(where, name),
-        claim: `If the JVP takes the direction ${tangent} for (z, r, t) instead of (v, 0, 1), one-step samples become far worse.`,
+        claim: `JVP direction ${tangent} instead of (v, 0, 1): far worse one-step samples (${where}).`,
         where: 'Table 1b',
         published: publishedTangents[name],
-        how: `distance with ${tangent} divided by distance with (v, 0, 1), one step, smallest ratio of all repetitions; ${where === 'points' ? onPoints : onImages}`,
+        how: `the direction is that for (z, r, t); distance with ${tangent} divided by distance with (v, 0, 1), one step, smallest ratio of all repetitions; ${where === 'points' ? onPoints : onImages}`,
         scale: where === 'points' ? pointsScale : imagesScale,
         bound: { atLeast: 3 },
+        neutral: 1,
         presets: where === 'points' ? ['full'] : ['full', 'paper'],
       };
     }),
@@ -48,12 +49,13 @@ const tangentClaims = (['points', 'images'] as const).flatMap((where) =>
 export const claims: readonly ClaimDefinition<Config>[] = [
   {
     id: 'gaussian-spread',
-    claim: 'Samples of one MeanFlow step have the spread of the data. Samples of one flow matching step all lie near its mean.',
+    claim: 'One MeanFlow step keeps the spread of the data; one flow matching step loses it.',
     where: 'Sec. 4.1',
     published: 'follows from the MeanFlow identity: for a Gaussian with std 0.5 the exact values are 0.5 and 0',
     how: 'standard deviation of one-step samples, MeanFlow divided by flow matching; the data are a 2-D Gaussian with standard deviation 0.5',
     scale: gaussianScale,
     bound: { atLeast: 1.7 },
+    neutral: 1,
     presets: ['smoke', 'start', 'full'],
   },
   {
@@ -74,6 +76,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: `distance of MeanFlow divided by distance of flow matching, both with one step, mean of the repetitions; ${onPoints}`,
     scale: pointsScale,
     bound: { atMost: 0.2 },
+    neutral: 1,
     presets: ['smoke', 'start', 'full'],
   },
   {
@@ -114,6 +117,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: `distance of MeanFlow divided by distance of flow matching, both with one step; ${onImages}`,
     scale: imagesScale,
     bound: { atMost: 0.2 },
+    neutral: 1,
     presets: ['smoke', 'start', 'full', 'mnist', 'paper'],
   },
   {
@@ -128,7 +132,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
   },
   {
     id: 'images-class-share',
-    claim: 'One-step samples of MeanFlow show the requested class as often as samples of flow matching with many steps.',
+    claim: 'One-step samples of MeanFlow show the requested class as often as many-step flow matching.',
     where: 'Table 2 (class-conditional ImageNet)',
     published: 'only the FID is published',
     how: 'share of samples that a classifier, trained on the true images, assigns to the requested class; MeanFlow with one step divided by flow matching with many steps',

@@ -22,6 +22,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: `ratio of SiD to the teacher without distillation, one step, after 100 iterations, a small teacher; ${onRing}`,
     scale: pointsScale,
     bound: { atMost: 0.4 },
+    neutral: 1,
     presets: ['smoke'],
   },
   {
@@ -32,16 +33,18 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: `ratio of SiD to the teacher without distillation, four steps, after 100 iterations, a small teacher; ${onRing}`,
     scale: pointsScale,
     bound: { atMost: 0.7 },
+    neutral: 1,
     presets: ['smoke'],
   },
   {
     id: 'points-one-step',
-    claim: 'After 100 iterations one step of SiD is far better than the teacher run in one step.',
+    claim: 'After 100 iterations, one-step SiD is far better than the teacher in one step.',
     where: theory,
     published: 'FID falls exponentially fast (pictures)',
     how: `ratio of SiD to the teacher without distillation, one step, after 100 iterations; the largest of the seeds; ${onRing}`,
     scale: pointsScale,
     bound: { atMost: 0.35 },
+    neutral: 1,
     presets: ['full'],
   },
   {
@@ -52,6 +55,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: `ratio of four steps to one after 100 iterations, means of the seeds; same parameters, four times the network evaluations; ${onRing}`,
     scale: pointsScale,
     bound: { atMost: 0.8 },
+    neutral: 1,
     presets: ['full'],
   },
   {
@@ -62,6 +66,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: `ratio of four steps to one after 300 iterations, means of the seeds; ${onRing}`,
     scale: pointsScale,
     bound: { atMost: 0.9 },
+    neutral: 1,
     presets: ['full'],
   },
   {
@@ -72,6 +77,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: `correlation of the logarithms over the iterations that are scored, one step, mean of the seeds; ${onRing}`,
     scale: pointsScale,
     bound: { atMost: -0.9 },
+    neutral: 0,
     presets: ['full'],
   },
   {
@@ -92,6 +98,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: `distance at α = 2 over that of the teacher without distillation, after 300 iterations; the smallest of the seeds; ${onRing}`,
     scale: pointsScale,
     bound: { atLeast: 2 },
+    neutral: 1,
     presets: ['full'],
   },
   {
@@ -106,22 +113,24 @@ export const claims: readonly ClaimDefinition<Config>[] = [
   },
   {
     id: 'guidance-lsg-agreement',
-    claim: 'Guidance of all networks by one scale raises the agreement of samples with what they were asked for.',
+    claim: 'Guidance of all networks by one scale raises the agreement with the request.',
     where: 'SiD-LSG, arXiv 2406.01561',
     published: 'CLIP 0.302, 0.313, 0.314, 0.317 at scales 1.5, 2, 3, 4.5',
     how: 'share of samples in their class by the true density, scale 4.5 less none, mean of the seeds; two classes of four overlapping modes, one step',
     scale: guidanceScale,
     bound: { atLeast: 0.02 },
+    neutral: 0,
     presets: ['full'],
   },
   {
     id: 'guidance-lsg-distance',
-    claim: 'It costs diversity.',
+    claim: 'Guidance of all networks by one scale costs diversity.',
     where: 'SiD-LSG, arXiv 2406.01561',
     published: 'FID 8.71, 9.56, 13.21, 16.59 at scales 1.5, 2, 3, 4.5',
     how: 'sliced Wasserstein distance at scale 4.5 over that without guidance, mean of the seeds',
     scale: guidanceScale,
     bound: { atLeast: 1.2 },
+    neutral: 1,
     presets: ['full'],
   },
   {
@@ -136,7 +145,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
   },
   {
     id: 'guidance-zero-gan-agreement',
-    claim: 'And keeps the agreement.',
+    claim: 'With the adversarial term Zero-CFG keeps the agreement.',
     where: 'Abstract',
     published: 'CLIP 0.335 (SDXL, Zero-CFG with the adversarial term)',
     how: 'agreement of Zero-CFG with the adversarial term less that without, mean of the seeds',
@@ -162,6 +171,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: `ratio of the student in one step to the teacher in one; ${inFeatures}`,
     scale: imagesScale,
     bound: { atMost: 0.35 },
+    neutral: 1,
     presets: ['images', 'mnist', 'paper'],
   },
   {

@@ -18,7 +18,6 @@ const imagesScale = ({ images }: Config): string => {
 };
 const square = (side: number): string => `${side} x ${side}`;
 /** PSWA: some heads attend in windows, the others are a bridge (a convolution) across the borders of windows. */
-const pswa = 'attention in windows with a bridge between them (PSWA)';
 const abstract = 'abstract; the text of the method could not be found, so PSWA and PCCA are our own design';
 const fid = 'FID 54 % better than DiT-XL/2 with less computation (Swin-DiT-L)';
 
@@ -26,12 +25,13 @@ const fid = 'FID 54 % better than DiT-XL/2 with less computation (Swin-DiT-L)';
 export const claims: readonly ClaimDefinition<Config>[] = [
   {
     id: 'pswa-dit-smoke',
-    claim: `A network with ${pswa} denoises better than one with global attention, at the same size and with less computation.`,
+    claim: 'Window attention with a bridge (PSWA) denoises better than global attention, with less computation.',
     where: abstract,
     published: fid,
     how: `E of PSWA divided by E of DiT; ${onFields}`,
     scale: fieldsScale,
     bound: { atMost: 0.75 },
+    neutral: 1,
     presets: ['smoke'],
   },
   {
@@ -42,31 +42,34 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: `E of PSWA divided by E of a network with only windows; ${onFields}`,
     scale: fieldsScale,
     bound: { atMost: 0.8 },
+    neutral: 1,
     presets: ['smoke'],
   },
   {
     id: 'macs',
-    claim: `A network with ${pswa} needs less computation than one with global attention.`,
+    claim: 'A network with PSWA needs less computation than one with global attention.',
     where: abstract,
     published: 'less computation than DiT-XL/2 (Swin-DiT-L)',
     how: 'multiply-accumulates of the blocks, PSWA divided by DiT of the same depth and width, by a formula that equals the count in the traced graph',
     scale: fieldsScale,
     bound: { atMost: 0.9 },
+    neutral: 1,
     presets: ['smoke', 'full'],
   },
   {
     id: 'pswa-dit',
-    claim: `After a longer training, a network with ${pswa} denoises better than one with global attention, at the same size and with less computation.`,
+    claim: 'After longer training, PSWA still denoises better than global attention, with less computation.',
     where: abstract,
     published: fid,
     how: `E of PSWA divided by E of DiT; ${onFields}`,
     scale: fieldsScale,
     bound: { atMost: 0.6 },
+    neutral: 1,
     presets: ['full'],
   },
   {
     id: 'window-floor',
-    claim: 'The error of a network with only windows is never below L_w, the smallest possible error without links between windows.',
+    claim: 'Windows alone never fall below L_w, the smallest error possible without links between them.',
     where: 'a condition for the comparison, not a claim of the paper: a value below 1 would prove a leak between windows or a wrong loss',
     published: '-',
     how: 'error of the network with only windows divided by the error of the exact denoiser of separate windows (L_w) on the same fields, smallest value of all repetitions',
@@ -76,8 +79,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
   },
   {
     id: 'pswa-floor',
-    claim:
-      'Information crosses the borders of windows: the error of PSWA is below L_w, the smallest possible error without links between windows.',
+    claim: 'Information crosses the borders of windows: the error of PSWA is below L_w.',
     where: abstract,
     published: 'adds links between windows; no number is known',
     how: `error of PSWA divided by the error of the exact denoiser of separate windows (L_w) on the same fields; ${onFields}`,
@@ -103,16 +105,18 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: 'size of jumps at borders of windows divided by jumps between patches inside windows, after one-step denoising from t = 500: this number for PSWA divided by the number for a network with only windows, mean of the repetitions',
     scale: fieldsScale,
     bound: { atMost: 0.6 },
+    neutral: 1,
     presets: ['smoke', 'full'],
   },
   {
     id: 'pcca',
-    claim: 'PSWA improves if the share of window heads changes with depth (progressive allocation of channels, PCCA).',
+    claim: 'PSWA improves if the share of window heads changes with depth (PCCA).',
     where: abstract,
     published: 'captures higher-order attention without additional computation; no number is known',
     how: `E with window heads growing from 1/4 to 3/4 of the heads, divided by E with the same number of window heads in every layer; the bound is lower than 1 by more than the difference between repetitions; ${onFields}`,
     scale: fieldsScale,
     bound: { atMost: 0.9 },
+    neutral: 1,
     presets: ['full'],
   },
   {
@@ -147,7 +151,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
   },
   {
     id: 'images-distance',
-    claim: `A network with ${pswa} draws images as well as one with global attention, with less computation.`,
+    claim: 'PSWA draws images as well as global attention, with less computation.',
     where: abstract,
     published: fid,
     how: 'Fréchet distance between samples and data in 96 fixed random features, PSWA divided by DiT of the same size and training',

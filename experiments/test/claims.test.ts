@@ -30,6 +30,17 @@ describe('judge', () => {
     expect(judge(claim(bound), measured)).toBe(verdict);
   });
 
+  it.each([
+    [{ atMost: 0.2 }, 1, 0.99, 'direction only'],
+    [{ atMost: 0.2 }, 1, 1, 'not reproduced'],
+    [{ atMost: -0.1 }, 0, -0.05, 'direction only'],
+    [{ atLeast: 3 }, 1, 1.01, 'direction only'],
+    [{ atLeast: 3 }, 1, 0.5, 'not reproduced'],
+    [{ atLeast: 3 }, 1, 3, 'reproduced'],
+  ] as const)('%j with the neutral value %d and %d: %s', (bound, neutral, measured, verdict) => {
+    expect(judge(claim(bound, { neutral }), measured)).toBe(verdict);
+  });
+
   it('refuses what is no number and what is out of reach', () => {
     for (const value of [NaN, Infinity, -Infinity])
       expect(() => judge(claim({ atMost: 1 }), value)).toThrow(`claim 'x': wanted a finite number, got ${value}`);
@@ -47,6 +58,9 @@ describe('checkClaims', () => {
     [[claim({ atMost: NaN })], 'wanted a bound with atLeast <= atMost'],
     [[claim({ atMost: 1 }, { presets: ['full'] })], "names the preset 'full', which does not exist"],
     [[claim({ atMost: 1 }, { presets: [] })], 'wanted at least one preset that measures it, got none'],
+    [[claim({ atMost: 1 }, { claim: 'a '.repeat(16).trim() })], "e: claim 'x': wanted a claim of at most 15 words, got 16"],
+    [[claim({ atMost: 1 }, { neutral: 0.5 })], 'wanted a bound with one end, and a neutral value outside of it, got 0.5 and {"atMost":1}'],
+    [[claim({ atLeast: 1, atMost: 2 }, { neutral: 3 })], 'wanted a bound with one end, and a neutral value outside of it, got 3'],
     [[claim({ outOfReach: 'x' }, { presets: ['smoke'] })], "is out of reach, yet the preset 'smoke' should measure it"],
   ])('%#', (claims, words) => {
     expect(() => check(...claims)).toThrow(words);

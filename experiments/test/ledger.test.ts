@@ -4,12 +4,16 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { committed } from '../src/runner/ledger-files.ts';
 import { commitName } from '../src/runner/machine.ts';
+import { numberText, type ClaimRecord } from '../src/runner/claims.ts';
+import { ledgerMarkdown } from '../src/runner/ledger-page.ts';
+import { ledgerOf } from '../src/runner/ledger.ts';
 import { readClaims } from '../src/runner/run-context.ts';
+import { runIds } from '../src/runner/run-folder.ts';
 import { here, onlyRun, temporaryFolder } from './child.ts';
 import { linearRegression } from './linear-regression.ts';
 
 describe('report', () => {
-  it('writes the ledger over all runs beside them: newest of each preset, changed configurations left out, unmeasured claims listed', async () => {
+  it('writes the ledger over all runs beside them: a row a claim, the mean over seeds, changed configurations left out', async () => {
     const runs = temporaryFolder();
     await here(['run', 'linear-regression', 'seed=1'], runs);
     await here(['run', 'linear-regression', 'seed=2'], runs);
@@ -18,25 +22,40 @@ describe('report', () => {
     expect(code).toBe(0);
     expect(said).toContain('2 claims, 1 measured in 3 runs');
     const text = readFileSync(join(runs, 'results.md'), 'utf8');
-    expect(text).toContain('reproduced (2 of 2 runs reproduce it) | smoke, seed 2 |');
-    expect(text).not.toContain('not reproduced');
-    expect(text).toMatch(/\| The orbits of comets follow\. .*\| out of reach \| no telescope here \|/);
-    expect(readFileSync(join(runs, 'results.html'), 'utf8')).toContain('✓ reproduced</span> (2 of 2 runs reproduce it)');
+    const numbers = runIds(runs).flatMap((id) => readClaims(join(runs, id)).filter(({ changed }) => !changed));
+    expect(numbers.map(({ seed }) => seed)).toEqual([1, 2]);
+    const mean = (numbers[0]!.measured + numbers[1]!.measured) / 2;
+    const spread = Math.abs(numbers[0]!.measured - numbers[1]!.measured) / Math.SQRT2;
+    expect(text).toContain('- [linear-regression](#linear-regression): 1 of 1 testable claims reproduced; 1 out of reach');
+    const row = text.split('\n').find((line) => line.includes('results/linear-regression.md#weights'))!;
+    const [, found, deviation, end] = /\| ([\d.e-]+) ± ([\d.e-]+) (\(≤ 0\.1\) \| ✓ reproduced \|)$/.exec(row)!;
+    expect(Number(found) / mean).toBeCloseTo(1, 3);
+    expect(Number(deviation) / spread).toBeCloseTo(1, 1);
+    expect(end).toBeDefined();
+    expect(text).toContain('comets) | two comets |  | – out of reach |');
+    const details = readFileSync(join(runs, 'results', 'linear-regression.md'), 'utf8');
+    for (const { seed, run, measured } of numbers)
+      expect(details).toMatch(new RegExp(`\\| smoke \\| ${seed} \\| ${numberText(measured)} .*${run} \\|`));
+    expect(details).toContain('- Measure it: atelier run linear-regression smoke');
+    expect(details).toContain('- Out of reach: no telescope here');
+    const html = readFileSync(join(runs, 'results.html'), 'utf8');
+    for (const { run } of numbers) expect(html).toContain(run);
+    expect(html).toContain('✓ reproduced</span>');
     const other = temporaryFolder();
     expect(await here(['report', '--out', other], runs)).toMatchObject({ code: 0 });
     expect(readFileSync(join(other, 'results.md'), 'utf8')).toBe(text);
   });
 
-  it('counts runs of one configuration and seed once, and says the sizes of the run', async () => {
+  it('takes the largest preset and the newest run of a seed, and shows the older ones', async () => {
     const runs = temporaryFolder();
     await here(['run', 'linear-regression'], runs);
     await here(['run', 'linear-regression'], runs);
     await here(['run', 'linear-regression', 'full'], runs);
     await here(['report'], runs);
-    const text = readFileSync(join(runs, 'results.md'), 'utf8');
-    expect(text).toContain('largest error of a weight after training; 40 steps a stage)');
-    expect(text).toContain('largest error of a weight after training; 200 steps a stage)');
-    expect(text).toContain('reproduced (2 of 2 runs reproduce it) | full, seed 0 |');
+    const details = readFileSync(join(runs, 'results', 'linear-regression.md'), 'utf8');
+    expect(details).toContain('- Measured here: largest error of a weight after training; 200 steps a stage');
+    expect(details).toContain('- With the preset smoke: largest error of a weight after training; 40 steps a stage');
+    expect(details.match(/^\| (smoke|full) \| [^|]* \|/gm)).toEqual(['| smoke | 0 |', '| smoke | 0 (older) |', '| full | 0 |']);
   });
 
   it('writes nothing where nothing was measured, and never into the folder of the committed ledger', async () => {
@@ -87,7 +106,49 @@ describe('report', () => {
     const runs = join(folder, 'runs');
     await here(['run', 'linear-regression'], runs);
     const { code, err } = await here(['report', '--out', join(folder, 'docs')], runs);
-    expect({ code, err }).toEqual({ code: 1, err: `${join(folder, 'docs', 'results.md')}: a part of the path is a file, not a folder\n` });
+    expect({ code, err }).toEqual({ code: 1, err: `${join(folder, 'docs', 'results')}: a part of the path is a file, not a folder\n` });
+  });
+});
+
+describe('a verdict over several runs', () => {
+  const [weights, comets] = linearRegression.claims;
+  const experiment = { ...linearRegression, claims: [{ ...weights!, neutral: 1 }, comets!] };
+  const record = (preset: string, seed: number, measured: number): ClaimRecord => ({
+    ...{ paper: 'least-squares', experiment: 'linear-regression', id: 'weights', claim: '', where: '', published: '', how: `by ${preset}` },
+    ...{ bound: { atMost: 0.1 }, measured, verdict: 'reproduced', run: `${preset} ${seed} ${measured}`, preset, changed: false, seed },
+    ...{ engine: 'ort', commit: 'c', machine: 'm', date: '2026-11-28T00:00:00.000Z' },
+  });
+  const row = (...records: ClaimRecord[]): string =>
+    ledgerMarkdown(ledgerOf([experiment], records))
+      .split('\n')
+      .find((line) => line.includes('#weights'))!
+      .split('|')
+      .slice(-3, -1)
+      .join('|');
+
+  it('is that of the mean over the seeds, with the number of seeds within the bound', () => {
+    expect(row(record('full', 0, 0.05), record('full', 1, 0.15), record('full', 2, 0.07))).toBe(
+      ' 0.09 ± 0.053 (≤ 0.1) | ✓ reproduced (in 2 of 3 seeds) ',
+    );
+    expect(row(record('full', 0, 0.05), record('full', 1, 0.35))).toBe(' 0.2 ± 0.21 (≤ 0.1) | ~ direction only (in 1 of 2 seeds) ');
+  });
+
+  it('counts the newest run of a seed', () => {
+    expect(row(record('full', 0, 0.5), record('full', 0, 0.05))).toBe(' 0.05 (≤ 0.1) | ✓ reproduced ');
+  });
+
+  it('tells a direction without its bound from a claim that fails', () => {
+    expect(row(record('full', 0, 0.999))).toBe(' 0.999 (≤ 0.1) | ~ direction only ');
+    expect(row(record('full', 0, 1))).toBe(' 1 (≤ 0.1) | ✗ not reproduced ');
+  });
+
+  it('is that of the largest preset, with the presets that differ', () => {
+    expect(row(record('full', 0, 0.05), record('smoke', 0, 0.2))).toBe(' 0.05 (≤ 0.1) | ✓ reproduced (smoke ~) ');
+    expect(row(record('full', 0, 2), record('smoke', 0, 0.05))).toBe(' 2 (≤ 0.1) | ✗ not reproduced (smoke ✓) ');
+  });
+
+  it('is missing where nothing is measured', () => {
+    expect(row()).toBe(' (≤ 0.1) | · not measured ');
   });
 });
 
@@ -101,7 +162,7 @@ describe('ledger merge', () => {
     await here(['run', 'linear-regression', 'steps=1'], runs);
     expect(await merge(runs, docs)).toMatchObject({ code: 0, out: expect.stringContaining('1 records added, 1 in') });
     const first = readFileSync(join(docs, 'results.md'), 'utf8');
-    expect(first).toContain('| smoke, seed 1 |');
+    expect(first).toContain('| ✓ reproduced |');
 
     // The same runs again, and no runs at all, change nothing.
     for (const again of [runs, temporaryFolder()]) {
@@ -112,8 +173,8 @@ describe('ledger merge', () => {
     const others = temporaryFolder();
     await here(['run', 'linear-regression', 'full', 'seed=2'], others);
     expect(await merge(others, docs)).toMatchObject({ code: 0, out: expect.stringContaining('1 records added, 2 in') });
-    const both = readFileSync(join(docs, 'results.md'), 'utf8');
-    for (const by of ['smoke, seed 1', 'full, seed 2']) expect(both).toContain(`reproduced (2 of 2 runs reproduce it) | ${by} |`);
+    const both = readFileSync(join(docs, 'results', 'linear-regression.md'), 'utf8');
+    for (const by of ['smoke | 1', 'full | 2']) expect(both).toContain(`| ${by} |`);
   });
 
   it('keeps records of claims that the code no longer states', async () => {

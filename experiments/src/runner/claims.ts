@@ -3,8 +3,17 @@ import { StopError } from './errors.ts';
 import type { BaseConfig, ClaimDefinition, Experiment } from './experiment.ts';
 
 /** The verdicts a row of the ledger can have. */
-export const verdictSchema = z.enum(['reproduced', 'not reproduced', 'out of reach', 'not measured']);
+export const verdictSchema = z.enum(['reproduced', 'direction only', 'not reproduced', 'out of reach', 'not measured']);
 export type Verdict = z.infer<typeof verdictSchema>;
+
+/** The mark before a verdict, so that it can be told without colours. */
+export const verdictSign: Readonly<Record<Verdict, string>> = {
+  reproduced: '✓',
+  'direction only': '~',
+  'not reproduced': '✗',
+  'out of reach': '–',
+  'not measured': '·',
+};
 
 const boundSchema = z.union([
   z.strictObject({ outOfReach: z.string() }),
@@ -38,14 +47,21 @@ export const claimRecordSchema = z.strictObject({
 });
 export type ClaimRecord = z.infer<typeof claimRecordSchema>;
 
-/** `reproduced` where atLeast <= measured <= atMost. @throws StopError if the claim is out of reach or the number is not finite. */
+/**
+ * `reproduced` where atLeast <= measured <= atMost; else `direction only` where the measured number is on the bound's side of the claim's neutral value.
+ *
+ * @throws StopError if the claim is out of reach or the number is not finite.
+ */
 export function judge(definition: ClaimDefinition, measured: number): Verdict {
   const where = `claim '${definition.id}'`;
   if ('outOfReach' in definition.bound)
     throw new StopError(`${where}: is out of reach (${definition.bound.outOfReach}), so nothing can be measured`);
   if (!Number.isFinite(measured)) throw new StopError(`${where}: wanted a finite number, got ${measured}`);
   const { atLeast = -Infinity, atMost = Infinity } = definition.bound;
-  return measured >= atLeast && measured <= atMost ? 'reproduced' : 'not reproduced';
+  if (measured >= atLeast && measured <= atMost) return 'reproduced';
+  const { neutral } = definition;
+  const direction = neutral !== undefined && (atMost === Infinity ? measured > neutral : measured < neutral);
+  return direction ? 'direction only' : 'not reproduced';
 }
 
 /** How a claim is measured, with the sizes of a configuration. */
@@ -68,14 +84,19 @@ export function numberText(value: number): string {
   return String(Number(value.toPrecision(4)));
 }
 
-/** @throws StopError if an experiment is not valid: a bad or repeated name, a claim without a bound, an unknown preset. */
+/** Words of a claim at most, so that a row of the ledger fits a line or two. */
+const MOST_WORDS = 15;
+
+/** @throws StopError if an experiment is not valid: a bad or repeated name, a long claim, a claim without a bound, an unknown preset. */
 export function checkClaims(experiment: Pick<Experiment, 'name' | 'claims' | 'presets'>): void {
   const seen = new Set<string>();
-  for (const { id, bound, presets } of experiment.claims) {
+  for (const { id, claim, bound, neutral, presets } of experiment.claims) {
     const where = `${experiment.name}: claim '${id}'`;
     if (!/^[a-z0-9]+(-[a-z0-9]+)*$/.test(id)) throw new StopError(`${where}: wanted an id of lower-case letters, digits and dashes`);
     if (seen.has(id)) throw new StopError(`${where}: is defined twice`);
     seen.add(id);
+    const words = claim.split(/\s+/).length;
+    if (words > MOST_WORDS) throw new StopError(`${where}: wanted a claim of at most ${MOST_WORDS} words, got ${words}`);
     const stranger = presets.find((preset) => !(preset in experiment.presets));
     if (stranger !== undefined) throw new StopError(`${where}: names the preset '${stranger}', which does not exist`);
     if ('outOfReach' in bound) {
@@ -86,6 +107,10 @@ export function checkClaims(experiment: Pick<Experiment, 'name' | 'claims' | 'pr
     if (!(atLeast <= atMost) || (atLeast === -Infinity && atMost === Infinity)) {
       throw new StopError(`${where}: wanted a bound with atLeast <= atMost, got ${JSON.stringify(bound)}`);
     }
+    if (neutral !== undefined && !(atMost === Infinity ? neutral <= atLeast : atLeast === -Infinity && neutral >= atMost))
+      throw new StopError(
+        `${where}: wanted a bound with one end, and a neutral value outside of it, got ${neutral} and ${JSON.stringify(bound)}`,
+      );
     if (presets.length === 0) throw new StopError(`${where}: wanted at least one preset that measures it, got none`);
   }
 }

@@ -1,7 +1,7 @@
 import { join, relative } from 'node:path';
 import { configKeys } from '@atelier/tensor';
 import { cac, type CAC } from 'cac';
-import { boundText, numberText } from './claims.ts';
+import { boundText, numberText, verdictSign } from './claims.ts';
 import { resolveConfig } from './config.ts';
 import { examine } from './doctor.ts';
 import { Interrupted, sentence, StopError } from './errors.ts';
@@ -154,14 +154,13 @@ function describe(experiment: Experiment): string[] {
 /** The lines that a run prints at its end. */
 function closing(folder: RunFolder): [string] {
   const rows = readClaims(folder.path);
-  const sign = { reproduced: '✓', 'not reproduced': '✗', 'out of reach': '–', 'not measured': '·' } as const;
   const width = Math.max(0, ...rows.map((row) => row.id.length));
   const place = relative(process.cwd(), folder.path) || '.';
   return [
     [
       ...rows.map(
         (row) =>
-          `${sign[row.verdict]} ${row.id.padEnd(width)}  ${numberText(row.measured).padStart(9)}  (${boundText(row.bound)})  ${row.verdict}: ${row.claim}`,
+          `${verdictSign[row.verdict]} ${row.id.padEnd(width)}  ${numberText(row.measured).padStart(9)}  (${boundText(row.bound)})  ${row.verdict}: ${row.claim}`,
       ),
       `report: ${join(place, 'report.html')}`,
     ].join('\n'),

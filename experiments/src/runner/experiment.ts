@@ -65,7 +65,7 @@ export type PartialConfig<T> = T extends readonly unknown[] ? T : T extends obje
 export interface ClaimDefinition<Config extends BaseConfig = BaseConfig> {
   /** Unique within the experiment: lower-case letters, digits and dashes. */
   readonly id: string;
-  /** The claim in one sentence. */
+  /** The claim in at most 15 words. */
   readonly claim: string;
   /** Where it stands in the paper: `Table 4`, `Sec. 5.1`. */
   readonly where: string;
@@ -77,6 +77,11 @@ export interface ClaimDefinition<Config extends BaseConfig = BaseConfig> {
   scale?(config: Config): string;
   /** The bound that the measured number must satisfy (both ends, if both are given), or why it cannot be measured here. */
   readonly bound: { readonly atLeast?: number; readonly atMost?: number } | { readonly outOfReach: string };
+  /**
+   * The value at which neither side of the comparison is ahead: 1 for a ratio, 0 for a difference. A number that misses the bound, but is on its side of the
+   * neutral value, shows the direction of the claim. Absent where a claim has no direction ("about as good").
+   */
+  readonly neutral?: number;
   /** The presets that measure it, shortest first; empty if it is out of reach. If a claim has no number yet, the ledger names the first of these presets. */
   readonly presets: readonly string[];
 }

@@ -1,8 +1,9 @@
+import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type { ClaimRecord } from './claims.ts';
-import { StopError } from './errors.ts';
+import { onDisk, StopError } from './errors.ts';
 import type { Experiment } from './experiment.ts';
-import { ledgerHtml, ledgerMarkdown } from './ledger-page.ts';
+import { detailsMarkdown, ledgerHtml, ledgerMarkdown } from './ledger-page.ts';
 import { ledgerOf, mergeLedger, recordsOf, unshown } from './ledger.ts';
 import { workspace } from './machine.ts';
 import { runIds } from './run-folder.ts';
@@ -12,7 +13,7 @@ import { writeFile } from './write-file.ts';
 export const committed = join(workspace, 'docs');
 
 /**
- * `atelier report`: the ledger of the user's own runs, as results.md and results.html in a folder other than that of the committed ledger. If nothing was
+ * `atelier report`: the ledger of the user's own runs, as results.md, results.html and the folder results/ in a folder other than that of the committed ledger. If nothing was
  * measured, nothing is written.
  *
  * @returns what to say
@@ -32,7 +33,8 @@ export async function reportRuns(
 }
 
 /**
- * `atelier ledger merge`: adds the records of the runs to results.json of the committed ledger, and writes results.md and results.html again from it.
+ * `atelier ledger merge`: adds the records of the runs to results.json of the committed ledger, and writes
+ * results.md, results.html and results/ again from it.
  *
  * @returns what to say
  */
@@ -60,9 +62,11 @@ async function writeLedger(
   folder: string,
 ): Promise<{ claims: number; measured: number }> {
   const parts = ledgerOf(experiments, records);
+  const details = join(folder, 'results');
+  onDisk(details, () => mkdirSync(details, { recursive: true }));
+  for (const part of parts) await writeFile(join(details, `${part.experiment.name}.md`), detailsMarkdown(part));
   await writeFile(join(folder, 'results.md'), ledgerMarkdown(parts));
   await writeFile(join(folder, 'results.html'), ledgerHtml(parts));
   const rows = parts.flatMap((part) => part.rows);
-  const measured = new Set(rows.filter(({ record }) => record !== undefined).map(({ definition }) => definition));
-  return { claims: new Set(rows.map(({ definition }) => definition)).size, measured: measured.size };
+  return { claims: rows.length, measured: rows.filter(({ decides }) => decides !== undefined).length };
 }

@@ -1,74 +1,171 @@
-import { numberText } from './claims.ts';
+import { boundText, judge, numberText, verdictSchema, verdictSign, type ClaimRecord, type Verdict } from './claims.ts';
 import type { LedgerPart, LedgerRow } from './ledger.ts';
 import { page } from './page.ts';
 import { escapeXml as escape } from '../pictures/style.ts';
 import { verdictMark } from './report-html.ts';
 
-const COLUMNS = ['claim', 'published', 'measured here', 'bound', 'verdict', 'preset, seed', 'machine, date'];
+const COLUMNS = ['claim', 'published', 'here (bound)', 'verdict'];
+const RUN_COLUMNS = ['preset', 'seed', 'value', 'made of', 'verdict', 'machine', 'date', 'code', 'run'];
 
 const INTRODUCTION = [
-  'Each row is a claim of a paper, with its published value and what was measured here. This page is generated from the records of the runs.',
-  'The bound of a claim is part of the code, and was chosen before anything was measured. Sizes and data are smaller here than in the papers.',
-  'So a row tests whether the claim holds within its bound, and not whether the published number is reached.',
+  'Each row is a claim of a paper, with its published value and what was measured here. Sizes and data are smaller here than in the papers. So a row tests whether the claim holds within its bound, and not whether the published number is reached.',
+  'The bound of a claim is part of the code, and was fixed before the claim was measured, unless the details say otherwise. ✓ reproduced: the bound holds. ~ direction only: the published direction holds, but not the bound. ✗ not reproduced. – out of reach of this machine. · not measured yet.',
+  'The number is that of the largest preset that measured the claim: the mean over its seeds, ± their standard deviation. A preset with another verdict is named beside it. This page is generated from the records of the runs.',
 ];
 
-/** The ledger in Markdown. */
+const folded = (words: string): string => words.replace(/\s*\n\s*/g, ' ');
+const cell = (words: string): string => folded(words).replace(/\|/g, '\\|');
+const table = (columns: readonly string[], rows: readonly (readonly string[])[]): string[] => [
+  `| ${columns.join(' | ')} |`,
+  `|${'---|'.repeat(columns.length)}`,
+  ...rows.map((cells) => `| ${cells.map(cell).join(' | ')} |`),
+];
+
+/** The ledger in Markdown: one row a claim, which links to its section in `results/<experiment>.md`. */
 export function ledgerMarkdown(parts: readonly LedgerPart[]): string {
-  const cell = (words: string): string => words.replace(/\|/g, '\\|').replace(/\n/g, ' ');
-  const line = (row: LedgerRow, command: string): string => {
-    const { claim, verdict, tally, ...rest } = cellsOf(row, command);
-    const cells = [claim, rest.published, rest.measured, rest.bound, verdict + tally, rest.by, rest.machine];
-    return `| ${cells.map(cell).join(' | ')} |`;
+  const row = (one: LedgerRow, name: string): string[] => {
+    const { claim, id, published } = one.definition;
+    return [`[${claim}](results/${name}.md#${id})`, published, hereText(one), verdictText(one)];
   };
-  const tables = parts.flatMap(({ experiment: { name, paper }, rows }) => [
-    `## ${paper.title}`,
+  return [
+    '# Results',
     '',
-    `\`${name}\` · [arXiv ${paper.arxiv}](https://arxiv.org/abs/${paper.arxiv})`,
+    ...parts.map((part) => `- [${part.experiment.name}](#${part.experiment.name}): ${summary(part)}`),
     '',
-    `| ${COLUMNS.join(' | ')} |`,
-    `|${'---|'.repeat(COLUMNS.length)}`,
-    ...rows.map((row) => line(row, name)),
+    ...INTRODUCTION,
+    ...parts.flatMap(({ experiment: { name, paper }, rows }) => [
+      '',
+      `## ${name}`,
+      '',
+      `${paper.title} · [arXiv ${paper.arxiv}](https://arxiv.org/abs/${paper.arxiv}) · [how each claim was measured](results/${name}.md)`,
+      '',
+      ...table(
+        COLUMNS,
+        rows.map((one) => row(one, name)),
+      ),
+    ]),
     '',
-  ]);
-  return ['# Results', '', ...INTRODUCTION, '', ...tables].join('\n');
+  ].join('\n');
 }
 
-/** The same as one page. */
+/** Everything about the claims of one paper in Markdown: a section a claim, with the values of every run. */
+export function detailsMarkdown({ experiment: { name, paper }, rows }: LedgerPart): string {
+  const section = (row: LedgerRow): string[] => [
+    '',
+    // The id as the heading, so that the link from the ledger finds it.
+    `## ${row.definition.id}`,
+    '',
+    `**${row.definition.claim}** ${verdictText(row)}`,
+    '',
+    ...facts(row, name).map(([label, words]) => `- ${label}: ${folded(words)}`),
+    ...(row.measurements.length === 0 ? [] : ['', ...table(RUN_COLUMNS, runsOf(row))]),
+  ];
+  return [
+    `# Results of ${name}: how each claim was measured`,
+    '',
+    `${paper.title} · [arXiv ${paper.arxiv}](https://arxiv.org/abs/${paper.arxiv}) · [all results](../results.md)`,
+    ...rows.flatMap(section),
+    '',
+  ].join('\n');
+}
+
+/** The ledger as one page; what the Markdown has in files of its own is folded under each row. */
 export function ledgerHtml(parts: readonly LedgerPart[]): string {
-  const line = (row: LedgerRow, command: string): string => {
-    const { claim, verdict, tally, ...rest } = cellsOf(row, command);
-    const marked = `${verdictMark(verdict)}${escape(tally)}`;
-    const cells = [
-      escape(claim),
-      ...[rest.published, rest.measured, rest.bound].map(escape),
-      marked,
-      ...[rest.by, rest.machine].map(escape),
-    ];
-    return `<tr>${cells.map((cell) => `<td>${cell}</td>`).join('')}</tr>`;
+  const cells = (words: readonly string[], tag = 'td'): string => words.map((one) => `<${tag}>${one}</${tag}>`).join('');
+  const grid = (columns: readonly string[], rows: readonly string[]): string =>
+    `<table><thead><tr>${cells(columns.map(escape), 'th')}</tr></thead><tbody>${rows.join('')}</tbody></table>`;
+  const details = (row: LedgerRow, name: string): string => {
+    const list = facts(row, name).map(([label, words]) => `<li>${escape(label)}: ${escape(words)}</li>`);
+    const runs = runsOf(row).map((one) => `<tr>${cells(one.map(escape))}</tr>`);
+    return `<details><summary>how</summary><ul>${list.join('')}</ul>${runs.length === 0 ? '' : `<div class="wide">${grid(RUN_COLUMNS, runs)}</div>`}</details>`;
   };
-  const head = COLUMNS.map((word) => `<th>${word}</th>`).join('');
-  const tables = parts.map(
+  const line = (row: LedgerRow, name: string): string => {
+    const { claim, id, published } = row.definition;
+    const words = [`${escape(claim)}${details(row, name)}`, escape(published), escape(hereText(row))];
+    return `<tr id="${name}-${id}">${cells([...words, verdictMark(row.verdict) + escape(remark(row))])}</tr>`;
+  };
+  const sections = parts.map(
     ({ experiment: { name, paper }, rows }) =>
-      `<section><h2>${escape(paper.title)} · arXiv ${escape(paper.arxiv)}</h2><table><thead><tr>${head}</tr></thead><tbody>${rows.map((row) => line(row, name)).join('')}</tbody></table></section>`,
+      `<section id="${name}"><h2>${escape(paper.title)} · arXiv ${escape(paper.arxiv)}</h2><div class="wide">${grid(
+        COLUMNS,
+        rows.map((row) => line(row, name)),
+      )}</div></section>`,
   );
-  return page('Results', `<header><h1>Results</h1><p>${INTRODUCTION.map(escape).join(' ')}</p></header>${tables.join('')}`);
+  const summaries = parts.map(
+    (part) => `<li><a href="#${part.experiment.name}">${part.experiment.name}</a>: ${escape(summary(part))}</li>`,
+  );
+  const introduction = INTRODUCTION.map((words) => `<p>${escape(words)}</p>`).join('');
+  return page('Results', `<header><h1>Results</h1><ul>${summaries.join('')}</ul>${introduction}</header>${sections.join('')}`);
 }
 
-/** A row in words. If the claim could not be measured, it says why instead of naming the preset. */
-function cellsOf({ definition, how, bound, verdict, record, computations, reproduced }: LedgerRow, name: string) {
-  const { claim, where, published, presets } = definition;
-  const first = { claim: `${claim} (${where}; here: ${how})`, published, verdict };
-  if (record === undefined) {
-    const outOfReach = 'outOfReach' in definition.bound;
-    const by = outOfReach ? definition.bound.outOfReach : `atelier run ${name} ${presets[0]}`;
-    return { ...first, measured: '', bound: outOfReach ? '' : bound, tally: '', by, machine: '' };
-  }
-  return {
-    ...first,
-    measured: numberText(record.measured) + (record.detail ? ` (${record.detail})` : ''),
-    bound,
-    tally: computations > 1 ? ` (${reproduced} of ${computations} runs reproduce it)` : '',
-    by: `${record.preset}, seed ${record.seed}`,
-    machine: `${record.machine}, ${record.date.slice(0, 10)}`,
+/** `14 of 15 testable claims reproduced, 1 direction only; 8 out of reach` */
+function summary({ rows }: LedgerPart): string {
+  const count = Object.fromEntries(
+    verdictSchema.options.map((verdict) => [verdict, rows.filter((row) => row.verdict === verdict).length]),
+  ) as Record<Verdict, number>;
+  const others = (['direction only', 'not reproduced', 'not measured'] as const).flatMap((verdict) =>
+    count[verdict] === 0 ? [] : [`${count[verdict]} ${verdict}`],
+  );
+  const first = [`${count.reproduced} of ${rows.length - count['out of reach']} testable claims reproduced`, ...others].join(', ');
+  return count['out of reach'] === 0 ? first : `${first}; ${count['out of reach']} out of reach`;
+}
+
+/** The number with its spread and bound; nothing where the claim is out of reach, which the details explain. */
+function hereText({ definition: { bound }, decides }: LedgerRow): string {
+  if ('outOfReach' in bound) return '';
+  return decides === undefined ? `(${boundText(bound)})` : `${meanText(decides)} (${boundText(bound)})`;
+}
+
+const meanText = ({ mean, spread }: { mean: number; spread?: number }): string =>
+  spread === undefined ? numberText(mean) : `${numberText(mean)} ± ${numberText(Number(spread.toPrecision(2)))}`;
+
+const verdictText = (row: LedgerRow): string => `${verdictSign[row.verdict]} ${row.verdict}${remark(row)}`;
+
+/** In how many seeds the bound holds, if not in all; and presets with another verdict. */
+function remark({ decides, measurements, verdict }: LedgerRow): string {
+  if (decides === undefined) return '';
+  const [all, within] = [decides.seeds.length, decides.within];
+  const some = all > 1 && within > 0 && within < all ? [`in ${within} of ${all} seeds`] : [];
+  const others = measurements.filter((one) => one.verdict !== verdict).map((one) => `${one.preset} ${verdictSign[one.verdict]}`);
+  const words = [...some, ...others];
+  return words.length === 0 ? '' : ` (${words.join(', ')})`;
+}
+
+/** What stands above the values of the runs, as label and text. */
+function facts({ definition, how, decides, measurements }: LedgerRow, name: string): [label: string, words: string][] {
+  const { where, published, bound, presets } = definition;
+  const paper: [string, string][] = [
+    ['In the paper', where],
+    ['Published', published],
+  ];
+  if ('outOfReach' in bound) return [...paper, ['Out of reach', bound.outOfReach]];
+  const others = measurements.filter((one) => one !== decides).map((one) => [one.preset, one.seeds.at(-1)!.how] as const);
+  return [
+    ...paper,
+    ['Measured here', how],
+    ...others.filter(([, words]) => words !== how).map(([preset, words]): [string, string] => [`With the preset ${preset}`, words]),
+    ['Bound', boundText(bound)],
+    ['Measure it', `atelier run ${name} ${decides?.preset ?? presets[0]}`],
+  ];
+}
+
+/** The values of every run that counts, presets and seeds in order, older runs of a seed below the newest. */
+function runsOf({ definition, measurements }: LedgerRow): string[][] {
+  const line = (record: ClaimRecord, older: boolean): string[] => {
+    const verdict = judge(definition, record.measured);
+    return [
+      record.preset,
+      `${record.seed}${older ? ' (older)' : ''}`,
+      numberText(record.measured),
+      record.detail ?? '',
+      `${verdictSign[verdict]} ${verdict}`,
+      record.machine,
+      record.date.slice(0, 10),
+      record.commit,
+      record.run,
+    ];
   };
+  return measurements.flatMap(({ seeds, older }) =>
+    seeds.flatMap((record) => [line(record, false), ...older.filter(({ seed }) => seed === record.seed).map((one) => line(one, true))]),
+  );
 }

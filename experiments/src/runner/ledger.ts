@@ -1,25 +1,41 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { deviation, mean } from 'd3-array';
 import { z } from 'zod';
-import { boundText, claimRecordSchema, howText, type ClaimRecord, type Verdict } from './claims.ts';
+import { claimRecordSchema, howText, judge, type ClaimRecord, type Verdict } from './claims.ts';
 import { parseConfig, resolveConfig } from './config.ts';
 import { onDisk, sentence, StopError } from './errors.ts';
 import type { ClaimDefinition, Experiment } from './experiment.ts';
 import { readClaims } from './run-context.ts';
 import { runIds } from './run-folder.ts';
 
-/** One line of the ledger: what one preset measured of a claim, or why nothing is measured. */
+/** What one preset measured of a claim. */
+export interface Measurement {
+  readonly preset: string;
+  /** The newest record of every seed, in the order of the seeds. */
+  readonly seeds: readonly ClaimRecord[];
+  /** Older records of the same seeds, oldest first. */
+  readonly older: readonly ClaimRecord[];
+  /** Mean over the seeds, and their standard deviation if there are several. */
+  readonly mean: number;
+  readonly spread?: number;
+  /** Seeds whose own number is within the bound. */
+  readonly within: number;
+  /** The verdict on the mean. */
+  readonly verdict: Verdict;
+}
+
+/** A claim in the ledger. */
 export interface LedgerRow {
   readonly definition: ClaimDefinition;
-  /** How it is measured, with the sizes of the run, or of the shortest preset if there is no run. */
+  /** How it is measured, with the sizes of the run that decides, or of the shortest preset if there is no run. */
   readonly how: string;
-  readonly bound: string;
+  /** That of `decides`, `out of reach` or `not measured`. */
   readonly verdict: Verdict;
-  /** The newest measurement of the preset. */
-  readonly record?: ClaimRecord;
-  /** How many computations of unchanged presets there are, and how many of them reproduced the claim. */
-  readonly computations: number;
-  readonly reproduced: number;
+  /** What each preset measured, in the order of the presets. */
+  readonly measurements: readonly Measurement[];
+  /** The measurement of the last of these presets, which is the largest one. */
+  readonly decides?: Measurement;
 }
 
 export interface LedgerPart {
@@ -64,14 +80,14 @@ export function mergeLedger(path: string, records: readonly ClaimRecord[]): { al
 }
 
 /**
- * The ledger made from records, oldest first: every claim of every experiment has a row. Only unchanged presets count (another seed is not a change). A
+ * The ledger made from records, oldest first: every claim of every experiment has one row. Only unchanged presets count (another seed is not a change). A
  * record counts only if its bound is still that of the experiment, so an old verdict is not kept after a bound has changed.
  */
 export function ledgerOf(experiments: readonly Experiment[], records: readonly ClaimRecord[]): LedgerPart[] {
   return experiments.map((experiment) => ({
     experiment,
-    rows: experiment.claims.flatMap((definition) =>
-      rowsOf(
+    rows: experiment.claims.map((definition) =>
+      rowOf(
         experiment,
         definition,
         records.filter((record) => counts(experiment, definition, record)),
@@ -97,29 +113,30 @@ function counts(experiment: Experiment, definition: ClaimDefinition, record: Cla
   );
 }
 
-function rowsOf(experiment: Experiment, definition: ClaimDefinition, records: readonly ClaimRecord[]): LedgerRow[] {
-  const bound = boundText(definition.bound);
-  const newest = Object.keys(experiment.presets).flatMap((preset) => records.filter((record) => record.preset === preset).slice(-1));
-  const different = computations(records);
-  const reproduced = different.filter(({ verdict }) => verdict === 'reproduced').length;
-  const tally = { computations: different.length, reproduced };
-  if (newest.length > 0) return newest.map((record) => ({ definition, how: record.how, bound, verdict: record.verdict, record, ...tally }));
+function rowOf(experiment: Experiment, definition: ClaimDefinition, records: readonly ClaimRecord[]): LedgerRow {
+  const measurements = Object.keys(experiment.presets).flatMap((preset) => {
+    const own = records.filter((record) => record.preset === preset);
+    return own.length === 0 ? [] : [measurementOf(definition, preset, own)];
+  });
+  const decides = measurements.at(-1);
+  if (decides !== undefined) return { definition, how: decides.seeds.at(-1)!.how, verdict: decides.verdict, measurements, decides };
   const [shortest] = definition.presets;
   const how = shortest === undefined ? definition.how : howText(definition, resolveConfig(experiment, shortest, []));
-  return [{ definition, how, bound, verdict: 'outOfReach' in definition.bound ? 'out of reach' : 'not measured', ...tally }];
+  return { definition, how, verdict: 'outOfReach' in definition.bound ? 'out of reach' : 'not measured', measurements };
 }
 
-/**
- * Records without repetitions of the same computation. Runs with equal seed and equal configuration count once, and so do runs with equal seed and exactly
- * the same number (because presets share parts).
- */
-function computations(records: readonly ClaimRecord[]): ClaimRecord[] {
-  const different: ClaimRecord[] = [];
-  for (const record of records) {
-    const same = (other: ClaimRecord): boolean =>
-      other.seed === record.seed &&
-      (other.measured === record.measured || (other.configHash !== undefined && other.configHash === record.configHash));
-    if (!different.some(same)) different.push(record);
-  }
-  return different;
+function measurementOf(definition: ClaimDefinition, preset: string, records: readonly ClaimRecord[]): Measurement {
+  const newest = new Map(records.map((record) => [record.seed, record]));
+  const seeds = [...newest.values()].sort((a, b) => a.seed - b.seed);
+  const numbers = seeds.map(({ measured }) => measured);
+  const spread = deviation(numbers);
+  return {
+    preset,
+    seeds,
+    older: records.filter((record) => !seeds.includes(record)),
+    mean: mean(numbers)!,
+    ...(spread !== undefined && { spread }),
+    within: numbers.filter((number) => judge(definition, number) === 'reproduced').length,
+    verdict: judge(definition, mean(numbers)!),
+  };
 }

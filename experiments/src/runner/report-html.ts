@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { boundText, numberText, type ClaimRecord } from './claims.ts';
+import { boundText, numberText, verdictSign, type ClaimRecord } from './claims.ts';
 import type { Experiment } from './experiment.ts';
 import { readMetrics, type MetricsLine } from './metrics-file.ts';
 import { page } from './page.ts';
@@ -58,13 +58,10 @@ function claimsTable(rows: readonly ClaimRecord[]): string {
 
 /** The verdict with a mark, so that it can be told without colours. */
 export function verdictMark(verdict: ClaimRecord['verdict']): string {
-  const [sign, kind] = {
-    reproduced: ['✓', 'yes'],
-    'not reproduced': ['✗', 'no'],
-    'out of reach': ['–', 'open'],
-    'not measured': ['·', 'open'],
-  }[verdict] as [string, string];
-  return `<span class="verdict ${kind}">${sign} ${verdict}</span>`;
+  const kind = { reproduced: 'yes', 'direction only': 'no', 'not reproduced': 'no', 'out of reach': 'open', 'not measured': 'open' }[
+    verdict
+  ];
+  return `<span class="verdict ${kind}">${verdictSign[verdict]} ${verdict}</span>`;
 }
 
 function figures(folder: string): string {
