@@ -26,7 +26,8 @@ export function customGradient<const Inputs extends readonly Tensor[], const Kep
     const { value, kept, pullback } = f(...(args as unknown as Inputs));
     save([...kept]);
     const gradFunc = (dy: Tensor, saved: Tensor[]): Tensor[] => [...pullback(dy, ...(saved as unknown as Kept))];
-    return { value, gradFunc };
+    // If an input were its own value, TensorFlow.js would count its gradient twice.
+    return { value: args.includes(value) ? value.clone() : value, gradFunc };
   });
   return custom(...inputs);
 }

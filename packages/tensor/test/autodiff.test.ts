@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { expectClose } from '../../testkit/src/index.ts';
 import { jvp, stopGradient, valueAndGrad, vjp } from '../src/autodiff.ts';
 import { compile } from '../src/compile.ts';
+import { customGradient } from '../src/custom-gradient.ts';
 import { useEngine } from '../src/engine.ts';
 import { tf, type Tensor } from '../src/tf.ts';
 
@@ -115,5 +116,15 @@ describe('vjp, valueAndGrad and stopGradient', () => {
     const copy = stopGradient(x);
     x.dispose();
     expectClose(copy, [3], { abs: 0 });
+  });
+});
+
+describe('customGradient', () => {
+  it('counts the gradient once where an input is its own value', () => {
+    const x = tf.tensor1d([1, 2]);
+    const same = (v: Tensor): Tensor => customGradient([v], (input) => ({ value: input, kept: [], pullback: (dy) => [tf.mul(dy, 3)] }));
+    const { grads } = vjp((v) => tf.square(same(v!)), [x], tf.tensor1d([1, 10]));
+    expectClose(grads[0]!, [6, 120], { abs: 0 });
+    expectClose(x, [1, 2], { abs: 0 });
   });
 });

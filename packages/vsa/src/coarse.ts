@@ -1,4 +1,3 @@
-import { attention } from '@atelier/nn';
 import { dims, tf, type Tensor } from '@atelier/tensor';
 import type { TileLayout } from './tile.ts';
 
@@ -25,9 +24,9 @@ export type Coarse = {
  * has fewer tokens than another.
  */
 export function coarseStage(queries: Tensor, keys: Tensor, values: Tensor): Coarse {
-  const { d } = dims<'d'>(queries, 'B K n d', 'coarseStage: queries');
-  return {
-    scores: tf.mul(tf.matMul(queries, keys, false, true), d ** -0.5),
-    out: attention(queries, keys, values),
-  };
+  const { B, K, d } = dims<'B' | 'K' | 'd'>(queries, 'B K n d', 'coarseStage: queries');
+  const { m } = dims<'m'>(keys, 'B K m d', 'coarseStage: keys', { B, K, d });
+  dims(values, 'B K m e', 'coarseStage: values', { B, K, m });
+  const scores = tf.mul(tf.matMul(queries, keys, false, true), d ** -0.5);
+  return { scores, out: tf.matMul(tf.softmax(scores), values) };
 }

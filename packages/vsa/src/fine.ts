@@ -1,22 +1,24 @@
-import { customGradient, dims, runFused, scan, sumLast, tf, type Tensor } from '@atelier/tensor';
-import { transposeLists, unitSize } from './tile-lists.ts';
+import { attention } from '@atelier/nn';
+import { customGradient, dims, scan, sumLast, tf, type Tensor } from '@atelier/tensor';
+import { sumOfPairs, transposeLists } from './tile-lists.ts';
+import { realSlots } from './tile.ts';
 
 /**
  * The fine stage: exact attention of the tokens of each query tile to the tokens of its selected key tiles.
  *
  * A few query tiles are computed at a time, in a loop that is one operator of the graph: their key and value tiles are gathered, multiplied, and the
- * logits of this group of tiles stay in cache. There is never a tensor of T × T, nor of T × keep·E.
+ * logits of this group of tiles stay in cache. There is never a tensor of T × T, nor are weights kept.
  *
- * With P = softmax(τ·QKᵀ) and O = PV, given dO: dV = PᵀdO, dS = P∘(dO·Vᵀ - δ), δ = rowsum(dO∘O), dQ = τ·dS·K and dK = τ·dSᵀQ. The backward pass has two
- * such loops, which compute P again: one over query tiles, with the lists as they are, for dQ; one over key tiles, with the transposed lists, for dK and dV.
- * There P = exp(τ·QKᵀ - ℓ) with the ℓ that the first loop has found.
+ * With P = softmax(τ·QKᵀ) and O = PV, given dO: dV = PᵀdO, dS = P∘(dO·Vᵀ - δ), δ = rowsum(dO∘O), dQ = τ·dS·K and dK = τ·dSᵀQ. The backward pass is one such
+ * loop, which computes P again. It gives dQ, and what each pair of a query tile and a key tile adds to dK and dV. These are then added up for each key
+ * tile, with the lists the other way round. Nothing is written twice, so the sums are the same at every run.
  */
 
 /** Bytes of logits that are computed at a time. */
 const LOGIT_BYTES = 2 << 20;
 
-/** Units of the transposed lists that are computed together at most: their sums cost the square of it. */
-const UNITS_TOGETHER = 64;
+/** Bytes of the pairs' parts of dK and dV that are held at a time. If one head alone has more, they are those of one head. */
+const PAIR_BYTES = 64 << 20;
 
 /** Added to the logit of a slot without a token: its weight is exactly 0. */
 const NOTHING = -1e30;
@@ -25,7 +27,9 @@ const NOTHING = -1e30;
 type Tiles = { q: Tensor; k: Tensor; v: Tensor };
 
 /**
- * @param lists key tiles of each query tile, [B, K, n, keep] int32
+ * If all tiles are selected it is dense attention, which is then faster.
+ *
+ * @param lists key tiles of each query tile, [B, K, n, keep] int32, all different in a list
  * @param sizes [m] real tokens of each key tile; they lie at its front
  * @returns [B, K, n, E, e]
  * @throws Error if shapes do not fit
@@ -33,140 +37,116 @@ type Tiles = { q: Tensor; k: Tensor; v: Tensor };
 export function fineStage(q: Tensor, k: Tensor, v: Tensor, lists: Tensor, sizes: Int32Array): Tensor {
   const { B, K, n, E, d } = dims<'B' | 'K' | 'n' | 'E' | 'd'>(q, 'B K n E d', 'fineStage: q');
   const { m } = dims<'m'>(k, 'B K m E d', 'fineStage: k', { B, K, E, d });
-  dims(v, 'B K m E e', 'fineStage: v', { B, K, m, E });
-  dims(lists, 'B K n keep', 'fineStage: lists', { B, K, n });
+  const { e } = dims<'e'>(v, 'B K m E e', 'fineStage: v', { B, K, m, E });
+  const { keep } = dims<'keep'>(lists, 'B K n keep', 'fineStage: lists', { B, K, n });
   if (lists.dtype !== 'int32') throw new Error(`fineStage: lists: wanted int32 tiles, got ${lists.dtype}`);
   if (sizes.length !== m || sizes.some((size) => size < 1 || size > E))
     throw new Error(`fineStage: sizes: wanted ${m} numbers of tokens from 1 to ${E}, got [${sizes.join(', ')}]`);
+  if (keep === m) {
+    const out = attention(tf.reshape(q, [B, K, n * E, d]), realSlots(k, sizes), realSlots(v, sizes));
+    return tf.reshape(out, [B, K, n, E, e]);
+  }
   return customGradient([q, k, v], (queries, keys, values) => {
     const value = attendTiles({ q: queries, k: keys, v: values }, lists, sizes);
     return {
       value,
       kept: [queries, keys, values, value, lists],
-      pullback: (dO, Q, K_, V, O, chosen) => {
-        const delta = sumLast(tf.mul(dO, O)); // -> [B, K, n, E, 1]
-        const rows = backwardOfQueries({ q: Q, k: K_, v: V }, dO, delta, chosen, sizes);
-        const columns = backwardOfKeys({ q: Q, k: K_, v: V }, dO, delta, rows.logSumExp, chosen, sizes);
-        return [rows.dq, columns.dk, columns.dv];
-      },
+      pullback: (dO, Q, K_, V, O, chosen) => fineGradients({ q: Q, k: K_, v: V }, { O, dO }, chosen, sizes),
     };
   });
 }
 
 function attendTiles({ q, k, v }: Tiles, lists: Tensor, sizes: Int32Array): Tensor {
   const [B, K, n, E, d] = q.shape as [number, number, number, number, number];
-  const [keep, e] = [lists.shape[3]!, v.shape[4]!];
-  const keys = keyTable(k, sizes);
-  const values = table(v);
-  const g = groupSize(B * K * n, E * keep * E);
+  const [m, keep, e] = [k.shape[2]!, lists.shape[3]!, v.shape[4]!];
+  const masked = maskedProduct(q, k, sizes);
+  const [keys, values] = [table(masked.k), table(v)];
+  const g = groupSize(B * K * n, 4 * E * keep * E, LOGIT_BYTES);
   const { collected } = scan(
     (_, { rows, chosen }) => {
-      const logits = tf.matMul(rows!, picked(keys, chosen!, E), false, true); // -> [g, E, keep·E]
-      return { carry: {}, collect: tf.matMul(tf.softmax(tf.mul(logits, d ** -0.5)), picked(values, chosen!, E)) };
+      const logits = tf.mul(tf.matMul(rows!, picked(keys, chosen!, E), false, true), d ** -0.5); // -> [g, E, keep·E]
+      return { carry: {}, collect: tf.matMul(tf.softmax(logits), picked(values, chosen!, E)) };
     },
     {},
-    { rows: inGroups(withOnes(q, sizes, E), g), chosen: inGroups(globalLists(lists, k.shape[2]!), g) },
+    { rows: inGroups(masked.q, g), chosen: inGroups(globalLists(lists, m), g) },
   );
   return tf.reshape(collected, [B, K, n, E, e]);
 }
 
-/** dQ, and ℓ = log Σ exp(τ·QKᵀ) of each query [B, K, n, E, 1]. */
-function backwardOfQueries(
+type Gradients = [dq: Tensor, dk: Tensor, dv: Tensor];
+
+/** [dQ, dK, dV], for as many heads at a time as `pairBytes` allow. */
+export function fineGradients(
   { q, k, v }: Tiles,
-  dO: Tensor,
-  delta: Tensor,
+  { O, dO }: { O: Tensor; dO: Tensor },
   lists: Tensor,
   sizes: Int32Array,
-): { dq: Tensor; logSumExp: Tensor } {
+  pairBytes = PAIR_BYTES,
+): Gradients {
   const [B, K, n, E, d] = q.shape as [number, number, number, number, number];
-  const keep = lists.shape[3]!;
-  const scale = d ** -0.5;
-  const [keys, plainKeys, values] = [keyTable(k, sizes), table(k), table(withColumn(v, tf.ones([...v.shape.slice(0, 4), 1])))];
-  const g = groupSize(B * K * n, E * keep * E);
+  const H = groupSize(B * K, 4 * n * lists.shape[3]! * E * (d + v.shape[4]!), pairBytes);
+  const inputs = [q, k, v, O, dO, lists];
+  const ofHeads = (parts: Tensor[]): Gradients => {
+    const [qs, ks, vs, Os, dOs, chosen] = parts as [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor];
+    return gradientsOfHeads({ q: qs, k: ks, v: vs }, { O: Os, dO: dOs }, chosen, sizes);
+  };
+  if (H === B * K) return ofHeads(inputs);
   const { collected } = scan(
-    (_, { rows, change, chosen }) => {
-      const keysHere = picked(keys, chosen!, E);
-      const logits = tf.mul(tf.matMul(rows!, keysHere, false, true), scale); // -> [g, E, keep·E]
-      const P = tf.softmax(logits);
+    (_, parts: Tensor[]) => ({ carry: {}, collect: ofHeads(parts) }),
+    {},
+    inputs.map((x) => tf.reshape(x, [(B * K) / H, 1, H, ...x.shape.slice(2)])),
+  );
+  return collected.map((x, i) => tf.reshape(x, inputs[i]!.shape)) as Gradients;
+}
+
+function gradientsOfHeads({ q, k, v }: Tiles, { O, dO }: { O: Tensor; dO: Tensor }, lists: Tensor, sizes: Int32Array): Gradients {
+  const [B, K, n, E, d] = q.shape as [number, number, number, number, number];
+  const [m, keep, e] = [k.shape[2]!, lists.shape[3]!, v.shape[4]!];
+  const scale = d ** -0.5;
+  const masked = maskedProduct(q, k, sizes);
+  const [keys, plainKeys, values] = [table(masked.k), table(k), table(withOnes(v))];
+  const g = groupSize(B * K * n, 4 * E * keep * E, LOGIT_BYTES);
+  const { collected } = scan(
+    (_, { rows, queries, out, change, chosen }) => {
+      const keysHere = picked(keys, chosen!, E); // -> [g, keep·E, d]
+      const P = tf.softmax(tf.mul(tf.matMul(rows!, keysHere, false, true), scale)); // -> [g, E, keep·E]
       // [dO, -δ]·[V, 1]ᵀ = dO·Vᵀ - δ
-      const dS = tf.mul(P, tf.matMul(change!, picked(values, chosen!, E), false, true));
-      const dq = tf.mul(tf.matMul(dS, sizes.every((size) => size === E) ? keysHere : picked(plainKeys, chosen!, E)), scale);
-      // At the largest logit, P = exp(logit - ℓ).
-      const logSumExp = tf.sub(rowMax(logits), tf.log(rowMax(P)));
-      return { carry: {}, collect: { dq, logSumExp } };
+      const lessMean = tf.concat([change!, tf.neg(sumLast(tf.mul(change!, out!)))], 2);
+      const dS = tf.mul(P, tf.matMul(lessMean, picked(values, chosen!, E), false, true));
+      return {
+        carry: {},
+        collect: {
+          dq: tf.mul(tf.matMul(dS, keys === plainKeys ? keysHere : picked(plainKeys, chosen!, E)), scale),
+          dk: tf.mul(tf.matMul(dS, queries!, true, false), scale), // -> [g, keep·E, d]
+          dv: tf.matMul(P, change!, true, false), // -> [g, keep·E, e]
+        },
+      };
     },
     {},
     {
-      rows: inGroups(withOnes(q, sizes, E), g),
-      change: inGroups(withColumn(dO, tf.neg(delta)), g),
-      chosen: inGroups(globalLists(lists, k.shape[2]!), g),
+      rows: inGroups(masked.q, g),
+      queries: inGroups(q, g),
+      out: inGroups(O, g),
+      change: inGroups(dO, g),
+      chosen: inGroups(globalLists(lists, m), g),
     },
   );
-  const { dq, logSumExp } = collected as { dq: Tensor; logSumExp: Tensor };
-  return { dq: tf.reshape(dq, q.shape), logSumExp: tf.reshape(logSumExp, [B, K, n, E, 1]) };
+  const { dq, dk, dv } = collected as { dq: Tensor; dk: Tensor; dv: Tensor };
+  const transposed = transposeLists(lists, m);
+  const ofKeys = (pairs: Tensor, width: number): Tensor =>
+    tf.reshape(sumOfPairs(tf.reshape(pairs, [B * K * n * keep, E * width]), transposed, n), [B, K, m, E, width]);
+  return [tf.reshape(dq, q.shape), ofKeys(dk, d), ofKeys(dv, e)];
 }
 
-/** dK and dV: loops over units of the transposed lists, and sums the units of each key tile as it goes. */
-function backwardOfKeys(
-  { q, k, v }: Tiles,
-  dO: Tensor,
-  delta: Tensor,
-  logSumExp: Tensor,
-  lists: Tensor,
-  sizes: Int32Array,
-): { dk: Tensor; dv: Tensor } {
-  const [B, K, , E, d] = q.shape as [number, number, number, number, number];
-  const [m, e, keep] = [k.shape[2]!, v.shape[4]!, lists.shape[3]!];
-  const scale = d ** -0.5;
-  const R = unitSize(keep);
-  const fitting = Math.max(1, Math.floor(LOGIT_BYTES / (4 * E * R * E)));
-  const transposed = transposeLists(lists, m, Math.min(fitting, UNITS_TOGETHER));
-  const [U, g] = [transposed.keyTile.shape[0]!, transposed.together];
-  // Row 0 is a tile without queries: its weights are exp(-1e30) = 0, and its dO is 0.
-  const bare = tf.concat([tf.zeros([E, d]), tf.fill([E, 1], NOTHING), tf.ones([E, 1])], 1);
-  const queries = below(bare, withColumn(q, tf.mul(logSumExp, -1 / scale), tf.onesLike(logSumExp)));
-  const changes = below(tf.zeros([E, e + 1]), withColumn(dO, tf.neg(delta)));
-  const keys = table(withColumn(k, tf.ones([...k.shape.slice(0, 4), 1]), keyBias(k, sizes)));
-  const values = table(withColumn(v, tf.ones([...v.shape.slice(0, 4), 1])));
-  const earlier = tf.tensor2d(
-    Float32Array.from({ length: g * g }, (_, i) => (i % g <= Math.floor(i / g) ? 1 : 0)),
-    [g, g],
-  );
-
-  const { collected } = scan(
-    ({ last, dk, dv }, { keyTile, queryTiles }) => {
-      const rows = picked(queries, queryTiles!, E); // -> [g, R·E, d + 2]
-      const change = picked(changes, queryTiles!, E); // -> [g, R·E, e + 1]
-      const P = tf.exp(tf.mul(tf.matMul(picked(keys, keyTile!, E), rows, false, true), scale)); // -> [g, E, R·E]
-      const dS = tf.mul(P, tf.matMul(picked(values, keyTile!, E), change, false, true));
-      // Sums with the earlier units of the same key tile, of this group and of the one before.
-      const same = tf.cast(tf.equal(tf.reshape(keyTile!, [g, 1]), tf.reshape(keyTile!, [1, g])), 'float32');
-      const before = tf.cast(tf.equal(tf.reshape(keyTile!, [g, 1]), last!), 'float32');
-      const upTo = (units: Tensor, carried: Tensor): Tensor => {
-        const flat = tf.reshape(units, [g, E * units.shape[2]!]);
-        return tf.add(tf.matMul(tf.mul(same, earlier), flat), tf.mul(before, carried));
-      };
-      const next = {
-        dk: upTo(tf.mul(tf.matMul(dS, rows), scale), dk!),
-        dv: upTo(tf.matMul(P, change), dv!),
-      };
-      const end = (x: Tensor): Tensor => tf.slice(x, [g - 1, 0], [1, x.shape[1]!]);
-      const carry = { last: tf.slice(keyTile!, [g - 1], [1]), dk: end(next.dk), dv: end(next.dv) };
-      return { carry, collect: next };
-    },
-    { last: tf.fill([1], -1, 'int32'), dk: tf.zeros([1, E * (d + 2)]), dv: tf.zeros([1, E * (e + 1)]) },
-    { keyTile: tf.reshape(transposed.keyTile, [U / g, g]), queryTiles: tf.reshape(transposed.queryTiles, [U / g, g, R]) },
-  );
-  const ofTiles = (units: Tensor, width: number, more: number): Tensor => {
-    const rows = tf.gather(tf.reshape(units, [U, E * (width + more)]), transposed.lastUnit);
-    const own = tf.mul(rows, tf.reshape(transposed.attended, [B * K * m, 1]));
-    return tf.slice(tf.reshape(own, [B, K, m, E, width + more]), [0, 0, 0, 0, 0], [B, K, m, E, width]);
-  };
-  const { dk, dv } = collected as { dk: Tensor; dv: Tensor };
-  return { dk: ofTiles(dk, d, 2), dv: ofTiles(dv, e, 1) };
+/** Queries and keys whose product is QKᵀ, and nearly -∞ for a key slot without a token: if there is one, both get one more channel. */
+function maskedProduct(q: Tensor, k: Tensor, sizes: Int32Array): { q: Tensor; k: Tensor } {
+  const [B, K, m, E] = k.shape as [number, number, number, number];
+  if (sizes.every((size) => size === E)) return { q, k };
+  const bias = Float32Array.from({ length: m * E }, (_, slot) => (slot % E < sizes[Math.floor(slot / E)]! ? 0 : NOTHING));
+  return { q: withOnes(q), k: tf.concat([k, tf.broadcastTo(tf.tensor(bias, [1, 1, m, E, 1]), [B, K, m, E, 1])], 4) };
 }
 
-const rowMax = (x: Tensor): Tensor => runFused('RowMax', { x })?.[0] ?? tf.max(x, -1, true);
+const withOnes = (x: Tensor): Tensor => tf.concat([x, tf.ones([...x.shape.slice(0, 4), 1])], 4);
 
 /** Tiles as rows of a table, [B, K, m, E, c] -> [B·K·m, E·c], from which whole tiles are gathered. */
 function table(x: Tensor): Tensor {
@@ -174,29 +154,11 @@ function table(x: Tensor): Tensor {
   return tf.reshape(x, [B * K * m, E * c]);
 }
 
-/** A table with one more tile, as its first row: tile [E, c], x [B, K, n, E, c]. */
-const below = (tile: Tensor, x: Tensor): Tensor => tf.concat([tf.reshape(tile, [1, -1]), table(x)], 0);
-
-/** Tiles of a table, side by side: indices [g] or [g, s] -> [g, s·E, c]. */
+/** Tiles of a table, side by side: indices [g, s] -> [g, s·E, c]. */
 function picked(rows: Tensor, indices: Tensor, E: number): Tensor {
-  return tf.reshape(tf.gather(rows, indices), [indices.shape[0]!, (indices.shape[1] ?? 1) * E, rows.shape[1]! / E]);
+  const [g, s] = indices.shape as [number, number];
+  return tf.reshape(tf.gather(rows, indices), [g, s * E, rows.shape[1]! / E]);
 }
-
-/** Keys; where tiles are not full, with one more channel that the ones of `withOnes` add to the logits. */
-const keyTable = (k: Tensor, sizes: Int32Array): Tensor =>
-  table(sizes.every((size) => size === k.shape[3]) ? k : withColumn(k, keyBias(k, sizes)));
-
-const withOnes = (q: Tensor, sizes: Int32Array, E: number): Tensor =>
-  sizes.every((size) => size === E) ? q : withColumn(q, tf.ones([...q.shape.slice(0, 4), 1]));
-
-/** What is added to the logits of each key slot: 0, or nearly -∞ where there is no token. */
-function keyBias(k: Tensor, sizes: Int32Array): Tensor {
-  const [B, K, m, E] = k.shape as [number, number, number, number];
-  const bias = Float32Array.from({ length: m * E }, (_, slot) => (slot % E < sizes[Math.floor(slot / E)]! ? 0 : NOTHING));
-  return tf.broadcastTo(tf.tensor(bias, [1, 1, m, E, 1]), [B, K, m, E, 1]);
-}
-
-const withColumn = (x: Tensor, ...columns: Tensor[]): Tensor => tf.concat([x, ...columns], 4);
 
 /** Lists counted over all batch entries and heads: [B, K, n, keep] -> the same shape. */
 function globalLists(lists: Tensor, m: number): Tensor {
@@ -211,9 +173,9 @@ function inGroups(x: Tensor, g: number): Tensor {
   return tf.reshape(x, [total / g, g, ...x.shape.slice(3)]);
 }
 
-/** Query tiles of a group: the largest divisor of their number whose logits take at most `LOGIT_BYTES`. */
-function groupSize(total: number, logits: number): number {
-  let g = Math.max(1, Math.min(total, Math.floor(LOGIT_BYTES / (4 * logits))));
+/** How many of `total` things of `each` bytes are computed together: the largest divisor that takes at most `most` bytes, at least 1. */
+function groupSize(total: number, each: number, most: number): number {
+  let g = Math.max(1, Math.min(total, Math.floor(most / each)));
   while (total % g !== 0) g--;
   return g;
 }

@@ -2,18 +2,8 @@ export { vsaAttention, vsaStages, type VsaOptions, type VsaStages } from './atte
 export { coarseStage, poolTiles, type Coarse } from './coarse.ts';
 export { fineStage } from './fine.ts';
 export { keepFor, selectionMask, selectTiles, type Keep } from './select.ts';
-export {
-  DEFAULT_TILE,
-  fromTiles,
-  isDivisible,
-  tileIndices,
-  tileLayout,
-  toTiles,
-  type Grid,
-  type TileIndices,
-  type TileLayout,
-} from './tile.ts';
-export { transposeLists, unitSize, type TransposedLists } from './tile-lists.ts';
+export { DEFAULT_TILE, fromTiles, tileIndices, tileLayout, toTiles, type Grid, type TileIndices, type TileLayout } from './tile.ts';
+export { sumOfPairs, transposeLists, type TransposedLists } from './tile-lists.ts';
 export { annealedKeep, officialSparsityAt, sparsityAt, type SparsitySchedule } from './schedule.ts';
 export {
   denseAttentionFlops,

@@ -55,9 +55,6 @@ export function tileLayout(grid: Grid, tile: Grid = DEFAULT_TILE): TileLayout {
   return { grid, tile, counts, tiles: sizes.length, volume, tokens: slots.length, sizes, slots };
 }
 
-/** Whether every tile is full. */
-export const isDivisible = ({ tokens, tiles, volume }: TileLayout): boolean => tokens === tiles * volume;
-
 /** The official index arrays of a layout. */
 export type TileIndices = {
   /** [T] raster index of the m-th token in the order of tiles. */
@@ -86,6 +83,15 @@ export function toTiles(x: Tensor, layout: TileLayout): Tensor {
 export function fromTiles(x: Tensor, layout: TileLayout): Tensor {
   const { B, K, n, E, d } = dims<'B' | 'K' | 'n' | 'E' | 'd'>(x, 'B K n E d', 'fromTiles: x', { n: layout.tiles, E: layout.volume });
   return moveRows(tf.reshape(x, [B, K, n * E, d]), layout.slots, slotSources(layout));
+}
+
+/** The tokens of tiles without the slots that have none: x [B, K, n, E, d], sizes [n] -> [B, K, T, d] in the order of tiles. */
+export function realSlots(x: Tensor, sizes: Int32Array): Tensor {
+  const [B, K, n, E, d] = x.shape as [number, number, number, number, number];
+  const used: number[] = [];
+  const places = new Int32Array(n * E).fill(-1);
+  for (let slot = 0; slot < n * E; slot++) if (slot % E < sizes[Math.floor(slot / E)]!) places[slot] = used.push(slot) - 1;
+  return moveRows(tf.reshape(x, [B, K, n * E, d]), Int32Array.from(used), places);
 }
 
 /** [n·E] raster index of the token in each slot, -1 where there is none. */

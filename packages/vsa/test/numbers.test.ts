@@ -1,4 +1,5 @@
 import { Rng, tf, useEngine } from '@atelier/tensor';
+import { expectClose } from '@atelier/testkit';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -13,12 +14,12 @@ import {
   selectTiles,
   sparseAttentionFlops,
   sparsityAt,
+  sumOfPairs,
   tileIndices,
   tileLayout,
   toTiles,
   trainingFlops,
   transposeLists,
-  unitSize,
   vsaStages,
   type Grid,
 } from '../src/index.ts';
@@ -55,38 +56,53 @@ describe('tiles', () => {
 });
 
 describe('lists the other way round', () => {
-  it('hold every pair of tiles once, units of a tile side by side, for any choice', () => {
-    const sizes = fc.record({
-      n: fc.integer({ min: 1, max: 9 }),
-      m: fc.integer({ min: 1, max: 20 }),
-      most: fc.integer({ min: 1, max: 9 }),
-      seed: seeds,
-    });
+  const draw = (seed: number, { n, m, keep }: { n: number; m: number; keep: number }): number[][] =>
+    Array.from({ length: 2 * n }, (_, i) => [...new Rng(seed).child(i).permutation(m).slice(0, keep)]);
+
+  it('hold every pair of tiles once, those of a key tile side by side and by query tile, for any choice', () => {
+    const sizes = fc.record({ n: fc.integer({ min: 1, max: 9 }), m: fc.integer({ min: 1, max: 20 }), part: fc.double({ min: 0, max: 1, noNaN: true }), seed: seeds }); // prettier-ignore
     fc.assert(
-      fc.property(sizes, ({ n, m, most, seed }) => {
-        const rng = new Rng(seed);
-        const keep = 1 + rng.child('keep').integers(1, 0, m)[0]!;
-        const G = 2;
-        const rows = Array.from({ length: G * n }, (_, i) => [...rng.child(i).permutation(m).slice(0, keep)]);
+      fc.property(sizes, ({ n, m, part, seed }) => {
+        const keep = Math.max(1, Math.ceil(part * m));
+        const rows = draw(seed, { n, m, keep });
         tf.tidy(() => {
-          const found = transposeLists(tf.tensor(rows.flat(), [1, G, n, keep], 'int32'), m, most);
-          const [keyTile, places] = [found.keyTile.dataSync(), found.queryTiles.dataSync()];
-          const R = unitSize(keep);
-          expect(keyTile.length % found.together).toBe(0);
-          const pairs = [...places].flatMap((entry, i) =>
-            entry === 0 ? [] : [`${entry - 1} ${keyTile[Math.floor(i / R)]! - m * Math.floor((entry - 1) / n)}`],
+          const found = transposeLists(tf.tensor(rows.flat(), [1, 2, n, keep], 'int32'), m);
+          const [order, first, counts] = [found.order, found.first, found.counts].map((x) => x.dataSync());
+          const byKey = Array.from({ length: 2 * m }, (_, j) =>
+            rows.flatMap((row, i) =>
+              Math.floor(i / n) === Math.floor(j / m) && row.includes(j % m) ? [i * keep + row.indexOf(j % m)] : [],
+            ),
           );
-          expect(pairs.sort()).toEqual(rows.flatMap((row, i) => row.map((j) => `${i} ${j}`)).sort());
-          expect([...keyTile]).toEqual([...keyTile].sort((a, b) => a - b));
-          const attended = found.attended.dataSync();
-          found.lastUnit.dataSync().forEach((unit, j) => {
-            expect(attended[j]).toBe(rows.some((row, i) => Math.floor(i / n) === Math.floor(j / m) && row.includes(j % m)) ? 1 : 0);
-            if (attended[j] === 1) expect(keyTile[unit]).toBe(j);
-          });
+          expect([...counts!]).toEqual(byKey.map((pairs) => pairs.length));
+          byKey.forEach((pairs, j) => expect([...order!.slice(first![j], first![j]! + counts![j]!)]).toEqual(pairs));
         });
       }),
       { numRuns: 40 },
     );
+  });
+
+  it.each([
+    { n: 5, m: 4, keep: 2 },
+    { n: 16, m: 3, keep: 3 },
+    { n: 40, m: 7, keep: 2 },
+    { n: 300, m: 5, keep: 4 },
+  ])('add up the pairs of each key tile, also where they are many: %o', (size) => {
+    tf.tidy(() => {
+      const { n, m, keep } = size;
+      // The first key tile is chosen by nobody, if the others are enough.
+      const rows = keep < m ? draw(1, { n, m: m - 1, keep }).map((row) => row.map((j) => j + 1)) : draw(1, size);
+      const pairs = new Rng('pairs').normal([2 * n * keep, 3]);
+      const sums = sumOfPairs(pairs, transposeLists(tf.tensor(rows.flat(), [1, 2, n, keep], 'int32'), m), n);
+      const wanted = new Float64Array(2 * m * 3);
+      const values = pairs.dataSync();
+      rows.forEach((row, i) =>
+        row.forEach((j, at) => {
+          for (let c = 0; c < 3; c++) wanted[(Math.floor(i / n) * m + j) * 3 + c]! += values[(i * keep + at) * 3 + c]!;
+        }),
+      );
+      expectClose(sums, tf.tensor(Float32Array.from(wanted), [2 * m, 3]), { max: 2e-6 });
+      if (keep < m) expect([...sums.dataSync().slice(0, 3)]).toEqual([0, 0, 0]);
+    });
   });
 });
 
