@@ -1,4 +1,4 @@
-import { Rng, tf } from '@atelier/tensor';
+import { jvp, Rng, tf } from '@atelier/tensor';
 import { expectClose, expectGradients } from '@atelier/testkit';
 import { everyEngine } from '@atelier/testkit/vitest';
 import fc from 'fast-check';
@@ -102,6 +102,22 @@ describe('attention on slices', () => {
         }),
         { numRuns: 15 },
       );
+    });
+
+    it('of blocks that are equally large, which are computed together, equals the dense mask too, also in forward mode', () => {
+      tf.tidy(() => {
+        const rng = new Rng('equal blocks');
+        const [q, k, v] = ['q', 'k', 'v'].map((name) => rng.child(name).normal([2, 4, 15, 3])) as [tf.Tensor, tf.Tensor, tf.Tensor];
+        const slices = blockCausalSlices([3, 3, 3, 3, 3], [2, 2, 2, 2, 2]);
+        const mask = tf.tensor2d(sliceMask(slices, 15, 15), [15, 15], 'bool');
+        const tangents = ['dq', 'dk', 'dv'].map((name) => rng.child(name).normal([2, 4, 15, 3]));
+        const [ours, theirs] = [
+          (a: tf.Tensor, b: tf.Tensor, c: tf.Tensor) => sliceAttention(a, b, c, slices),
+          (a: tf.Tensor, b: tf.Tensor, c: tf.Tensor) => attention(a, b, c, { mask }),
+        ].map((f) => jvp((...xs) => f(xs[0]!, xs[1]!, xs[2]!), [q, k, v], tangents));
+        expectClose(ours!.value, theirs!.value, { abs: 2e-6 });
+        expectClose(ours!.tangent, theirs!.tangent, { abs: 1e-5 });
+      });
     });
 
     it('may be computed slice by slice and merged', () => {

@@ -3,7 +3,7 @@ import { linear, type LinearParams } from '../layers/linear.ts';
 import { pieceSizes } from '../layers/pieces.ts';
 
 /** Bytes of logits that are computed at a time, so that no T × T tensor is held in memory. Of 2 to 512 MiB this was the fastest, forward and backward. */
-const LOGIT_BYTES = 32 * 2 ** 20;
+export const LOGIT_BYTES = 32 * 2 ** 20;
 
 /** Largest number of rows in a causal tile. With fewer rows, less is computed for keys that a query does not see. */
 const CAUSAL_ROWS = 128;
@@ -55,17 +55,17 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, { mask, causal = fals
 }
 
 /** How many queries are computed at a time. On an eager engine all of them: there, tiles cost more time than they save. */
-function tileRows([B, K, T, S]: [number, number, number, number], causal: boolean): number {
+export function tileRows([B, K, T, S]: [number, number, number, number], causal: boolean): number {
   if (engineName() !== 'ort') return T;
   const rows = Math.max(1, Math.floor(LOGIT_BYTES / (4 * B * K * S)));
   return causal ? Math.min(CAUSAL_ROWS, rows) : rows;
 }
 
 /** Changes to the logits: `bias` is added, then `ceiling` is their upper limit, which is -∞ if the key is not seen. `sees` is false for a query without keys. */
-type Visibility = { bias?: Tensor | undefined; ceiling?: Tensor | undefined; sees?: Tensor | undefined };
+export type Visibility = { bias?: Tensor | undefined; ceiling?: Tensor | undefined; sees?: Tensor | undefined };
 
 /** `mask`: the option, cut to a tile. `limit` [n, keys]: ∞ if the causal order lets a query see a key, else -∞. */
-function visibility(mask: Tensor | undefined, limit: Tensor | undefined): Visibility {
+export function visibility(mask: Tensor | undefined, limit?: Tensor): Visibility {
   if (mask === undefined) return { ceiling: limit };
   const own = mask.dtype === 'bool' ? tf.where(mask, Infinity, -Infinity) : stopGradient(mask);
   const open = limit === undefined ? own : tf.minimum(own, limit);
@@ -82,36 +82,57 @@ function triangle(rows: number, keys: number): Tensor | undefined {
   return tf.tensor2d(values, [rows, keys]);
 }
 
+/** P = softmax(min(s·QKᵀ + bias, ceiling)), [B, K, n, keys]. */
+function weightsOf(q: Tensor, k: Tensor, scale: number, { bias, ceiling, sees }: Visibility): Tensor {
+  // A query without keys gets finite logits, so that its weights are finite; they are not used.
+  const lift = (x: Tensor): Tensor => (sees === undefined ? x : tf.maximum(x, tf.where(sees, -Infinity, 0)));
+  const products = tf.mul(tf.matMul(q, k, false, true), scale);
+  if (bias === undefined) return tf.softmax(ceiling === undefined ? products : tf.minimum(products, lift(ceiling)));
+  const logits = tf.add(products, lift(bias));
+  return tf.softmax(ceiling === undefined ? logits : tf.minimum(logits, ceiling));
+}
+
+const ofSeeing = (x: Tensor, sees: Tensor | undefined): Tensor => (sees === undefined ? x : tf.where(sees, x, 0));
+
+/** O = PV. No gradient of its own: a caller puts it into a `customGradient` with `tileGradients`. */
+export function attendTile(q: Tensor, k: Tensor, v: Tensor, scale: number, visible: Visibility): Tensor {
+  return ofSeeing(tf.matMul(weightsOf(q, k, scale, visible), v), visible.sees);
+}
+
 /**
- * With P = softmax(min(s·QKᵀ + bias, ceiling)) and O = PV, given dO: dV = PᵀdO, dS = P∘(dO·Vᵀ - δ), δ = rowsum(dO∘O), dQ = s·dS·K, dK = s·dSᵀQ
- * and dbias = dS, summed to its shape. The row sums in the derivative of the softmax, Σ P∘(dO·Vᵀ), equal those of dO∘O, which is a smaller tensor.
+ * Given dO: dV = PᵀdO, dS = P∘(dO·Vᵀ - δ), δ = rowsum(dO∘O), dQ = s·dS·K, dK = s·dSᵀQ, and dS is the gradient of the logits. The row sums in the derivative of
+ * the softmax, Σ P∘(dO·Vᵀ), equal those of dO∘O, which is a smaller tensor.
  */
-function attend(q: Tensor, k: Tensor, v: Tensor, scale: number, { bias, ceiling, sees }: Visibility): Tensor {
-  const weights = (queries: Tensor, keys: Tensor, added?: Tensor, most?: Tensor, seeing?: Tensor): Tensor => {
-    // A query without keys gets finite logits, so that its weights are finite; they are not used.
-    const lift = (x: Tensor): Tensor => (seeing === undefined ? x : tf.maximum(x, tf.where(seeing, -Infinity, 0)));
-    const products = tf.mul(tf.matMul(queries, keys, false, true), scale); // -> [B, K, n, keys]
-    if (added === undefined) return tf.softmax(most === undefined ? products : tf.minimum(products, lift(most)));
-    const logits = tf.add(products, lift(added));
-    return tf.softmax(most === undefined ? logits : tf.minimum(logits, most));
-  };
-  const ofSeeing = (x: Tensor, seeing?: Tensor): Tensor => (seeing === undefined ? x : tf.where(seeing, x, 0));
+export function tileGradients(
+  dy: Tensor,
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  scale: number,
+  visible: Visibility,
+): { dq: Tensor; dk: Tensor; dv: Tensor; dS: Tensor } {
+  const dO = ofSeeing(dy, visible.sees);
+  const P = weightsOf(q, k, scale, visible);
+  const delta = sumLast(tf.mul(dO, tf.matMul(P, v)));
+  const dS = tf.mul(P, tf.sub(tf.matMul(dO, v, false, true), delta));
+  return { dq: tf.mul(tf.matMul(dS, k), scale), dk: tf.mul(tf.matMul(dS, q, true, false), scale), dv: tf.matMul(P, dO, true, false), dS };
+}
+
+/** Attention of a tile with its derivative. */
+function attend(q: Tensor, k: Tensor, v: Tensor, scale: number, visible: Visibility): Tensor {
+  const { bias, ceiling, sees } = visible;
   const inputs: readonly Tensor[] = bias === undefined ? [q, k, v] : [q, k, v, bias];
   return customGradient(inputs, (...given) => {
     const [queries, keys, values, added] = given as [Tensor, Tensor, Tensor, Tensor?];
     return {
-      value: ofSeeing(tf.matMul(weights(queries, keys, added, ceiling, sees), values), sees),
+      value: attendTile(queries, keys, values, scale, { bias: added, ceiling, sees }),
       kept: [...given, ...[ceiling, sees].flatMap((x) => x ?? [])],
       pullback: (dy, ...kept) => {
         const [Q, K, V] = kept as [Tensor, Tensor, Tensor];
         let next = 3;
         const [b, most, seeing] = [bias, ceiling, sees].map((x) => (x === undefined ? undefined : kept[next++]));
-        const dO = ofSeeing(dy, seeing);
-        const P = weights(Q, K, b, most, seeing);
-        const delta = sumLast(tf.mul(dO, tf.matMul(P, V)));
-        const dS = tf.mul(P, tf.sub(tf.matMul(dO, V, false, true), delta));
-        const ofProducts = [tf.mul(tf.matMul(dS, K), scale), tf.mul(tf.matMul(dS, Q, true, false), scale), tf.matMul(P, dO, true, false)];
-        return b === undefined ? ofProducts : [...ofProducts, sumTo(dS, b.shape)];
+        const { dq, dk, dv, dS } = tileGradients(dy, Q, K, V, scale, { bias: b, ceiling: most, sees: seeing });
+        return b === undefined ? [dq, dk, dv] : [dq, dk, dv, sumTo(dS, b.shape)];
       },
     };
   });

@@ -7,7 +7,7 @@ const THETA = 10000;
 export type RotaryTables = { cos: Tensor; sin: Tensor };
 
 /**
- * Angles of tokens on a grid of one, two or three axes, in row-major order (arXiv 2104.09864). The first `widths[0]` channels of a head turn with
+ * Angles of tokens on a grid of any number of axes, in row-major order (arXiv 2104.09864). The first `widths[0]` channels of a head turn with
  * the position on the first axis, the next `widths[1]` with that on the second, and so on: pair m of D channels by position·10000^(-2m/D). The product of a query and
  * a key then depends on the differences of their positions. Computed in float64.
  *

@@ -58,7 +58,7 @@ export function sliceMask(slices: readonly AttentionSlice[], T: number, S: numbe
   return mask;
 }
 
-/** Number of pairs of query and key that are seen: the work of attention is 2·area·(d + e) multiply-accumulates and half of that per head. */
+/** Number of pairs of query and key that are seen. Attention takes area·(d + e) multiply-accumulates for each head of queries. */
 export function sliceArea(slices: readonly AttentionSlice[]): number {
   let area = 0;
   for (const slice of slices)
