@@ -22,7 +22,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     scale: stripScale,
     bound: { atMost: 0.6 },
     neutral: 1,
-    presets: ['smoke', 'full'],
+    presets: ['smoke', 'strip', 'full'],
   },
   {
     id: 'history',
@@ -33,7 +33,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     scale: stripScale,
     bound: { atLeast: 1.5 },
     neutral: 1,
-    presets: ['smoke', 'full'],
+    presets: ['smoke', 'strip', 'full'],
   },
   {
     id: 'longer-history',
@@ -43,7 +43,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: `${error}: (error at range 2 - error at the longest range) / (error at range 1 - error at range 2)`,
     scale: stripScale,
     bound: { atMost: 1 },
-    presets: ['smoke', 'full'],
+    presets: ['smoke', 'strip', 'full'],
   },
   {
     id: 'detached',
@@ -54,7 +54,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     scale: stripScale,
     bound: { atLeast: 1.2 },
     neutral: 1,
-    presets: ['full'],
+    presets: ['strip', 'full'],
   },
   {
     id: 'guidance-error',
@@ -64,7 +64,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: 'mean squared error of the pixels with w_prev = 3 below t = 0.3 over that at all times, means of the seeds',
     scale: stripScale,
     bound: { atMost: 1 },
-    presets: ['full'],
+    presets: ['strip', 'full'],
   },
   {
     id: 'guidance-peak',
@@ -74,7 +74,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: 'mean height of the brightest pixel with w_prev = 3 below t = 0.3 over that at all times, means of the seeds',
     scale: stripScale,
     bound: { atMost: 1 },
-    presets: ['full'],
+    presets: ['strip', 'full'],
   },
   {
     id: 'later-chunks',
@@ -84,7 +84,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: `${error}: error of the last new chunk over error of the first`,
     scale: stripScale,
     bound: { atLeast: 1 },
-    presets: ['full'],
+    presets: ['strip', 'full'],
   },
   {
     id: 'pipeline-quality',
@@ -94,7 +94,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: `${error}: error with a window of 4 over error with a window of 1`,
     scale: stripScale,
     bound: { atLeast: 0.75, atMost: 1.25 },
-    presets: ['full'],
+    presets: ['strip', 'full'],
   },
   {
     id: 'forwards',
@@ -104,7 +104,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: 'forwards counted while sampling, over W times the formula for the chunks that are new',
     scale: stripScale,
     bound: { atLeast: 1, atMost: 1 },
-    presets: ['smoke', 'full'],
+    presets: ['smoke', 'strip', 'full'],
   },
   {
     id: 'distillation',
@@ -114,7 +114,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: 'distance to the video of the teacher at 64 steps from the same noise: student at 8 steps over teacher at 8 steps',
     scale: (config) => `${stripScale(config)}, ${config.strip.distillation.steps} steps of distillation`,
     bound: { atMost: 1 },
-    presets: ['full'],
+    presets: ['strip', 'full'],
   },
   {
     id: 'prompt-switch',
@@ -134,7 +134,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: 'share of frames in the last quarter of the stream in which a classifier sees the letter of the prompt and whose centre has moved',
     scale: (config) => `${glyphScale(config)}, ${config.glyphs.stream} chunks`,
     bound: { atLeast: 0.5 },
-    presets: ['stream', 'full'],
+    presets: ['stream', 'glyphs', 'full'],
   },
   {
     id: 'physics-iq',

@@ -60,14 +60,14 @@ export type Strip = z.output<typeof stripSchema>;
 /** Moving letters; the class is the prompt. */
 const glyphsSchema = z
   .strictObject({
-    ...networkKeys({ layers: 3, width: 128, patch: [8, 8] }),
-    ...videoKeys({ chunks: 6, steps: 16 }),
-    data: movingGlyphOptions.prefault({ characters: 'AOT', speed: [0.05, 0.09] }),
+    ...networkKeys({ layers: 4, width: 128, patch: [4, 4] }),
+    ...videoKeys({ chunks: 4, steps: 16 }),
+    data: movingGlyphOptions.prefault({ characters: 'AOT', scale: [0.6, 0.6], rotation: 0, speed: [0.05, 0.09] }),
     clips: count.default(3000),
     training: z
-      .strictObject(optimizationKeys({ steps: 1500, batch: 16, learningRate: 2e-3, warmUp: 50, decay: 'cosine', emaDecay: 0.995 }))
+      .strictObject(optimizationKeys({ steps: 4000, batch: 8, learningRate: 2e-3, warmUp: 50, decay: 'cosine', emaDecay: 0.995 }))
       .prefault({}),
-    guidance: guidanceConfig.prefault({ edges: [0, 0.3], previous: [1, 1], text: [3, 1] }),
+    guidance: guidanceConfig.prefault({ edges: [0, 0.3], previous: [1, 1], text: [3, 3] }),
     history: z.array(count).default([5, 4, 3, 2]),
     classifier: z.strictObject(classifierKeys({ steps: 200 })).prefault({}),
     /** Videos of each class; chunks of the video whose prompt is switched in the middle; chunks of the long stream. */

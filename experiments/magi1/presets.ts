@@ -19,8 +19,10 @@ export const presets = {
   },
   /** Strips with three seeds, moving letters, and a long stream of them. */
   full: {},
-  /** Moving letters alone. */
-  glyphs: { parts: ['glyphs'] },
+  /** Strips alone. */
+  strip: { parts: ['strip'] },
+  /** Moving letters and a long stream of them. */
+  glyphs: { parts: ['glyphs', 'stream'] },
   /** A network for moving letters is trained, then a long video is written to the run folder chunk by chunk. */
   stream: { parts: ['stream'] },
 } as const satisfies { smoke: PartialConfig<Config> } & Record<string, PartialConfig<Config>>;
