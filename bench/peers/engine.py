@@ -61,6 +61,11 @@ def best_call(config: dict, calls: dict, guard=torch.no_grad):
 
         return run
 
+    if config.get("first_variant"):
+        name = next(iter(calls))
+        step = checked(name)
+        step()
+        return step, {"variants": {}, "chosen": name, "checks": checks}
     rates = rate({name: checked(name) for name in calls}, config["seconds"])
     best = fastest(rates)
     step, chosen, by_threads = best_threads(checked(best), best, rates[best], config["seconds"])

@@ -6,10 +6,12 @@ import { meanFlowWork } from '../workloads/meanflow.ts';
 import { sidWork } from '../workloads/sid.ts';
 import { blockWork } from '../workloads/swin-dit.ts';
 import { tarflowWork } from '../workloads/tarflow.ts';
+import { videoWorks } from '../workloads/vsa.ts';
 
 const size = [2, 6, 8, 2, 2] as const;
 const block = { width: 8, heads: 2, windowHeads: 1, window: 2 };
 const tarflow = { imageSize: 4, patchSize: 2, width: 8, headSize: 4, blocks: 2, layers: 1, numClasses: 2 };
+const video = { grid: [4, 8, 8], heads: 2, width: 4, keep: 2 } as const;
 const works: Record<string, () => Work> = {
   'blocks, training step': () => blocksStep(size),
   'blocks, forward': () => blocksForward(size),
@@ -22,6 +24,9 @@ const works: Record<string, () => Work> = {
   'SiD iteration': sidWork,
   'DiT block, gradients': () => blockWork('dit', 2, 4, block),
   'TarFlow, sample': () => tarflowWork('test', { settings: tarflow, batch: 2, ratedBlocks: 1 }),
+  'sparse attention, fine stage': () => videoWorks(video).fine,
+  'sparse attention': () => videoWorks(video).whole,
+  'sparse attention, gradients': () => videoWorks(video).fineGradient,
   'PSWA block, gradients': () => blockWork('pswa', 2, 4, block),
 };
 

@@ -1,4 +1,4 @@
-import { figures, gather, type ImageSet } from '@atelier/datasets';
+import { figures, slice, type ImageSet } from '@atelier/datasets';
 import { frechetDistanceOfGaussians, gaussianMoments } from '@atelier/metrics';
 import {
   attentionMacs,
@@ -16,6 +16,7 @@ import {
   type MvarParams,
 } from '@atelier/mvar';
 import { disposeTree, tf, type Rng, type Tensor, type Tree } from '@atelier/tensor';
+import { imagesOf } from '../src/data/images.ts';
 import type { RunContext } from '../src/runner/experiment.ts';
 import type { Config, Figures } from './config.ts';
 import { trainingPeak } from './costs.ts';
@@ -121,10 +122,7 @@ function costText(one: Model, { batch, ratio }: Figures): string {
 /** A codebook from some images, and the tokens of all; the held images split into those to validate on and those to compare samples with. */
 async function tokens(rng: Rng, config: Figures, train: ImageSet, held: ImageSet) {
   const latentsOf = (set: ImageSet, from: number, to: number, dct: DctSettings): Tensor => {
-    const { x } = gather(
-      set,
-      Int32Array.from({ length: to - from }, (_, i) => from + i),
-    );
+    const { x } = imagesOf(slice(set, from, to));
     return tf.tidy(() => dctLatents(tf.tensor4d(x, [to - from, SIDE, SIDE, 1]), dct));
   };
   const raw = latentsOf(train, 0, FITTED, { ...BLOCK, deviation: 1 });
@@ -148,10 +146,7 @@ async function tokens(rng: Rng, config: Figures, train: ImageSet, held: ImageSet
 
 /** How much of the latents is lost, and how many codes say something. */
 function tokenizerQuality(set: TokenSet, images: ImageSet, dct: DctSettings): { error: number; used: number } {
-  const { x } = gather(
-    images,
-    Int32Array.from({ length: set.count }, (_, i) => i),
-  );
+  const { x } = imagesOf(images, set.count);
   const exact = tf.tidy(() => dctLatents(tf.tensor4d(x, [set.count, SIDE, SIDE, 1]), dct).dataSync() as Float32Array);
   let [lost, whole] = [0, 0];
   exact.forEach((value, i) => {

@@ -2,6 +2,7 @@ import { interpolate, uniformGrid, velocitySampler } from '@atelier/diffusion';
 import { gather, movingGlyphs, type VideoSet } from '@atelier/datasets';
 import { compile, disposeTree, tf, toHost, toTensor, type HostTensor, type Rng, type Tensor, type Tree } from '@atelier/tensor';
 import { applyWan, tokenGrid, type Grid, type WanParams, type WanSettings } from '@atelier/vsa';
+import { imagesOf } from '../src/data/images.ts';
 import { animation, filmStrip } from '../src/pictures/videos.ts';
 import type { RunContext } from '../src/runner/experiment.ts';
 import { schedulesOf } from '../src/training/optimization.ts';
@@ -100,10 +101,7 @@ function batchOf(set: VideoSet, rng: Rng, count: number): Batch {
 const toHostVideos = (set: VideoSet): HostTensor => ({
   dtype: 'float32',
   shape: shapeOf(set, set.count),
-  data: gather(
-    set,
-    Int32Array.from({ length: set.count }, (_, i) => i),
-  ).x,
+  data: imagesOf(set).x,
 });
 
 function heldOut(set: VideoSet, rng: Rng): Batch[] {

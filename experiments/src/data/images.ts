@@ -11,6 +11,7 @@ import {
   type Batches,
   type ImageBatch,
   type ImageSet,
+  type VideoSet,
 } from '@atelier/datasets';
 import { tf, type Rng, type Tensor } from '@atelier/tensor';
 import { z } from 'zod';
@@ -81,8 +82,8 @@ async function stopping<T>(work: () => T | Promise<T>): Promise<T> {
   }
 }
 
-/** All images of a set, or the first `count`. */
-export function imagesOf(set: ImageSet, count = set.count): ImageBatch {
+/** All images or videos of a set, or the first `count`. */
+export function imagesOf(set: ImageSet | VideoSet, count = set.count): ImageBatch {
   const part = count === set.count ? set : slice(set, 0, count);
   return gather(
     part,

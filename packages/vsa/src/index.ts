@@ -1,4 +1,6 @@
 export { vsaAttention, vsaStages, type VsaOptions, type VsaStages } from './attention.ts';
+export { vsaPacked, type PackedOptions } from './packed.ts';
+export { checkScores } from './check-scores.ts';
 export { coarseStage, poolTiles, type Coarse } from './coarse.ts';
 export { fineStage } from './fine.ts';
 export { keepFor, selectionMask, selectTiles, type Keep } from './select.ts';

@@ -13,6 +13,7 @@ import {
   tilesOfTokens,
   toTiles,
   vsaAttention,
+  vsaPacked,
   vsaStages,
   type Grid,
   type VsaOptions,
@@ -181,6 +182,46 @@ everyEngine((engine) => {
               .some((x) => x !== 0),
           ).toBe(true);
         }
+      });
+    });
+
+    it('lets all queries see the tokens before the video, and these see all, in value and gradients, on any grid', () => {
+      fc.assert(
+        fc.property(grids, fc.integer({ min: 1, max: 30 }), seeds, (grid, prefix, seed) =>
+          tf.tidy(() => {
+            const rng = new Rng(seed);
+            const layout = tileLayout(grid, tile);
+            const shape = [1, 2, prefix + layout.tokens, 4];
+            const [q, k, v, change] = ['q', 'k', 'v', 'change'].map((name) => rng.child(name).normal(shape)) as [
+              Tensor,
+              Tensor,
+              Tensor,
+              Tensor,
+            ];
+            const inputs = { q, k, v, gate: tf.zerosLike(q) };
+            const options = { grid, tile, keep: Math.ceil(layout.tiles / 2), prefix };
+            const { lists } = vsaStages(q, k, v, options);
+            const tiles = tilesOfTokens(layout);
+            const seen = tf.gather(tf.gather(selectionMask(lists, layout.tiles), tiles, 2), tiles, 3);
+            const mask = tf.cast(tf.pad(seen, [[0, 0], [0, 0], [prefix, 0], [prefix, 0]], 1), 'bool'); // prettier-ignore
+            const dense = (at: Inputs): Tensor => attention(at.q, at.k, at.v, { mask });
+            expectClose(withGate(options)(inputs), dense(inputs), { max: 1e-5 });
+            const [found, wanted] = [gradients(inputs, withGate(options), change), gradients(inputs, dense, change)];
+            for (const name of ['q', 'k', 'v'] as const) expectClose(found[name], wanted[name], { max: 1e-5, abs: 1e-6 }, `d${name}`);
+          }),
+        ),
+        { numRuns: engine.fast ? 6 : 2 },
+      );
+    });
+
+    it('packed, gives each video what it gives it alone', () => {
+      tf.tidy(() => {
+        const parts = ([[2, 3, 4], [3, 4, 5]] as Grid[]).map((grid, i) => ({ grid, ...draw(20 + i, grid) })); // prettier-ignore
+        const packed = (name: 'q' | 'k' | 'v' | 'gate'): Tensor => tf.concat(parts.map((part) => part[name]), 2); // prettier-ignore
+        const grids = parts.map(({ grid }) => grid);
+        const out = vsaPacked(packed('q'), packed('k'), packed('v'), { grids, tile, sparsity: 0.5, gate: packed('gate') });
+        const alone = parts.map(({ grid, q, k, v, gate }) => vsaAttention(q, k, v, { grid, tile, sparsity: 0.5, gate }));
+        expectClose(out, tf.concat(alone, 2), { max: 1e-6 });
       });
     });
 

@@ -4,6 +4,7 @@ import {
   annealedKeep,
   applyWan,
   capturedMass,
+  checkScores,
   fineStage,
   initWan,
   keepFor,
@@ -17,8 +18,10 @@ import {
   tileLayout,
   toTiles,
   vsaAttention,
+  vsaPacked,
   wanFromStateDict,
   type Grid,
+  type PackedOptions,
   type VsaOptions,
 } from '../src/index.ts';
 
@@ -70,6 +73,12 @@ describe('vsaAttention refuses', () => {
       call({ fineGate: x([1, 24, 8]) }),
       'vsaAttention: fineGate: wanted shape [B=1, K=2, T=24, d=4], got [1, 24, 8]',
     ],
+    ['a part of a token before the video', call({ prefix: 0.5 }), 'vsaAttention: prefix: wanted an integer at least 0, got 0.5'],
+    [
+      'fewer tokens than the prefix and the video have',
+      call({ prefix: 3 }),
+      'vsaAttention: q: wanted shape [B=1, K=2, T=27, d], got [1, 2, 24, 4]',
+    ],
     [
       'too few chosen tiles',
       call({ choose: () => x([1, 2, 4, 1]) }),
@@ -112,6 +121,39 @@ describe('the other functions refuse', () => {
     [() => initWan(new Rng(0), { ...settings, headDim: 5 }), 'headDim'],
   ] as [() => unknown, string][])('%#', (run, message) => {
     expect(() => tf.tidy(() => void run())).toThrow(message);
+  });
+
+  it.each([
+    [[], {}, 'vsaPacked: grids: wanted the grid of at least one video, got none'],
+    [[grid], { keyGrids: [grid, grid] }, 'vsaPacked: keyGrids: wanted the grids of 1 videos, got 2'],
+    [[grid, grid], {}, 'vsaPacked: q: wanted shape [B=1, K=2, T=48, d], got [1, 2, 24, 4]'],
+    [[grid], { gate: x([1, 2, 23, 4]) }, 'vsaPacked: gate: wanted shape [B=1, K=2, T=24, d], got [1, 2, 23, 4]'],
+    [
+      [
+        [2, 3, 2],
+        [2, 3, 2],
+      ] as Grid[],
+      {},
+      'vsaAttention: keep: wanted at most the 2 tiles of the keys, got 3',
+    ],
+  ] as [Grid[], object, string][])('packed videos that do not fit, %#', (grids, more, message) => {
+    const run = () => vsaPacked(tokens(), tokens(), tokens(), { grids, tile, keep: 3, ...more } as PackedOptions);
+    expect(() => tf.tidy(run)).toThrow(message);
+  });
+
+  it('scores that are not finite, where they can be read', async () => {
+    await expect(checkScores(tf.ones([1, 2, 3, 4]))).resolves.toBeUndefined();
+    for (const [bad, name] of [
+      [NaN, 'NaN'],
+      [-Infinity, '-Infinity'],
+    ] as const) {
+      const values = new Float32Array(24).fill(1);
+      values[18] = bad;
+      const scores = tf.tensor(values, [1, 2, 3, 4]);
+      await expect(checkScores(scores)).rejects.toThrow(
+        `checkScores: wanted finite scores, got ${name} for query tile 1 and key tile 2 of head 1, batch entry 0`,
+      );
+    }
   });
 
   it('networks and checkpoints that do not fit', () => {

@@ -153,4 +153,15 @@ describe('costs', () => {
     expect(trainingFlops(parameters, dense) / trainingFlops(parameters, fine + coarse)).toBeCloseTo(2.86, 1);
     expect(savingAtShare(0.691, 1 / 8)).toBeCloseTo(2.53, 2);
   });
+
+  it('are near the published saving for a usual network of 410 M parameters, whose sizes the paper does not give', () => {
+    const size = { tokens: 16_384, heads: 16, headDim: 64, layers: 24 };
+    const saving = (constant: number): number => {
+      const dense = denseAttentionFlops(size, constant);
+      const { total } = sparseAttentionFlops(size, { keep: 32, volume: 64 }, constant);
+      return trainingFlops(410e6, dense) / trainingFlops(410e6, total);
+    };
+    expect(saving(14)).toBeCloseTo(2.56, 2);
+    expect(saving(12)).toBeCloseTo(2.38, 2);
+  });
 });
