@@ -21,7 +21,7 @@ const timing = [
 ];
 
 export default tseslint.config(
-  { ignores: ['**/dist/', '**/node_modules/', '**/.turbo/', 'runs/', 'docs/', 'scripts/new-paper/'] },
+  { ignores: ['**/dist/', '**/node_modules/', '**/.turbo/', 'runs/', 'docs/', 'scripts/new-paper/', 'check-dist/programs/'] },
   {
     files: ['**/*.ts', '**/*.mjs', '**/*.js'],
     plugins: { atelier: plugin },

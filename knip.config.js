@@ -9,7 +9,7 @@ export default {
       entry: ['scripts/*.mjs', 'vitest.{shared,setup}.ts'],
       // What `pnpm new-paper` copies.
       ignore: ['scripts/new-paper/**'],
-      // Run as a program by scripts/check-dist.mjs.
+      // Run as a program by check-dist.
       ignoreDependencies: ['@arethetypeswrong/cli'],
     },
     // Peers are programs that a bench starts.
@@ -17,6 +17,8 @@ export default {
     // Fonts are files, found with `require.resolve`.
     datasets: { ignoreDependencies: ['dejavu-fonts-ttf'] },
     experiments: { entry: ['src/**/cli.ts', 'test/*-cli.ts'], ignoreDependencies: ['dejavu-fonts-ttf'] },
+    // Programs of a new user, run outside of the workspace.
+    'check-dist': { ignore: ['programs/**'], ignoreDependencies: ['@atelier/.*'] },
     'packages/*': { entry: ['example.ts', 'golden/make.ts'] },
     // Both are loaded by name: jasmine by the conformance suite, ONNX Runtime when the engine starts.
     'packages/backend-ort': {

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fetchPinned, readIfThere, resolvePlaces, type Places } from './download.ts';
-import { decompress, type NamedBytes } from './gzip.ts';
+import { decompress, refusePage, type NamedBytes } from './gzip.ts';
 import { imageSet, type ImageSet } from './image-set.ts';
 import type { Split } from './mnist.ts';
 import { untar } from './tar.ts';
@@ -90,7 +90,7 @@ async function find(split: Split, options: Cifar10Options): Promise<NamedBytes[]
 
 async function readThose(folder: string, names: readonly string[]): Promise<NamedBytes[]> {
   const files = await Promise.all(names.map((name) => readIfThere(join(folder, name))));
-  return files.filter((file) => file !== undefined);
+  return files.filter((file) => file !== undefined).map(refusePage);
 }
 
 async function isThere(path: string): Promise<boolean> {

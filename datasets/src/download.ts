@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { statSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -13,10 +14,18 @@ export type Places = {
   cacheDir?: string | undefined;
 };
 
+/** @throws Error if a folder of data is named that is none: a download in its place would hide a mistyped name. */
 export function resolvePlaces({ dataDir = process.env['ATELIER_DATA'], cacheDir = process.env['ATELIER_CACHE'] }: Places): {
   dataDir?: string;
   cacheDir: string;
 } {
+  if (dataDir) {
+    const found = statSync(dataDir, { throwIfNoEntry: false });
+    if (!found?.isDirectory())
+      throw new Error(
+        `data: wanted the folder of the data sets (ATELIER_DATA), got '${dataDir}', which ${found === undefined ? 'does not exist' : 'is a file'}`,
+      );
+  }
   return { ...(dataDir ? { dataDir } : {}), cacheDir: cacheDir || join(homedir(), '.cache', 'atelier') };
 }
 

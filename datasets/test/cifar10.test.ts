@@ -47,6 +47,7 @@ describe('cifar10', () => {
       'test_batch.bin at byte 3073: wanted a whole record of 3073 bytes, got 927 bytes and the end of the file',
     ],
     ['empty', new Uint8Array(0), 'test_batch.bin at byte 0: wanted a whole record'],
+    ['a web page', Buffer.from('<html><title>Moved</title></html>'), 'test_batch.bin: wanted data, got a web page (HTML)'],
     ['with a label of 10', records([1, 10]), 'test_batch.bin at byte 3073: wanted a label below 10, got 10'],
     [
       'too long',

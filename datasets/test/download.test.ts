@@ -52,13 +52,25 @@ describe('fetchPinned', () => {
 
 describe('resolvePlaces', () => {
   it('takes arguments before the environment, and the home folder last', () => {
-    vi.stubEnv('ATELIER_DATA', '/data');
+    const [data, other] = [temporaryFolder(), temporaryFolder()];
+    vi.stubEnv('ATELIER_DATA', data);
     vi.stubEnv('ATELIER_CACHE', '/cache');
-    expect(resolvePlaces({})).toEqual({ dataDir: '/data', cacheDir: '/cache' });
-    expect(resolvePlaces({ dataDir: '/a', cacheDir: '/b' })).toEqual({ dataDir: '/a', cacheDir: '/b' });
+    expect(resolvePlaces({})).toEqual({ dataDir: data, cacheDir: '/cache' });
+    expect(resolvePlaces({ dataDir: other, cacheDir: '/b' })).toEqual({ dataDir: other, cacheDir: '/b' });
     vi.stubEnv('ATELIER_DATA', '');
     vi.stubEnv('ATELIER_CACHE', '');
     expect(resolvePlaces({})).toEqual({ cacheDir: join(homedir(), '.cache', 'atelier') });
+    vi.unstubAllEnvs();
+  });
+
+  it('refuses a folder of data that is none, instead of a download', () => {
+    const folder = temporaryFolder();
+    expect(() => resolvePlaces({ dataDir: join(folder, 'mnits') })).toThrow(
+      /^data: wanted the folder of the data sets \(ATELIER_DATA\), got '.*mnits', which does not exist$/,
+    );
+    writeFileSync(join(folder, 'file'), '');
+    vi.stubEnv('ATELIER_DATA', join(folder, 'file'));
+    expect(() => resolvePlaces({})).toThrow("file', which is a file");
     vi.unstubAllEnvs();
   });
 });

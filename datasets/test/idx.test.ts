@@ -76,7 +76,8 @@ describe('parseIdx', () => {
       Uint8Array.from([0, 0, 9, 3, ...new Uint8Array(12)]),
       'at byte 0: wanted the magic number 2051 (unsigned bytes, 3 axes), got 2307',
     ],
-    ['another format', new TextEncoder().encode('<html>not found</html>'), 'at byte 0: wanted the magic number 2051'],
+    ['another format', new TextEncoder().encode('P6 28 28 255 and more bytes'), 'at byte 0: wanted the magic number 2051'],
+    ['a web page', new TextEncoder().encode('<html>not found</html>'), 'wanted data, got a web page'],
     ['an empty axis', idxFile([2, 0, 3], []), 'at byte 8: wanted an axis of at least 1, got 0'],
     [
       'bytes after the end',

@@ -93,6 +93,15 @@ describe('local files', () => {
     await expect(mnist('test', { dataDir })).rejects.toThrow(/mnist: wanted .*t10k-images-idx3-ubyte\[.gz\] beside its labels, got none/);
   });
 
+  it('are refused where a web page was saved in their place', async () => {
+    const dataDir = temporaryFolder();
+    write(dataDir, false);
+    writeFileSync(join(dataDir, 't10k-images-idx3-ubyte'), '\n<!DOCTYPE html>\n<html><body>403 Forbidden</body></html>');
+    await expect(mnist('test', { dataDir })).rejects.toThrow(
+      /t10k-images-idx3-ubyte: wanted data, got a web page \(HTML\); the download failed/,
+    );
+  });
+
   it('refuses a split that does not exist', async () => {
     await expect(mnist('validation' as 'test')).rejects.toThrow("mnist: wanted split 'train' or 'test', got 'validation'");
   });

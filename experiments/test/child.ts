@@ -3,7 +3,6 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { readSafetensors } from '@atelier/tensor/node';
 import { afterAll } from 'vitest';
 import type { Experiment } from '../src/runner/experiment.ts';
 import { main } from '../src/runner/command-line.ts';
@@ -25,17 +24,22 @@ export interface Ended {
   readonly err: string;
 }
 
-/** The command line in a process of its own; `watch` gets the process and its output so far whenever there is more; `cli` is a path from here. */
+/**
+ * The command line in a process of its own; `watch` gets the process and its output so far whenever there is more; `cli` is a path from here; `begun` gets the
+ * process before it has written anything.
+ */
 export function inChild(
   words: readonly string[],
   runs: string,
   watch: (child: ChildProcess, out: string) => void = () => {},
   cli = 'linear-regression-cli.ts',
+  begun: (child: ChildProcess) => void = () => {},
 ): Promise<Ended> {
   const script = join(dirname(fileURLToPath(import.meta.url)), cli);
   const child = spawn(process.execPath, ['--import', 'tsx', '--conditions=@atelier/source', script, ...words, '--runs', runs], {
     stdio: 'pipe',
   });
+  begun(child);
   let [out, err] = ['', ''];
   child.stdout.on('data', (chunk: Buffer) => watch(child, (out += chunk.toString())));
   child.stderr.on('data', (chunk: Buffer) => (err += chunk.toString()));
@@ -78,17 +82,11 @@ export function onlyRun(runs: string): string {
   return join(runs, ids[0]!);
 }
 
-/** All bytes that training produced: tensors and state of every checkpoint (but times), metrics (but times), pictures. */
-export async function outcome(run: string): Promise<Record<string, unknown>> {
+/** All bytes that training produced: every checkpoint, metrics (but times), pictures. */
+export function outcome(run: string): Record<string, unknown> {
   const out: Record<string, unknown> = {};
-  for (const name of ['first', 'second', 'stage-evaluate']) {
-    const { tensors, metadata } = await readSafetensors(join(run, 'checkpoints', `${name}.safetensors`));
-    const { lineMs, ...state } = JSON.parse(metadata['state']!) as Record<string, unknown>;
-    out[name] = { state, lines: (lineMs as number[] | undefined)?.length };
-    for (const [path, { dtype, shape, data }] of Object.entries(tensors)) {
-      out[`${name}.${path}`] = [dtype, shape.join(), Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('hex')];
-    }
-  }
+  for (const name of ['first', 'second', 'stage-evaluate'])
+    out[name] = readFileSync(join(run, 'checkpoints', `${name}.safetensors`)).toString('base64');
   out['metrics'] = readMetrics(join(run, 'metrics.jsonl')).map(({ ms, ...line }) => ({ ...line, timed: typeof ms === 'number' }));
   for (const picture of ['samples/first-step-000020.png', 'samples/second-step-000040.png', 'figures/weights.png']) {
     out[picture] = readFileSync(join(run, picture)).toString('base64');

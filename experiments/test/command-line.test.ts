@@ -1,7 +1,9 @@
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { ChildProcess } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
-import { here, inChild, onlyRun, readJson, temporaryFolder } from './child.ts';
+import { here, inChild, once, onlyRun, readJson, temporaryFolder } from './child.ts';
+import { linearRegression } from './linear-regression.ts';
 
 /** What a refused command prints: exactly one line on stderr, code 1, and no run folder. */
 async function refusal(...words: string[]): Promise<string> {
@@ -25,9 +27,20 @@ describe('words that are unknown: the nearest is named', () => {
     [['run', 'linear-regression', 'noise=1'], "unknown key of linear-regression 'noise': the nearest is 'data.noise'"],
     [['run', 'linear-regression', 'data={sizee: 8}'], "unknown key of linear-regression 'data.sizee': the nearest is 'data.size'"],
     [['run', 'linear-regression', '--thread', '3'], "unknown option '--thread': the nearest is '--threads'"],
-    [['run', 'linear-regression', '--engine', 'gpu'], "useEngine: wanted one of ort, cpu, wasm, tensorflow, got 'gpu'"],
+    [['run', 'linear-regression', '--engine', 'gpu'], "useEngine: wanted one of ort, cpu, wasm, webgl, tensorflow, got 'gpu'"],
     [['list', 'linear'], "unknown experiment 'linear': the nearest is 'linear-regression'"],
     [['resume', 'yesterday'], 'unknown run in'],
+  ])('%j', async (words, wanted) => {
+    expect(await refusal(...words)).toContain(wanted);
+  });
+});
+
+describe('words that are nearly right', () => {
+  it.each([
+    [['run', 'linear-regression', '--seed=1'], "'--seed' is no option but a key of linear-regression: write seed=1"],
+    [['run', 'linear-regression', '--data.size', '8'], "'--data.size' is no option but a key of linear-regression: write data.size=8"],
+    [['runs', 'claen'], "unknown action of runs 'claen': the nearest is 'clean'"],
+    [['run', 'linear-regression', '--device=cuda'], "ort: device 'cuda' needs libonnxruntime_providers_cuda.so, which is not installed"],
   ])('%j', async (words, wanted) => {
     expect(await refusal(...words)).toContain(wanted);
   });
@@ -88,6 +101,72 @@ describe('a disk that refuses', () => {
   });
 });
 
+describe('a run that fails before it has any result', () => {
+  it('leaves no folder behind', async () => {
+    const runs = temporaryFolder();
+    const fails = { ...linearRegression, run: () => Promise.reject(new Error('nothing was ready')) };
+    expect(await here(['run', 'linear-regression'], runs, undefined, [fails])).toMatchObject({ code: 1, err: 'nothing was ready\n' });
+    expect(readdirSync(runs)).toEqual([]);
+  });
+});
+
+describe('runs', () => {
+  it('lists them with their status; clean removes the failed and the empty ones', async () => {
+    const runs = temporaryFolder();
+    expect((await here(['runs'], runs)).out).toBe(`runs: none in ${runs}\n`);
+    await here(['run', 'linear-regression'], runs);
+    const finished = onlyRun(runs);
+    const copies = { failed: 'linear-regression-smoke-21000101-000000', running: 'linear-regression-smoke-21000102-000000' };
+    for (const [status, id] of Object.entries(copies)) {
+      cpSync(finished, join(runs, id), { recursive: true });
+      const record = { ...readJson(join(finished, 'run.json')), status, ...(status === 'failed' && { reason: 'first: loss is NaN' }) };
+      writeFileSync(join(runs, id, 'run.json'), JSON.stringify(record));
+    }
+    // A folder whose run.json is gone, an empty one, and one that is not of a run.
+    for (const name of ['linear-regression-smoke-20200101-000000', 'linear-regression-smoke-20200102-000000', 'notes'])
+      mkdirSync(join(runs, name));
+    writeFileSync(join(runs, 'linear-regression-smoke-20200101-000000', 'metrics.jsonl'), '{"series":"a","step":1}\n');
+    const listed = (await here(['runs'], runs)).out;
+    expect(listed.replace(/\d{8}-\d{6}(-\d)?/g, 'T')).toMatch(
+      /^linear-regression-smoke-T +damaged:.*\n( .*\n)*linear-regression-smoke-T +damaged, empty:.*\n( .*\n)*linear-regression-smoke-T +finished\nlinear-regression-smoke-T +failed: first: loss is NaN\nlinear-regression-smoke-T +killed\ngo on with: npx atelier resume linear-regression-smoke-T --runs \S+\n$/,
+    );
+    const { code, out } = await here(['runs', 'clean'], runs);
+    expect(code).toBe(0);
+    expect(out.match(/^linear-regression-smoke-/gm)).toHaveLength(2);
+    expect(readdirSync(runs).sort()).toHaveLength(4);
+    expect(existsSync(finished)).toBe(true);
+    expect((await here(['resume', 'linear-regression-smoke-20200101'], runs)).err).toContain('unknown run in');
+    expect((await here(['resume', 'linear-regression-smoke-20200101-000000'], runs)).err).toContain(
+      'wanted a run.json in the folder of a run, got none; without it the run cannot go on, so start it again',
+    );
+  });
+});
+
+describe('an output that nobody reads, and a terminal that is gone', () => {
+  it('list into a closed pipe ends without a word', async () => {
+    const { code, err } = await inChild(['list', 'linear-regression'], temporaryFolder(), undefined, undefined, (child) =>
+      child.stdout!.destroy(),
+    );
+    expect({ code, err }).toEqual({ code: 0, err: '' });
+  });
+
+  it.each([
+    ['the reader of a pipe', (child: ChildProcess) => void child.stdout!.destroy()],
+    ['the terminal (SIGHUP)', (child: ChildProcess) => void child.kill('SIGHUP')],
+  ])('a run that loses %s writes a checkpoint and says how it goes on', async (_, lose) => {
+    const runs = temporaryFolder();
+    const { code, err } = await inChild(
+      ['run', 'linear-regression', 'steps=100000', 'checkpointSteps=100000'],
+      runs,
+      once('first: 100000 steps', lose),
+    );
+    expect(code, err).toBe(130);
+    expect(err).toMatch(/; go on with: npx atelier resume linear-regression-smoke-\S+ --runs \S+\n$/);
+    expect(readJson(join(onlyRun(runs), 'run.json'))['status']).toBe('interrupted');
+    expect(existsSync(join(onlyRun(runs), 'checkpoints', 'first.safetensors'))).toBe(true);
+  });
+});
+
 describe('a loss that is not finite', () => {
   it('stops the run and names the step and the last good checkpoint', async () => {
     const runs = temporaryFolder();
@@ -113,9 +192,11 @@ describe('what commands print', () => {
       /^linear-regression +Linear regression by gradient descent \(arXiv 0000\.00000\)\n +presets smoke, full; 2 claims\n$/,
     );
     const one = await here(['list', 'linear-regression'], temporaryFolder());
-    expect(one.out).toMatch(/^key +smoke +full$/m);
-    expect(one.out).toMatch(/^data\.size +32 +64$/m);
+    expect(one.out).toMatch(/^presets: smoke, full$/m);
+    expect(one.out).toMatch(/^data\.size +32 \(smoke\); 64 \(full\)$/m);
+    expect(one.out).toMatch(/^seed +0$/m);
     expect(one.out).toContain('weights: Least squares recovers the weights. [≤ 0.1; measured by smoke, full]');
+    expect(Math.max(...one.out.split('\n').map((line) => line.length))).toBeLessThanOrEqual(100);
     expect(one.out).toContain('comets: The orbits of comets follow. [out of reach]');
   });
 

@@ -15,6 +15,7 @@ type Context = TrainLoop<never, never>['context'];
 const contextOver = (folder = temporaryFolder(), signal = new AbortController().signal): Context => ({
   checkpoints: new CheckpointFolder(folder),
   log: () => {},
+  lines: () => [{ ms: 1 }],
   rewind: async () => {},
   progress: { start: () => {}, update: () => {}, stop: () => {} },
   rng: new Rng(1),

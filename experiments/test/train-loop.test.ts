@@ -12,14 +12,14 @@ type State = { w: Tensor };
 type Batch = { x: Tensor };
 
 /** A context over a folder, with what was logged, and switches. */
-function world(folder = temporaryFolder()) {
+function world(folder = temporaryFolder(), lines: Line[] = []) {
   const abort = new AbortController();
-  const lines: Line[] = [];
   const rewinds: [string, number][] = [];
   const progress = { start: () => {}, update: () => {}, stop: () => {} };
   const context: TrainLoop<State, Batch>['context'] = {
     checkpoints: new CheckpointFolder(folder),
     log: (metrics, step, series) => void lines.push({ metrics: { ...metrics }, step, series }),
+    lines: (name) => lines.filter(({ series }) => series === name).map(({ metrics }) => metrics),
     rewind: async (series, step) => void rewinds.push([series, step]),
     progress,
     rng: new Rng(1),
@@ -104,7 +104,7 @@ describe('trainLoop', () => {
   it('returns at once where the stage has ended, with the state that was saved', async () => {
     const first = world();
     const a = await trainLoop(walk(first.context));
-    const second = world(first.folder);
+    const second = world(first.folder, first.lines);
     const b = await trainLoop(
       walk(second.context, {
         batch: () => {

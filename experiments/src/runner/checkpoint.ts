@@ -3,10 +3,13 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { toHostTree, toTensor, treeMap, type HostTensor, type Tree } from '@atelier/tensor';
 import { readSafetensors, writeSafetensors } from '@atelier/tensor/node';
-import { diskError, onDisk, StopError } from './errors.ts';
+import { diskError, onDisk, sentence, StopError } from './errors.ts';
 import type { Checkpoint, Checkpoints, Json } from './experiment.ts';
 
 const FORMAT = 'atelier-checkpoint-1';
+
+/** What helps if a checkpoint is damaged. */
+const REMEDY = (path: string): string => `remove ${path} and resume: this stage then begins again, with the same result`;
 
 /** The checkpoints of one run folder. `beforeSave` runs just before a file appears: what it leaves on the disk is never older than the checkpoint. */
 export class CheckpointFolder implements Checkpoints {
@@ -48,7 +51,8 @@ export class CheckpointFolder implements Checkpoints {
     try {
       file = await readSafetensors(path);
     } catch (error) {
-      throw diskError(path, error);
+      const told = diskError(path, error);
+      throw told instanceof StopError ? told : new StopError(`${sentence(error)}; ${REMEDY(path)}`, { cause: error });
     }
     const { tensors, metadata } = file;
     if (metadata['format'] !== FORMAT)
@@ -56,7 +60,7 @@ export class CheckpointFolder implements Checkpoints {
     const text = metadata['state'] ?? '';
     const actual = checksum(metadata['name'] ?? '', tensors, text);
     if (metadata['sha256'] !== actual)
-      throw new StopError(`${path}: the file is damaged: wanted checksum ${metadata['sha256']}, got ${actual}`);
+      throw new StopError(`${path}: the file is damaged: wanted checksum ${metadata['sha256']}, got ${actual}; ${REMEDY(path)}`);
     if (metadata['name'] !== name) throw new StopError(`${path}: wanted a checkpoint of '${name}', got one of '${metadata['name']}'`);
     return { state: JSON.parse(text) as Json, tensors, tree: (tree, like) => restore(path, tensors, tree, like) };
   }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { configKeys } from '@atelier/tensor';
 import { cac, type CAC } from 'cac';
@@ -7,13 +8,15 @@ import { examine } from './doctor.ts';
 import { Interrupted, sentence, StopError } from './errors.ts';
 import type { Experiment } from './experiment.ts';
 import { committed, mergeRuns, reportRuns } from './ledger-files.ts';
-import { workspace } from './machine.ts';
 import { unknown } from '@atelier/tensor';
 import { makeProgress, type Screen } from './progress.ts';
 import { writeReport } from './report-html.ts';
 import { readClaims, type Audience } from './run-context.ts';
 import { RunFolder } from './run-folder.ts';
+import { listRuns, removeRuns, type ListedRun } from './run-list.ts';
 import { findExperiment, resumeRun, startRun } from './run.ts';
+import { defaultRuns, typedCommand } from './typed-command.ts';
+import { wrap } from './wrap.ts';
 
 /** The output streams of the command line, and the signal of Ctrl-C. */
 export interface Terminal {
@@ -25,7 +28,7 @@ export interface Terminal {
 type RunOptions = { runs?: string; engine?: string; device?: string; threads?: number };
 
 /**
- * The command line: `list`, `run`, `resume`, `report`, `ledger`, `doctor`.
+ * The command line: `list`, `run`, `resume`, `runs`, `report`, `ledger`, `doctor`.
  *
  * @param argv the words after `atelier`
  * @returns the exit code: 0, 1 after one sentence on stderr, or 130 after Ctrl-C. With `ATELIER_DEBUG` set, errors are printed whole.
@@ -34,14 +37,17 @@ export async function main(argv: readonly string[], experiments: readonly Experi
   const { out, err, signal } = terminal;
   const say = (line = ''): void => void out.write(`${line}\n`);
   const audience: Audience = { signal, progress: makeProgress(out), note: say };
-  const runsOf = (options: RunOptions): string => options.runs ?? process.env['ATELIER_RUNS'] ?? join(workspace, 'runs');
+  const runsOf = (options: RunOptions): string => options.runs ?? defaultRuns();
   const warn = (text: string): void => void err.write(`${text}\n`);
+  /** Lists are wrapped also where they are no longer read on a terminal. */
+  const columns = out.columns ?? 100;
   let code = 0;
 
   const cli = cac('atelier');
   cli.option('--runs <dir>', 'Folder of the run folders (ATELIER_RUNS; runs/ of the workspace)');
   cli.command('list [experiment]', 'All experiments, or the keys and claims of one').action((name: string | undefined) => {
-    for (const line of name === undefined ? listAll(experiments) : describe(findExperiment(experiments, name))) say(line);
+    const lines = name === undefined ? listAll(experiments) : describe(findExperiment(experiments, name));
+    for (const { text, indent } of lines) for (const line of wrap(text, columns, indent)) say(line);
   });
   cli
     .command('run <experiment> [...words]', 'Run a preset (smoke unless told), key=value laid over it')
@@ -55,11 +61,20 @@ export async function main(argv: readonly string[], experiments: readonly Experi
       const rest = preset === first ? words.slice(1) : words;
       const { engine: name, device, threads } = options;
       const request = { experiment, preset, words: rest, runs: runsOf(options), engine: { name, device, threads } };
-      say(...closing(await startRun(experiments, request, audience)));
+      for (const line of closing(await startRun(experiments, request, audience), out.columns)) say(line);
     });
   cli.command('resume <run>', 'Go on with a run that was killed, stopped or failed').action(async (run: string, options: RunOptions) => {
-    say(...closing(await resumeRun(experiments, runsOf(options), run, audience)));
+    for (const line of closing(await resumeRun(experiments, runsOf(options), run, audience), out.columns)) say(line);
   });
+  cli
+    .command('runs [action]', 'All runs with their status; `runs clean` removes the failed and the empty ones')
+    .action((action: string | undefined, options: RunOptions) => {
+      const runs = runsOf(options);
+      if (action !== undefined && action !== 'clean') throw new StopError(unknown('action of runs', action, ['clean']));
+      if (options.runs !== undefined && !existsSync(runs)) throw new StopError(`${runs}: wanted a folder of runs, got none`);
+      const found = action === 'clean' ? removeRuns(runs) : listRuns(runs);
+      for (const line of showRuns(found, action === 'clean' ? 'removed' : 'runs', runs, columns)) say(line);
+    });
   cli
     .command('report [run]', 'The ledger over all runs, or the report of one run')
     .option('--out <dir>', 'Folder of results.md and results.html (that of the runs)')
@@ -103,66 +118,94 @@ export async function main(argv: readonly string[], experiments: readonly Experi
     return code;
   } catch (error) {
     if (process.env['ATELIER_DEBUG']) err.write(`${error instanceof Error ? error.stack : String(error)}\n`);
-    else err.write(`${commandLineSentence(error, cli)}\n`);
+    else err.write(`${commandLineSentence(error, cli, argv, experiments)}\n`);
     return error instanceof Interrupted ? 130 : 1;
   }
 }
 
-/** Adds the nearest option to the errors of the parser. */
-function commandLineSentence(error: unknown, cli: CAC): string {
+/** Adds the nearest option to the errors of the parser, or says that a key of the experiment has no dashes. */
+function commandLineSentence(error: unknown, cli: CAC, argv: readonly string[], experiments: readonly Experiment[]): string {
   const words = sentence(error);
-  const option = /^Unknown option `(--?[\w-]+)`/.exec(words)?.[1];
+  const option = /^Unknown option `(--?[\w.-]+)`/.exec(words)?.[1];
   if (option === undefined) return words;
+  const experiment = experiments.find(({ name }) => name === cli.args[0]);
+  const keys = experiment === undefined ? [] : [...configKeys(experiment.schema).keys()];
+  for (const [at, word] of argv.entries()) {
+    const [, key, value = argv[at + 1]] = /^--([\w.-]+)(?:=(.*))?$/.exec(word) ?? [];
+    if (key !== undefined && keys.includes(key))
+      return `'--${key}' is no option but a key of ${experiment!.name}: write ${key}=${value ?? '…'}`;
+  }
   const known = [...(cli.matchedCommand?.options ?? []), ...cli.globalCommand.options].map(({ name }) => `--${name}`);
   return unknown('option', option, known);
 }
 
-function listAll(experiments: readonly Experiment[]): string[] {
+/** A line, and how far its later parts are indented if it is broken. */
+type Line = { readonly text: string; readonly indent: number };
+
+function listAll(experiments: readonly Experiment[]): Line[] {
+  const indent = 3 + Math.max(...experiments.map(({ name }) => name.length));
   return experiments.flatMap(({ name, title, paper, presets, claims }) => [
-    `${name.padEnd(14)} ${title} (arXiv ${paper.arxiv})`,
-    `${''.padEnd(14)} presets ${Object.keys(presets).join(', ')}; ${claims.length} claims`,
+    { text: `${name.padEnd(indent)}${title} (arXiv ${paper.arxiv})`, indent },
+    { text: `${''.padEnd(indent)}presets ${Object.keys(presets).join(', ')}; ${claims.length} claims`, indent },
   ]);
 }
 
-/** Every key with its value in every preset, and the claims. */
-function describe(experiment: Experiment): string[] {
+/** Every key with its values and the presets that have them, and the claims. */
+function describe(experiment: Experiment): Line[] {
   const presets = Object.keys(experiment.presets);
   const configs = presets.map((preset) => resolveConfig(experiment, preset, []) as unknown as Record<string, unknown>);
   const at = (config: unknown, path: string): unknown =>
     path.split('.').reduce<unknown>((part, key) => (part as Record<string, unknown> | undefined)?.[key], config);
   const keys = [...configKeys(experiment.schema).keys()];
   const leaves = keys.filter((key) => !keys.some((other) => other.startsWith(`${key}.`)));
-  const table = [['key', ...presets], ...leaves.map((key) => [key, ...configs.map((config) => JSON.stringify(at(config, key)) ?? '-')])];
-  const widths = table[0]!.map((_, i) => Math.max(...table.map((row) => row[i]!.length)));
+  const indent = 2 + Math.max(...leaves.map((key) => key.length));
+  const valuesOf = (key: string): string => {
+    const users = new Map<string, string[]>();
+    configs.forEach((config, i) => {
+      const value = JSON.stringify(at(config, key)) ?? '-';
+      users.set(value, [...(users.get(value) ?? []), presets[i]!]);
+    });
+    return users.size === 1 ? [...users.keys()][0]! : [...users].map(([value, by]) => `${value} (${by.join(', ')})`).join('; ');
+  };
+  const plain = (text: string): Line => ({ text, indent: 2 });
   return [
-    `${experiment.title}: ${experiment.paper.title} (arXiv ${experiment.paper.arxiv})`,
-    '',
-    ...table.map((row) =>
-      row
-        .map((cell, i) => cell.padEnd(widths[i]!))
-        .join('  ')
-        .trimEnd(),
-    ),
-    '',
-    ...experiment.claims.map(
-      ({ id, claim, bound, presets: by }) =>
-        `${id}: ${claim} [${boundText(bound)}${by.length > 0 ? `; measured by ${by.join(', ')}` : ''}]`,
+    plain(`${experiment.title}: ${experiment.paper.title} (arXiv ${experiment.paper.arxiv})`),
+    plain(`presets: ${presets.join(', ')}`),
+    plain(''),
+    ...leaves.map((key) => ({ text: `${key.padEnd(indent)}${valuesOf(key)}`, indent })),
+    plain(''),
+    ...experiment.claims.map(({ id, claim, bound, presets: by }) =>
+      plain(`${id}: ${claim} [${boundText(bound)}${by.length > 0 ? `; measured by ${by.join(', ')}` : ''}]`),
     ),
   ];
 }
 
+/** A line for every run; for runs that can go on, the command. */
+function showRuns(found: readonly ListedRun[], what: string, runs: string, columns: number): string[] {
+  if (found.length === 0) return [`${what}: none in ${runs}`];
+  const width = Math.max(...found.map(({ id }) => id.length));
+  const lines = found.map(({ id, status, empty, reason }) => {
+    const facts = [status, ...(empty ? ['empty'] : [])].join(', ') + (status === 'failed' || status === 'damaged' ? `: ${reason}` : '');
+    return wrap(`${id.padEnd(width)}  ${facts}`, columns, width + 2);
+  });
+  const [open] = found.filter(({ status }) => status === 'interrupted' || status === 'killed').slice(-1);
+  const hint = what === 'removed' || open === undefined ? [] : [`go on with: ${typedCommand(['resume', open.id], runs)}`];
+  return [...lines.flat(), ...hint];
+}
+
 /** The lines that a run prints at its end. */
-function closing(folder: RunFolder): [string] {
+function closing(folder: RunFolder, columns = Infinity): string[] {
   const rows = readClaims(folder.path);
   const width = Math.max(0, ...rows.map((row) => row.id.length));
   const place = relative(process.cwd(), folder.path) || '.';
   return [
-    [
-      ...rows.map(
-        (row) =>
-          `${verdictSign[row.verdict]} ${row.id.padEnd(width)}  ${numberText(row.measured).padStart(9)}  (${boundText(row.bound)})  ${row.verdict}: ${row.claim}`,
+    ...rows.flatMap((row) =>
+      wrap(
+        `${verdictSign[row.verdict]} ${row.id.padEnd(width)}  ${numberText(row.measured).padStart(9)}  (${boundText(row.bound)})  ${row.verdict}: ${row.claim}`,
+        columns,
+        4,
       ),
-      `report: ${join(place, 'report.html')}`,
-    ].join('\n'),
+    ),
+    `report: ${join(place, 'report.html')}`,
   ];
 }

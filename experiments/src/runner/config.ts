@@ -4,6 +4,7 @@ import { parse as parseYaml } from 'yaml';
 import type { z } from 'zod';
 import { StopError } from './errors.ts';
 import type { BaseConfig, Experiment } from './experiment.ts';
+import { checkLimits } from './limits.ts';
 import { unknown } from '@atelier/tensor';
 
 type Plain = { [key: string]: unknown };
@@ -11,7 +12,8 @@ type Plain = { [key: string]: unknown };
  * The complete, checked configuration of `preset` after the `key=value` words were applied to it.
  *
  * Keys are dotted paths, values are YAML (`steps=100`, `model.width=64`, `ratios=[0.25, 0.5]`, `guided=true`).
- * @throws StopError with one sentence: an unknown preset or key (with the nearest name), or for a wrong value the path, what was wanted and what was given.
+ * @throws StopError with one sentence: an unknown preset or key (with the nearest name), or for a wrong value (also one above the limit of its key) the path,
+ * what was wanted and what was given.
  */
 export function resolveConfig<Config extends BaseConfig>(experiment: Experiment<Config>, preset: string, words: readonly string[]): Config {
   const presets = Object.keys(experiment.presets);
@@ -20,7 +22,9 @@ export function resolveConfig<Config extends BaseConfig>(experiment: Experiment<
   const keys = configKeys(experiment.schema);
   checkKeys(experiment.name, plain, keys);
   for (const word of words) plain = overlay(plain, parseWord(experiment.name, word, keys)) as Plain;
-  return parseConfig(experiment.name, experiment.schema, plain);
+  const config = parseConfig(experiment.name, experiment.schema, plain);
+  checkLimits(experiment.name, config);
+  return config;
 }
 
 /** Checks a plain value against a schema. @throws StopError naming path, wanted and got of the first thing wrong. */

@@ -115,6 +115,9 @@ export interface RunContext<Config extends BaseConfig = BaseConfig> {
    */
   log(metrics: Readonly<Record<string, number>>, step: number, series?: string): void;
 
+  /** The lines of a series in `metrics.jsonl`: the step and the numbers. */
+  lines(series: string): readonly Readonly<Record<string, number | string>>[];
+
   /** Removes the lines of a series after `step`. `trainLoop` calls this when it goes back to a checkpoint. */
   rewind(series: string, step: number): Promise<void>;
 

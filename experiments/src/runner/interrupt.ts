@@ -1,14 +1,33 @@
 import { Interrupted } from './errors.ts';
 
-/** Aborted by the first Ctrl-C (or SIGTERM), which also calls `told`; the second one ends the process with code 130. */
+/** What a write gives when nobody can read it any more: the other end of a pipe is closed, or the terminal is gone. */
+const UNREADABLE = new Set(['EPIPE', 'EIO', 'ENXIO', 'ERR_STREAM_DESTROYED']);
+
+/**
+ * Aborted by the first Ctrl-C, by SIGTERM, by the loss of the terminal (SIGHUP), and when nobody reads the output any more. So a run then writes its checkpoint
+ * and stops. `told` is called for signals. A second Ctrl-C or SIGTERM ends the process with code 130. A terminal that closes may send SIGHUP twice, so the
+ * second one does nothing.
+ */
 export function interruptSignal(told: () => void): AbortSignal {
   const controller = new AbortController();
-  const stop = (): void => {
-    if (controller.signal.aborted) process.exit(130);
-    controller.abort(new Interrupted('stopped by Ctrl-C'));
-    told();
-  };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
+  const stop = (reason: string): void => controller.abort(new Interrupted(reason));
+  for (const [signal, reason] of [
+    ['SIGINT', 'stopped by Ctrl-C'],
+    ['SIGTERM', 'stopped by SIGTERM'],
+    ['SIGHUP', 'the terminal was closed'],
+  ] as const) {
+    process.on(signal, () => {
+      if (!controller.signal.aborted) {
+        stop(reason);
+        told();
+      } else if (signal !== 'SIGHUP') process.exit(130);
+    });
+  }
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (!UNREADABLE.has(error.code ?? '')) throw error;
+      stop('nobody reads the output any more');
+    });
+  }
   return controller.signal;
 }

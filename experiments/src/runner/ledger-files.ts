@@ -7,6 +7,7 @@ import { detailsMarkdown, ledgerHtml, ledgerMarkdown } from './ledger-page.ts';
 import { ledgerOf, mergeLedger, recordsOf, unshown } from './ledger.ts';
 import { workspace } from './machine.ts';
 import { runIds } from './run-folder.ts';
+import { typedCommand } from './typed-command.ts';
 import { writeFile } from './write-file.ts';
 
 /** The folder of the ledger that is committed. */
@@ -25,7 +26,9 @@ export async function reportRuns(
   warn: (text: string) => void,
 ): Promise<string> {
   if (resolve(folder) === committed)
-    throw new StopError(`report: ${committed} holds the ledger that is committed; add runs to it with: atelier ledger merge`);
+    throw new StopError(
+      `report: ${committed} holds the ledger that is committed; add runs to it with: ${typedCommand(['ledger', 'merge'], runs)}`,
+    );
   const records = recordsOf(runs, warn);
   if (records.length === 0) return `no run in ${runs} has measured a claim, so nothing is written`;
   const { claims, measured } = await writeLedger(experiments, records, folder);

@@ -1,33 +1,37 @@
-import cliProgress from 'cli-progress';
 import { numberText } from './claims.ts';
 import type { Progress } from './experiment.ts';
 
 /** The part of a stream that progress needs. */
 export interface Screen {
   readonly isTTY?: boolean;
+  /** Width of the terminal, if it is one. */
+  readonly columns?: number;
   write(text: string): unknown;
 }
 
-/** One line that redraws itself on a terminal; else a plain line at the start, every `seconds`, and at the end. */
-export function makeProgress(screen: NodeJS.WriteStream | Screen, seconds = 5): Progress {
-  return screen.isTTY ? new BarProgress(screen as NodeJS.WriteStream) : new PlainProgress(screen, seconds);
+/** One line that redraws itself on a terminal; else (also where TERM is `dumb`) a plain line at the start, every `seconds`, and at the end. */
+export function makeProgress(screen: Screen, seconds = 5): Progress {
+  return screen.isTTY && process.env['TERM'] !== 'dumb' ? new BarProgress(screen) : new PlainProgress(screen, seconds);
 }
 
-/** The text is made only when it is drawn, because making it may take longer than a step. */
-class BarProgress implements Progress {
-  readonly #screen: NodeJS.WriteStream;
-  #now: { bar: cliProgress.SingleBar; total: number; clock: Clock; drawnAt: number } | undefined;
+/** Moves to the start of the line and erases it. */
+const CLEAR = '\r\u001b[2K';
+const LONGEST_BAR = 30;
+const SHORTEST_BAR = 5;
 
-  constructor(screen: NodeJS.WriteStream) {
+/** The text is made only when it is drawn, because making it may take longer than a step. It always fits into one line of the terminal. */
+class BarProgress implements Progress {
+  readonly #screen: Screen;
+  #now: { label: string; total: number; clock: Clock; drawnAt: number } | undefined;
+
+  constructor(screen: Screen) {
     this.#screen = screen;
   }
 
   start(label: string, total: number, done = 0): void {
     this.stop();
-    const format = '{label}  {bar}  {value}/{total}  {facts}';
-    const bar = new cliProgress.SingleBar({ stream: this.#screen, format, fps: 10, hideCursor: true }, cliProgress.Presets.rect);
-    this.#now = { bar, total, clock: new Clock(total, done), drawnAt: 0 };
-    bar.start(total, done, { label, facts: '' });
+    this.#now = { label, total, clock: new Clock(total, done), drawnAt: 0 };
+    this.#draw(done, '');
   }
 
   update(done: number, metrics: Readonly<Record<string, number>> = {}): void {
@@ -36,12 +40,23 @@ class BarProgress implements Progress {
     now.clock.tick(done);
     if (done < now.total && performance.now() - now.drawnAt < 100) return;
     now.drawnAt = performance.now();
-    now.bar.update(done, { facts: words(metricText(metrics), now.clock.text()) });
+    this.#draw(done, words(metricText(metrics), now.clock.text()));
   }
 
   stop(): void {
-    this.#now?.bar.stop();
+    if (this.#now !== undefined) this.#screen.write('\n');
     this.#now = undefined;
+  }
+
+  #draw(done: number, facts: string): void {
+    const { label, total } = this.#now!;
+    // A character in the last column would begin a new line on some terminals.
+    const columns = (this.#screen.columns ?? 80) - 1;
+    const count = `${done}/${total}`;
+    const size = Math.min(LONGEST_BAR, columns - words(label, count, facts).length - 2);
+    const full = Math.round((size * done) / total);
+    const bar = size < SHORTEST_BAR ? '' : '█'.repeat(full) + '░'.repeat(size - full);
+    this.#screen.write(CLEAR + words(label, bar, count, facts).slice(0, columns));
   }
 }
 

@@ -7,7 +7,7 @@ import { claimRecordSchema, howText, judge, type ClaimRecord } from './claims.ts
 import { parseConfig } from './config.ts';
 import { onDisk, StopError } from './errors.ts';
 import type { BaseConfig, Checkpoints, ClaimDefinition, Experiment, Json, Picture, Progress, RunContext } from './experiment.ts';
-import { MetricsFile } from './metrics-file.ts';
+import { MetricsFile, type MetricsLine } from './metrics-file.ts';
 import type { RunFolder } from './run-folder.ts';
 import { writeFile } from './write-file.ts';
 
@@ -63,6 +63,10 @@ export class FolderContext implements RunContext {
 
   log(metrics: Readonly<Record<string, number>>, step: number, series = 'run'): void {
     this.#metrics.append(series, step, metrics);
+  }
+
+  lines(series: string): MetricsLine[] {
+    return this.#metrics.lines.filter((line) => line.series === series);
   }
 
   async rewind(series: string, step: number): Promise<void> {

@@ -69,7 +69,14 @@ export class RunFolder {
     const ids = runIds(runs);
     const wanted = basename(name);
     const found = ids.includes(wanted) ? [wanted] : ids.filter((id) => wanted !== '' && id.startsWith(wanted));
-    if (found.length === 0) throw new StopError(unknown(`run in ${runs}`, name, ids));
+    if (found.length === 0) {
+      for (const folder of [asPath, join(runs, wanted)])
+        if (wanted !== '' && existsSync(folder))
+          throw new StopError(
+            `${folder}: wanted a run.json in the folder of a run, got none; without it the run cannot go on, so start it again`,
+          );
+      throw new StopError(unknown(`run in ${runs}`, name, ids));
+    }
     if (found.length > 1) throw new StopError(`'${name}' fits ${found.length} runs: ${found.slice(0, 5).join(', ')}; say which one`);
     return RunFolder.at(join(runs, found[0]!));
   }
@@ -91,13 +98,19 @@ export class RunFolder {
     onDisk(path, () => {
       if (existsSync(path)) {
         const { pid, began } = readLock(path);
-        if (pid !== process.pid && isAlive(pid) && processBegan(pid) === began) {
+        if (pid !== process.pid && isHeld({ pid, began })) {
           throw new StopError(`${this.record.id}: is being run by process ${pid}; wait for it or stop it first`);
         }
         rmSync(path);
       }
       writeFileSync(path, mine, { flag: 'wx' });
     });
+  }
+
+  /** Whether a process runs it now. */
+  get isRunning(): boolean {
+    const path = join(this.path, 'lock');
+    return existsSync(path) && isHeld(readLock(path));
   }
 
   unlock(): void {
@@ -144,6 +157,9 @@ function readLock(path: string): { pid: number; began: string } {
     return { pid: -1, began: '' };
   }
 }
+
+/** Whether the process that wrote a lock still lives. */
+const isHeld = ({ pid, began }: { pid: number; began: string }): boolean => isAlive(pid) && processBegan(pid) === began;
 
 function isAlive(pid: number): boolean {
   if (!Number.isInteger(pid) || pid <= 0) return false;

@@ -1,14 +1,18 @@
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { useEngine, type EngineOptions } from '@atelier/tensor';
 import { checkClaims } from './claims.ts';
 import { configHash, parseConfig, resolveConfig } from './config.ts';
 import { Interrupted, sentence, StopError } from './errors.ts';
 import type { Experiment } from './experiment.ts';
+import { checkMemory } from './limits.ts';
 import { commitName, machineName, versions } from './machine.ts';
 import { unknown } from '@atelier/tensor';
 import { writeReport } from './report-html.ts';
 import { FolderContext, readClaims, type Audience } from './run-context.ts';
 import { RunFolder, type RunRecord } from './run-folder.ts';
+import { isEmpty } from './run-list.ts';
+import { typedCommand } from './typed-command.ts';
 
 export interface RunRequest {
   readonly experiment: string;
@@ -25,6 +29,7 @@ export async function startRun(experiments: readonly Experiment[], request: RunR
   const experiment = findExperiment(experiments, request.experiment);
   checkClaims(experiment);
   const config = resolveConfig(experiment, request.preset, request.words);
+  checkMemory(experiment.name, config, process.availableMemory());
   const { device, threads } = request.engine;
   const options = { ...(device === undefined ? {} : { device }), ...(threads === undefined ? {} : { threads }) };
   const name = await startEngine(request.engine.name, options);
@@ -109,6 +114,11 @@ async function seeThrough(experiment: Experiment, folder: RunFolder, audience: A
     await folder.update({ status: 'finished', ended: new Date().toISOString() });
   } catch (error) {
     const stopped = error instanceof Interrupted || audience.signal.aborted;
+    // A run that failed before it had any result leaves no folder behind.
+    if (!stopped && folder.record.resumed === 0 && isEmpty(folder.path)) {
+      rmSync(folder.path, { recursive: true, force: true });
+      throw error;
+    }
     // If the disk failed, run.json cannot be written and stays as it was. The first error is reported.
     await folder
       .update({ status: stopped ? 'interrupted' : 'failed', reason: sentence(error), ended: new Date().toISOString() })
@@ -116,7 +126,8 @@ async function seeThrough(experiment: Experiment, folder: RunFolder, audience: A
       .catch(() => undefined);
     if (stopped) {
       const place = error instanceof Interrupted ? error.message : 'stopped between two stages; what was finished is kept';
-      throw new Interrupted(`${place}; go on with: atelier resume ${folder.record.id}`, { cause: error });
+      const command = typedCommand(['resume', folder.record.id], dirname(folder.path));
+      throw new Interrupted(`${place}; go on with: ${command}`, { cause: error });
     }
     throw error;
   } finally {

@@ -6,7 +6,7 @@ import type { BaseConfig, Json, Resumable, RunContext } from '../runner/experime
 
 /** What `trainLoop` needs to train one network. */
 export interface TrainLoop<State extends Tree, Batch extends Tree> {
-  readonly context: Pick<RunContext<BaseConfig>, 'checkpoints' | 'log' | 'progress' | 'rewind' | 'rng' | 'signal'>;
+  readonly context: Pick<RunContext<BaseConfig>, 'checkpoints' | 'lines' | 'log' | 'progress' | 'rewind' | 'rng' | 'signal'>;
   /** Name of the stage, of its checkpoint and of its curve; unique within the run. */
   readonly name: string;
   /** Number of steps, at least 1. */
@@ -49,8 +49,11 @@ export interface Trained<State extends Tree> {
   readonly msPerStep: number;
 }
 
-/** The contents of a checkpoint besides the tensors. `sums` and `count` belong to the line of metrics that is being collected. */
-type Saved = { step: number; rng: RngState; cursor: Json; sums: Record<string, number>; count: number; seconds: number; lineMs: number[] };
+/**
+ * The contents of a checkpoint besides the tensors. `sums` and `count` belong to the line of metrics that is being collected. It holds no times, so that the
+ * checkpoints of equal runs are equal files.
+ */
+type Saved = { step: number; rng: RngState; cursor: Json; sums: Record<string, number>; count: number };
 
 /**
  * Trains for `steps` steps: it draws a batch, runs the compiled step, logs, calls `watch` and writes checkpoints. In a resumed run it continues from the
@@ -72,9 +75,10 @@ export async function trainLoop<State extends Tree, Batch extends Tree>(loop: Tr
     cursor: null,
     sums: {},
     count: 0,
-    seconds: 0,
-    lineMs: [],
   };
+  /** Time of the steps since the last line of metrics, and their number; those before a resumption are not counted. */
+  let [seconds, timed] = [0, 0];
+  const msPerStep = (): number => median(context.lines(name).map(({ ms }) => ms as number))!;
   let lastGood: number | undefined;
   const found = await checkpoints.load(name);
   if (found !== null) {
@@ -87,7 +91,7 @@ export async function trainLoop<State extends Tree, Batch extends Tree>(loop: Tr
     lastGood = saved.step;
   }
   await context.rewind(name, saved.step);
-  if (saved.step === steps) return { state, msPerStep: median(saved.lineMs)! };
+  if (saved.step === steps) return { state, msPerStep: msPerStep() };
 
   const stream = Rng.restore(saved.rng);
   const compiled = compile(loop.step, { donate: [0, 1], name });
@@ -124,15 +128,17 @@ export async function trainLoop<State extends Tree, Batch extends Tree>(loop: Tr
         saved.sums[metric] = (saved.sums[metric] ?? 0) + value;
       }
       saved.count += 1;
-      saved.seconds += elapsed;
+      seconds += elapsed;
+      timed += 1;
       progress.update(saved.step, values);
 
       const last = saved.step === steps;
       if (saved.step % logEvery === 0 || last) {
-        const ms = (1000 * saved.seconds) / saved.count;
+        const ms = (1000 * seconds) / timed;
         const means = Object.fromEntries(Object.entries(saved.sums).map(([metric, sum]) => [metric, sum / saved.count]));
         context.log({ ...means, ms }, saved.step, name);
-        saved = { ...saved, sums: {}, count: 0, seconds: 0, lineMs: [...saved.lineMs, ms] };
+        saved = { ...saved, sums: {}, count: 0 };
+        [seconds, timed] = [0, 0];
       }
       if (loop.watch && (last || (every.watch !== undefined && saved.step % every.watch === 0))) await loop.watch(state, saved.step);
       const due = every.checkpointSteps !== undefined && saved.step % every.checkpointSteps === 0;
@@ -142,7 +148,7 @@ export async function trainLoop<State extends Tree, Batch extends Tree>(loop: Tr
     progress.stop();
     compiled.dispose();
   }
-  return { state, msPerStep: median(saved.lineMs)! };
+  return { state, msPerStep: msPerStep() };
 }
 
 async function readScalars(name: string, metrics: Readonly<Record<string, Tensor>>): Promise<Record<string, number>> {

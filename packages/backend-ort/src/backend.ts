@@ -1,8 +1,10 @@
 import { BufferPool } from './buffer-pool.ts';
+import { traceGraph, type CompiledGraph } from './compiled-graph.ts';
 import { evaluate } from './evaluate.ts';
 import { Graph, emptyArray, sizeOf, type Node } from './graph.ts';
 import type { HostArray, OnnxType } from './onnx.ts';
 import { runtimeOptions, type RuntimeOptions } from './runtime.ts';
+import { traceScan } from './scan.ts';
 import { SessionCache } from './session-cache.ts';
 import { tf } from './tf.ts';
 
@@ -13,6 +15,8 @@ export interface TensorInfo {
   dtype: tfDataType;
 }
 type tfDataType = 'float32' | 'int32' | 'bool' | 'complex64' | 'string';
+/** The arguments of a function without the first. */
+type Rest<F> = F extends (first: OrtBackend, ...rest: infer R) => unknown ? R : never;
 type BackendValues = Float32Array | Int32Array | Uint8Array | Uint8Array[];
 
 /**
@@ -48,6 +52,16 @@ export class OrtBackend extends tf.KernelBackend {
     super();
     this.options = runtimeOptions(options);
     this.sessions = new SessionCache(this.options);
+  }
+
+  /** `traceGraph` on this backend. Who has the backend can call it without importing this package, which only Node can load. */
+  traceGraph(...rest: Rest<typeof traceGraph>): CompiledGraph {
+    return traceGraph(this, ...rest);
+  }
+
+  /** `traceScan` on this backend. */
+  traceScan(...rest: Rest<typeof traceScan>): ReturnType<typeof traceScan> {
+    return traceScan(this, ...rest);
   }
 
   // --- methods that TensorFlow.js calls -----------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import { reduce } from './kernels/reduce.ts';
 import { resize } from './kernels/resize.ts';
 import { scatter } from './kernels/scatter.ts';
 import { shape } from './kernels/shape.ts';
-import { runtimeOptions, type RuntimeOptions } from './runtime.ts';
+import { checkRuntime, runtimeOptions, type RuntimeOptions } from './runtime.ts';
 import { tf } from './tf.ts';
 
 /** All kernels for numbers. */
@@ -76,9 +76,13 @@ function registerKernels(backendName: string): void {
   }
 }
 
-/** Makes `tf.setBackend('ort')` work. A second call with other options replaces the backend of the first call. */
+/**
+ * Makes `tf.setBackend('ort')` work. A second call with other options replaces the backend of the first call.
+ * @throws Error if ONNX Runtime is not installed or lacks the device
+ */
 export function registerOrt(options: Partial<RuntimeOptions> = {}, name = 'ort'): void {
   const settled = runtimeOptions(options);
+  checkRuntime(settled);
   if (tf.findBackendFactory(name) !== null) tf.removeBackend(name);
   else {
     registerKernels(name);

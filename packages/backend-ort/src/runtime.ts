@@ -1,5 +1,7 @@
+import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
+import { dirname, join } from 'node:path';
 import type { HostArray, OnnxType } from './onnx.ts';
 
 /**
@@ -61,12 +63,40 @@ let loaded: { native: NativeBinding; Tensor: TensorClass } | undefined;
 
 function runtime(): { native: NativeBinding; Tensor: TensorClass } {
   if (loaded === undefined) {
-    const native = load('onnxruntime-node/dist/binding.js') as NativeBinding;
-    const { Tensor } = load('onnxruntime-node') as { Tensor: TensorClass };
+    const native = installed('onnxruntime-node/dist/binding.js') as NativeBinding;
+    const { Tensor } = installed('onnxruntime-node') as { Tensor: TensorClass };
     native.initOrt();
     loaded = { native, Tensor };
   }
   return loaded;
+}
+
+/** npm leaves ONNX Runtime out, without an error, if its own installation fails. This happens where the host of its CUDA files cannot be reached. */
+function installed(module: string): unknown {
+  try {
+    return load(module);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'MODULE_NOT_FOUND') throw error;
+    throw new Error(
+      "ort: wanted the package onnxruntime-node, got none; install it without its download of CUDA files: ONNXRUNTIME_NODE_INSTALL=skip npm install onnxruntime-node@1.30.0, or choose the engine 'wasm' or 'cpu'",
+      { cause: error },
+    );
+  }
+}
+
+/**
+ * Checks that ONNX Runtime is installed and has a device. Without this check, its native code would print many lines for a device that it lacks.
+ * @throws Error with what is missing and how to install it
+ */
+export function checkRuntime({ device }: RuntimeOptions): void {
+  const bundled = bundledDevices();
+  if (device !== 'cuda' || bundled.includes(device)) return;
+  const folder = join(dirname(load.resolve('onnxruntime-node/package.json')), 'bin', 'napi-v6', process.platform, process.arch);
+  const library = process.platform === 'win32' ? 'onnxruntime_providers_cuda.dll' : 'libonnxruntime_providers_cuda.so';
+  if (!existsSync(join(folder, library)))
+    throw new Error(
+      `ort: device 'cuda' needs ${library}, which is not installed; ONNXRUNTIME_NODE_INSTALL=cuda12 npm rebuild onnxruntime-node downloads it (devices that come along: ${bundled.join(', ')})`,
+    );
 }
 
 /** The execution providers that this build of ONNX Runtime contains. */

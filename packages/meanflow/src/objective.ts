@@ -1,4 +1,4 @@
-import { checkLike, checkPair, dims, jvp, perSample, stopGradient, tf, type Tensor } from '@atelier/tensor';
+import { checkLike, checkOptions, checkPair, dims, jvp, perSample, stopGradient, tf, type Tensor } from '@atelier/tensor';
 import { conditionalVelocity, interpolate, weightedError, type LossParts, type Velocity, type WeightConfig } from '@atelier/diffusion';
 
 /**
@@ -128,7 +128,8 @@ export function averageVelocityAndDerivative(
  * target = stopgrad(v - (t - r)·D), D = JVP of N_θ at (z, t, h) along (v, 1, 1), loss = (1/B)·Σ_i w_i·Σ (u - target)².
  *
  * Call inside `tf.tidy`, `valueAndGrad`, `tf.variableGrads` or a compiled step. The caller owns the returned tensors.
- * @throws Error if shapes do not agree, the network returns another shape than z, or p or c is negative
+ * @param options `p` and `c` of the adaptive weight 1/(S + c)^p must be given; `{ p: 0, c: 0 }` is the plain squared error
+ * @throws Error if shapes do not agree, the network returns another shape than z, p or c is negative, or an option is missing or unknown
  */
 export function meanFlowLoss(network: AverageVelocity, batch: MeanFlowBatch, options: MeanFlowOptions): MeanFlowLoss {
   checkBatch(batch, 'meanFlowLoss');
@@ -148,6 +149,7 @@ export function meanFlowLossAt(
   at: { z: Tensor; velocity: Tensor; t: Tensor; r: Tensor; y?: Tensor; tangent?: Tensor },
   options: MeanFlowOptions,
 ): MeanFlowLoss {
+  checkOptions('meanFlowLoss', options, ['p', 'c', 'movingRows', 'direction']);
   return tf.tidy(() => {
     const { z, t, r, y } = at;
     const velocity = stopGradient(at.velocity);

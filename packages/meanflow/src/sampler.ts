@@ -1,5 +1,5 @@
 import { checkGrid, checkNoiseAndLabels, gridSampler, gridSteps, type FlowStep, type GridOptions, type Sampler } from '@atelier/diffusion';
-import { checkLike, tf, type Tensor, type Tree } from '@atelier/tensor';
+import { checkLike, checkOptions, tf, type Tensor, type Tree } from '@atelier/tensor';
 import type { AverageVelocity } from './objective.ts';
 
 /**
@@ -25,9 +25,10 @@ export function flowStep(network: AverageVelocity, z: Tensor, from: number, to: 
  * second step does nothing.) For two steps give `grid: uniformGrid(2)` or any [1, τ, 0].
  * @param options.grid strictly decreasing times in [0, 1], [1, 0] if absent (one step)
  * @param options.y labels [B]
- * @throws Error if the grid does not strictly decrease or leaves [0, 1]
+ * @throws Error if the grid does not strictly decrease or leaves [0, 1], or for an unknown option
  */
 export function sampleMeanFlow(network: AverageVelocity, e: Tensor, options: { grid?: readonly number[]; y?: Tensor } = {}): Tensor {
+  checkOptions('sampleMeanFlow', options, ['grid', 'y']);
   const grid = checkGrid(options.grid ?? [1, 0], 'sampleMeanFlow');
   checkNoiseAndLabels(e, options.y, 'sampleMeanFlow');
   return tf.tidy(() => gridSteps(grid).reduce((z, [from, to]) => flowStep(network, z, from, to, options.y), e));

@@ -146,6 +146,22 @@ describe('bad input', () => {
       () => meanFlowLoss(network, { ...batch(), tangent: tf.zeros([4, 3]) }, options),
       /tangent: wanted shape \[4, 3, 2\], got \[4, 3\]/,
     ],
+    [
+      'no options',
+      () => meanFlowLoss(network, batch(), undefined as never),
+      /meanFlowLoss: options: wanted a record of p, c, .*, got nothing/,
+    ],
+    ['options without p', () => meanFlowLoss(network, batch(), {} as never), /adaptiveWeight: p: wanted a number, got nothing/],
+    [
+      'an unknown option of the loss',
+      () => meanFlowLoss(network, batch(), { p: 0, c: 0, movingRow: [0, 1] } as never),
+      /meanFlowLoss: unknown option 'movingRow': the nearest is 'movingRows'/,
+    ],
+    [
+      'an unknown option of the sampler',
+      () => sampleMeanFlow(network, batch().e, { steps: 2 } as never),
+      /sampleMeanFlow: unknown option 'steps'/,
+    ],
     ['a negative p', () => meanFlowLoss(network, batch(), { p: -1, c: 0.1 }), /adaptiveWeight: p: /],
     ['a c that is no number', () => flowMatchingLoss(instantaneousVelocity(network), batch(), { p: 1, c: NaN }), /adaptiveWeight: c: /],
     [

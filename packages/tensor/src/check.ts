@@ -1,3 +1,5 @@
+import { unknown } from './nearest.ts';
+
 /**
  * Throws one sentence unless `value` is a finite number in the range. The range includes `min` and `max`, but excludes `above` and `below`.
  */
@@ -24,4 +26,15 @@ export function checkNumber(
   ].filter((text) => text !== '');
   const wanted = `${integer ? 'an integer' : 'a finite number'}${bounds.length > 0 ? ` ${bounds.join(' and ')}` : ''}`;
   throw new Error(`${where}: wanted ${wanted}, got ${String(value)}`);
+}
+
+/**
+ * Throws one sentence unless `options` is a record with known keys only. In JavaScript, a mistyped option would otherwise be ignored.
+ */
+export function checkOptions(where: string, options: unknown, known: readonly string[]): void {
+  if (options === null || typeof options !== 'object')
+    throw new Error(
+      `${where}: options: wanted a record of ${known.join(', ')}, got ${options === undefined ? 'nothing' : String(options)}`,
+    );
+  for (const key of Object.keys(options)) if (!known.includes(key)) throw new Error(`${where}: ${unknown('option', key, known)}`);
 }

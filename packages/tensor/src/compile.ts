@@ -1,4 +1,5 @@
-import { OrtBackend, traceGraph, type CompiledGraph, type OperatorTime } from '@atelier/backend-ort';
+import type { CompiledGraph, OperatorTime, OrtBackend } from '@atelier/backend-ort';
+import { graphBackend } from './engine.ts';
 import { tf, type Tensor } from './tf.ts';
 import { isTensor, treeMap, type Tree } from './tree.ts';
 
@@ -105,8 +106,7 @@ export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R,
     const signature = leaves.map(({ shape, dtype }) => ({ shape: [...shape], dtype }));
     let rebuild: Trace['rebuild'] | undefined;
     let paths: string[] = [];
-    const graph = traceGraph(
-      backend,
+    const graph = backend.traceGraph(
       signature,
       (inputs) => {
         let next = 0;
@@ -136,22 +136,22 @@ export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R,
     });
     for (const leaf of leaves)
       if (leaf.isDisposed) throw new Error(`compile ${name}: an argument was disposed, or donated to a call, before this one`);
-    const backend = tf.backend();
-    if (!(backend instanceof OrtBackend)) return runEagerly(fn, args, donate);
+    const backend = graphBackend();
+    if (backend === null) return runEagerly(fn, args, donate);
     if (backend.isTracing) return fn(...args);
     const { graph, rebuild } = traceFor(backend, args, leaves);
     return rebuild(graph.run(leaves, donated)) as R;
   };
 
-  const graphBackend = (what: string): OrtBackend => {
-    const backend = tf.backend();
-    if (!(backend instanceof OrtBackend)) throw new Error(`compile ${name}: ${what} needs the engine 'ort', got '${tf.getBackend()}'`);
+  const wantGraph = (what: string): OrtBackend => {
+    const backend = graphBackend();
+    if (backend === null) throw new Error(`compile ${name}: ${what} needs the engine 'ort', got '${tf.getBackend()}'`);
     return backend;
   };
 
   const compiled = Object.assign(call, {
     onnx: (...args: A): Uint8Array => {
-      const { graph, paths } = traceFor(graphBackend('onnx'), args, args.flatMap(leavesOf));
+      const { graph, paths } = traceFor(wantGraph('onnx'), args, args.flatMap(leavesOf));
       const inputs = args.flatMap((arg, i) => pathsOf(arg).map((path) => joinPath(argumentNames[i] ?? String(i), path)));
       const prefix = resultName ?? (paths.some((path) => path === '' || inputs.includes(path)) ? 'output' : '');
       return graph.onnx(
@@ -161,10 +161,10 @@ export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R,
     },
     profile: (...args: A): OperatorTime[] => {
       const leaves = args.flatMap(leavesOf);
-      return traceFor(graphBackend('profile'), args, leaves).graph.profile(leaves);
+      return traceFor(wantGraph('profile'), args, leaves).graph.profile(leaves);
     },
-    multiplyAdds: (...args: A): number => traceFor(graphBackend('multiplyAdds'), args, args.flatMap(leavesOf)).graph.multiplyAdds,
-    peakBytes: (...args: A): number => traceFor(graphBackend('peakBytes'), args, args.flatMap(leavesOf)).graph.peakBytes,
+    multiplyAdds: (...args: A): number => traceFor(wantGraph('multiplyAdds'), args, args.flatMap(leavesOf)).graph.multiplyAdds,
+    peakBytes: (...args: A): number => traceFor(wantGraph('peakBytes'), args, args.flatMap(leavesOf)).graph.peakBytes,
     dispose: () => {
       for (const { graph } of traces) graph.dispose();
       traces.length = 0;

@@ -2,7 +2,7 @@ export { tf, type DataType, type Tensor, type TypedArray } from './tf.ts';
 export { disposeTree, flattenTree, isTensor, treeLeaves, treeMap, unflattenTree, type Tree } from './tree.ts';
 export { dims } from './dims.ts';
 export { checkBatch, checkLike, checkPair, perSample } from './batch.ts';
-export { checkNumber } from './check.ts';
+export { checkNumber, checkOptions } from './check.ts';
 export { configKeys, parseConfig, readSettings, showSetting, type SettingIssue } from './settings.ts';
 export { customGradient, type ValueAndPullback } from './custom-gradient.ts';
 export { closedForm, spreadLast, sumLast } from './closed-form.ts';

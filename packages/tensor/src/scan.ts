@@ -1,4 +1,4 @@
-import { OrtBackend, traceScan } from '@atelier/backend-ort';
+import { graphBackend } from './engine.ts';
 import { tf, type Tensor } from './tf.ts';
 import { treeLeaves, treeMap, type Tree } from './tree.ts';
 
@@ -32,12 +32,10 @@ export function scan<C extends Tree, X extends Tree, Y extends Tree>(
     const next = treeMap(checkSame, last.carry, carry);
     return { carry: treeLeaves(next), collected: treeLeaves(last.collect) };
   };
-  const backend = tf.backend();
+  const backend = graphBackend();
   // While TensorFlow.js records gradients the steps are unrolled, because the one operator has no derivative. Inside of a `customGradient` it records nothing.
   const out =
-    backend instanceof OrtBackend && !tf.engine().isTapeOn()
-      ? traceScan(backend, start, columns, onLeaves)
-      : inTurn(start, columns, length, onLeaves);
+    backend !== null && !tf.engine().isTapeOn() ? backend.traceScan(start, columns, onLeaves) : inTurn(start, columns, length, onLeaves);
   return { carry: refill(last!.carry, out.carry), collected: refill(last!.collect, out.collected) };
 }
 

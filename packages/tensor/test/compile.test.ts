@@ -204,7 +204,7 @@ describe('compile, only on ort', () => {
 
 describe('useEngine', () => {
   it('names the engines it knows and the options it takes', async () => {
-    await expect(useEngine('gpu')).rejects.toThrow("useEngine: wanted one of ort, cpu, wasm, tensorflow, got 'gpu'");
+    await expect(useEngine('gpu')).rejects.toThrow("useEngine: wanted one of ort, cpu, wasm, webgl, tensorflow, got 'gpu'");
     await expect(useEngine('cpu', { threads: 2 })).rejects.toThrow(/options of 'ort'/);
     await expect(useEngine('ort', { threads: 0 })).rejects.toThrow(/threads: wanted a whole number from 1, got 0/);
   });

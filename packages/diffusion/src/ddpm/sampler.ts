@@ -1,4 +1,4 @@
-import { checkBatch, checkLike, checkNumber, compile, type Rng, type Tensor, tf, type Tree } from '@atelier/tensor';
+import { checkBatch, checkLike, checkNumber, checkOptions, compile, type Rng, type Tensor, tf, type Tree } from '@atelier/tensor';
 import { coefficientsAt, type Coefficients, type Columns } from './coefficients.ts';
 import { checkVariance, posteriorColumns, predictX0, reversePosterior, splitOutput, type Variance } from './process.ts';
 import type { Sampler } from '../sampler.ts';
@@ -46,7 +46,7 @@ export function ddpmSampler<Context extends Tree = Tree>(
   options: ReverseOptions,
 ): DiffusionSampler<Context> {
   const where = 'ddpmSampler';
-  const { variance, clip } = checkOptions(options, where);
+  const { variance, clip } = reverseOptions(options, where);
   return makeSampler(where, network, {
     noisy: true,
     columns: (tables) => ({ ...posteriorColumns(tables), noiseShare: tables.betas.map((_, k) => (k === 0 ? 0 : 1)) }),
@@ -71,7 +71,7 @@ export function ddimSampler<Context extends Tree = Tree>(
   const where = 'ddimSampler';
   const { eta = 0, ...rest } = options;
   checkNumber(`${where}: eta`, eta, { min: 0, max: 1 });
-  const { variance, clip } = checkOptions(rest, where);
+  const { variance, clip } = reverseOptions(rest, where);
   return makeSampler(where, network, {
     noisy: eta > 0,
     columns: (tables) => ddimColumns(tables, eta),
@@ -118,10 +118,12 @@ function makeSampler<Context extends Tree, Name extends string>(
   function* walk<Result>(
     context: Context,
     x: Tensor,
-    { tables, noise }: SampleOptions,
+    options: SampleOptions,
     take: (x: Tensor, at: At, context: Context) => Result,
     next: (result: Result) => Tensor,
   ): Generator<{ k: number; result: Result }, void, void> {
+    checkOptions(`${where}.sample`, options, ['tables', 'noise']);
+    const { tables, noise } = options;
     checkBatch(x, `${where}: x`);
     if (rule.noisy && noise === undefined && tables.steps > 1) throw new Error(`${where}: noise: wanted a function of the step, got none`);
     const columns = rule.columns(tables);
@@ -168,7 +170,9 @@ function makeSampler<Context extends Tree, Name extends string>(
   };
 }
 
-function checkOptions({ variance, clip = false }: ReverseOptions, where: string): { variance: Variance; clip: boolean } {
+function reverseOptions(options: ReverseOptions, where: string): { variance: Variance; clip: boolean } {
+  checkOptions(where, options, ['variance', 'clip']);
+  const { variance, clip = false } = options;
   checkVariance(variance, where);
   if (typeof clip !== 'boolean') throw new Error(`${where}: clip: wanted true or false, got ${String(clip)}`);
   return { variance, clip };

@@ -1,4 +1,4 @@
-import { checkBatch, checkLike, checkNumber, compile, tf, type Tensor, type Tree } from '@atelier/tensor';
+import { checkBatch, checkLike, checkNumber, checkOptions, compile, tf, type Tensor, type Tree } from '@atelier/tensor';
 import { lastOf, type Sampler } from '../sampler.ts';
 
 /** The denoiser as the sampler runs it: x [B, …], σ [B] and a model, the tree of whatever else it needs (weights, labels) -> [B, …]. */
@@ -39,6 +39,7 @@ export function edmSampler<Model extends Tree = Tree>(
   options: EdmSamplerOptions = {},
 ): Sampler<Model, EdmSampleOptions, EdmStep> {
   const where = 'edmSampler';
+  checkOptions(where, options, ['churn', 'churnMin', 'churnMax', 'churnNoise', 'method']);
   const { churn = 0, churnMin = 0, churnMax = Infinity, churnNoise = 1, method = 'heun' } = options;
   checkNumber(`${where}: churn`, churn, { min: 0 });
   checkNumber(`${where}: churnMin`, churnMin, { min: 0 });

@@ -1,4 +1,4 @@
-import { checkLike, checkPair, dims, type Tensor, tf } from '@atelier/tensor';
+import { checkLike, checkOptions, checkPair, dims, type Tensor, tf } from '@atelier/tensor';
 import { conditionalVelocity, interpolate } from './path.ts';
 import { weightedError, type LossParts, type WeightConfig } from './weighted-error.ts';
 
@@ -21,6 +21,7 @@ export function flowMatchingLoss(
   options: WeightConfig,
 ): LossParts {
   const where = 'flowMatchingLoss';
+  checkOptions(where, options, ['p', 'c']);
   checkPair(batch.x, batch.e, where, ['x', 'e']);
   const B = batch.x.shape[0]!;
   dims(batch.t, 'B', `${where}: t`, { B });

@@ -1,4 +1,4 @@
-import { checkLike, compile, dims, tf, type Compiled, type Tensor, type Tree } from '@atelier/tensor';
+import { checkLike, checkOptions, compile, dims, tf, type Compiled, type Tensor, type Tree } from '@atelier/tensor';
 import type { Sampler } from '../sampler.ts';
 import type { Velocity } from './objective.ts';
 
@@ -20,6 +20,7 @@ export function integrateVelocity(
   e: Tensor,
   options: { grid: readonly number[]; method?: 'euler' | 'heun'; y?: Tensor },
 ): Tensor {
+  checkOptions('integrateVelocity', options, ['grid', 'method', 'y']);
   const grid = checkGrid(options.grid, 'integrateVelocity');
   const method = options.method ?? 'euler';
   if (method !== 'euler' && method !== 'heun')
@@ -42,8 +43,12 @@ export function integrateVelocity(
 
 /** Throws unless the times strictly decrease in [0, 1]; returns them. */
 export function checkGrid(grid: readonly number[], where: string): readonly number[] {
-  const good = grid.length >= 2 && grid.every((time, k) => time >= 0 && time <= 1 && (k === 0 || time < grid[k - 1]!));
-  if (!good) throw new Error(`${where}: grid: wanted at least two strictly decreasing times in [0, 1], got [${grid.join(', ')}]`);
+  const good =
+    Array.isArray(grid) && grid.length >= 2 && grid.every((time, k) => time >= 0 && time <= 1 && (k === 0 || time < grid[k - 1]!));
+  if (!good)
+    throw new Error(
+      `${where}: grid: wanted at least two strictly decreasing times in [0, 1], got ${Array.isArray(grid) ? `[${grid.join(', ')}]` : grid === undefined ? 'nothing' : String(grid)}`,
+    );
   return grid;
 }
 
@@ -62,6 +67,7 @@ export const gridSteps = (grid: readonly number[]): (readonly [from: number, to:
 
 /** How a flow is sampled: times from 1 (noise) down to 0 (data), and labels y [B] if the network takes them. */
 export type GridOptions = { grid: readonly number[]; y?: Tensor };
+const GRID_OPTIONS = ['grid', 'y'];
 /** z [B, …] at time t. */
 export type FlowStep = { t: number; z: Tensor };
 
@@ -89,8 +95,14 @@ export function gridSampler<Model extends Tree>(
     return along(model, { z, ...(y && { y }) });
   };
   return {
-    sample: run,
-    *steps(model, e, { grid, ...rest }) {
+    sample(model, e, options) {
+      checkOptions(name, options, GRID_OPTIONS);
+      checkGrid(options.grid, name);
+      return run(model, e, options);
+    },
+    *steps(model, e, options) {
+      checkOptions(name, options, GRID_OPTIONS);
+      const { grid, ...rest } = options;
       checkGrid(grid, name);
       let z = e.clone();
       try {

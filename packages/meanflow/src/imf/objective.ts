@@ -1,5 +1,5 @@
 import { conditionalVelocity, interpolate, weightedError } from '@atelier/diffusion';
-import { checkPair, dims, perSample, stopGradient, type Tensor, tf } from '@atelier/tensor';
+import { checkOptions, checkPair, dims, perSample, stopGradient, type Tensor, tf } from '@atelier/tensor';
 import type { ClassDropConfig } from '../config.ts';
 import { dropClasses } from '../guidance.ts';
 import {
@@ -22,6 +22,7 @@ import type { ImfCondition, TwoHeadedVelocity } from './heads.ts';
  * @param batch and options as for `meanFlowLoss`
  */
 export function improvedMeanFlowLoss(network: AverageVelocity, batch: MeanFlowBatch, options: MeanFlowOptions): MeanFlowLoss {
+  checkOptions('improvedMeanFlowLoss', options, ['p', 'c', 'movingRows', 'direction']);
   checkPair(batch.x, batch.e, 'improvedMeanFlowLoss', ['x', 'e']);
   return tf.tidy(() => {
     const { t, r, y } = batch;
@@ -66,6 +67,7 @@ export type ImfLoss = {
  */
 export function imfLoss(network: TwoHeadedVelocity, batch: ImfBatch, options: ImfOptions): ImfLoss {
   const where = 'imfLoss';
+  checkOptions(where, options, ['p', 'c', 'movingRows', 'direction', 'classDrop', 'nullLabel']);
   checkPair(batch.x, batch.e, where, ['x', 'e']);
   const B = batch.x.shape[0]!;
   const { t, r, condition, dropUniform } = batch;

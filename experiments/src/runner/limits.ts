@@ -1,0 +1,63 @@
+import { StopError } from './errors.ts';
+
+type Plain = { readonly [key: string]: unknown };
+
+/**
+ * The largest values of the sizes that a configuration may name, by the last part of the key. All experiments use the same words. These limits are far above
+ * what a CPU can train; they find typing errors before memory is asked for.
+ */
+const LIMITS: Readonly<Record<string, number>> = {
+  ...Object.fromEntries(['width', 'channels', 'latentChannels', 'ffnDim', 'codes'].map((name) => [name, 65_536])),
+  ...Object.fromEntries(
+    ['depth', 'layers', 'blocks', 'heads', 'kvHeads', 'headSize', 'headDim', 'grid', 'window'].map((name) => [name, 4096]),
+  ),
+  ...Object.fromEntries(['batch', 'repeats', 'pilots', 'judged', 'analysed'].map((name) => [name, 100_000])),
+  ...Object.fromEntries(['patchSize', 'kernelSize', 'side', 'size', 'frames', 'glyphSize'].map((name) => [name, 4096])),
+  ...Object.fromEntries(['samples', 'images', 'metricImages', 'validation', 'videos', 'clips', 'stream'].map((name) => [name, 1_000_000])),
+  drawn: 10_000_000,
+};
+
+/** Every other whole number. */
+const LARGEST = 2 ** 31 - 1;
+
+/** @throws StopError that names the key, the limit and the value, for the first size above its limit */
+export function checkLimits(where: string, config: unknown, path: readonly string[] = []): void {
+  if (typeof config === 'number') {
+    const name = path.findLast((part) => !/^\d+$/.test(part)) ?? '';
+    const most = LIMITS[name] ?? LARGEST;
+    if (Number.isInteger(config) && config > most && name !== 'seed')
+      throw new StopError(`${where}: '${path.join('.')}': wanted a whole number <= ${most}, got ${config}`);
+  } else if (config !== null && typeof config === 'object') {
+    for (const [key, value] of Object.entries(config)) checkLimits(where, value, [...path, key]);
+  }
+}
+
+/** Weights, their gradients, two moments of Adam, and the new weights and moments that a step makes before the old ones are freed. */
+const COPIES = 7;
+const FLOAT = 4;
+/** Weights of one layer in units of width²: four matrices of attention and an MLP of four times the width, or the one matrix of a plain MLP. */
+const MATRICES = { transformer: 12, mlp: 1 };
+
+/**
+ * Refuses a configuration whose networks cannot fit into memory. A group with a width and a number of layers is a network (a transformer if it has heads); what
+ * is counted is the least that training it needs.
+ *
+ * @param available bytes that this process may still use
+ * @throws StopError that names the width, what is needed and what is there
+ */
+export function checkMemory(where: string, config: unknown, available: number, path: readonly string[] = []): void {
+  if (config === null || typeof config !== 'object') return;
+  const { width, depth, layers, blocks, heads, headSize, kvHeads } = config as Plain;
+  const count = [depth, layers, blocks].filter((value) => typeof value === 'number').reduce((product, value) => product * value, 1);
+  if (typeof width === 'number') {
+    const matrices = [heads, headSize, kvHeads].some((value) => value !== undefined) ? MATRICES.transformer : MATRICES.mlp;
+    const bytes = COPIES * FLOAT * matrices * count * width ** 2;
+    if (bytes > available)
+      throw new StopError(
+        `${where}: '${[...path, 'width'].join('.')}': training a network of width ${width} and ${count} layers needs at least ${gigabytes(bytes)}, and ${gigabytes(available)} are free; choose a smaller width`,
+      );
+  }
+  for (const [key, value] of Object.entries(config)) checkMemory(where, value, available, [...path, key]);
+}
+
+const gigabytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GB`;
