@@ -8,18 +8,24 @@ import { onOrt, type Operand } from './sweep.ts';
 
 /** The short form of `pnpm --filter @atelier/backend-ort fuzz`. */
 const PROGRAMS = 200;
+/** They take about 20 s of a processor, and more on a busy machine. */
+const TIMEOUT_MS = 900_000;
 
 describe('random programs', () => {
-  it('give on ort what they give on cpu: values, types and gradients, evaluated, evaluated again, and compiled', async () => {
-    await useOrt();
-    await fc.assert(
-      fc.asyncProperty(programs, async (program) => {
-        const faults = await faultsOf(program);
-        if (faults.length > 0) throw new Error(`${faults.join('\n')}\n${show(program)}`);
-      }),
-      { numRuns: PROGRAMS },
-    );
-  });
+  it(
+    'give on ort what they give on cpu: values, types and gradients, evaluated, evaluated again, and compiled',
+    async () => {
+      await useOrt();
+      await fc.assert(
+        fc.asyncProperty(programs, async (program) => {
+          const faults = await faultsOf(program);
+          if (faults.length > 0) throw new Error(`${faults.join('\n')}\n${show(program)}`);
+        }),
+        { numRuns: PROGRAMS },
+      );
+    },
+    TIMEOUT_MS,
+  );
 });
 
 /** What random programs found, and the right values. */
