@@ -8,9 +8,11 @@ export interface Screen {
   write(text: string): unknown;
 }
 
-/** One line that redraws itself on a terminal; else a plain line at the start, every `seconds`, and at the end. */
+/** One line that redraws itself on a terminal (not on one that calls itself dumb); else a plain line at the start, every `seconds`, and at the end. */
 export function makeProgress(screen: NodeJS.WriteStream | Screen, seconds = 5): Progress {
-  return screen.isTTY ? new BarProgress(screen as NodeJS.WriteStream) : new PlainProgress(screen, seconds);
+  return screen.isTTY && process.env['TERM'] !== 'dumb'
+    ? new BarProgress(screen as NodeJS.WriteStream)
+    : new PlainProgress(screen, seconds);
 }
 
 /** The text is made only when it is drawn, because making it may take longer than a step. */
@@ -25,18 +27,20 @@ class BarProgress implements Progress {
   start(label: string, total: number, done = 0): void {
     this.stop();
     const format = '{label}  {bar}  {value}/{total}  {facts}';
-    const bar = new cliProgress.SingleBar({ stream: this.#screen, format, fps: 10, hideCursor: true }, cliProgress.Presets.rect);
+    // On a narrow terminal the bar is short, so that the facts behind it are seen.
+    const barsize = Math.min(40, Math.max(8, (this.#screen.columns ?? 120) - 80));
+    const bar = new cliProgress.SingleBar({ stream: this.#screen, format, barsize, fps: 10, hideCursor: true }, cliProgress.Presets.rect);
     this.#now = { bar, total, clock: new Clock(total, done), drawnAt: 0 };
     bar.start(total, done, { label, facts: '' });
   }
 
-  update(done: number, metrics: Readonly<Record<string, number>> = {}): void {
+  update(done: number, metrics: Readonly<Record<string, number>> = {}, text = ''): void {
     const now = this.#now;
     if (now === undefined) return;
     now.clock.tick(done);
     if (done < now.total && performance.now() - now.drawnAt < 100) return;
     now.drawnAt = performance.now();
-    now.bar.update(done, { facts: words(metricText(metrics), now.clock.text()) });
+    now.bar.update(done, { facts: words(text, metricText(metrics), now.clock.text()) });
   }
 
   stop(): void {
@@ -49,7 +53,13 @@ class PlainProgress implements Progress {
   readonly #screen: Screen;
   readonly #seconds: number;
   #now:
-    | { label: string; total: number; clock: Clock; printedAt: number; waiting: [number, Readonly<Record<string, number>>] | undefined }
+    | {
+        label: string;
+        total: number;
+        clock: Clock;
+        printedAt: number;
+        waiting: [number, Readonly<Record<string, number>>, string] | undefined;
+      }
     | undefined;
 
   constructor(screen: Screen, seconds: number) {
@@ -63,11 +73,11 @@ class PlainProgress implements Progress {
     this.#screen.write(done === 0 ? `${label}: ${total} steps\n` : `${label}: goes on after step ${done} of ${total}\n`);
   }
 
-  update(done: number, metrics: Readonly<Record<string, number>> = {}): void {
+  update(done: number, metrics: Readonly<Record<string, number>> = {}, text = ''): void {
     const now = this.#now;
     if (now === undefined) return;
     now.clock.tick(done);
-    now.waiting = [done, metrics];
+    now.waiting = [done, metrics, text];
     if (done === now.total || performance.now() - now.printedAt >= 1000 * this.#seconds) this.#print();
   }
 
@@ -79,8 +89,8 @@ class PlainProgress implements Progress {
   #print(): void {
     const now = this.#now;
     if (now?.waiting === undefined) return;
-    const [done, metrics] = now.waiting;
-    this.#screen.write(`${words(`${now.label}: ${done}/${now.total}`, metricText(metrics), now.clock.text())}\n`);
+    const [done, metrics, text] = now.waiting;
+    this.#screen.write(`${words(`${now.label}: ${done}/${now.total}`, text, metricText(metrics), now.clock.text())}\n`);
     now.waiting = undefined;
     now.printedAt = performance.now();
   }
