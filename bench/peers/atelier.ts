@@ -2,14 +2,10 @@
  * Runs a task of the engine bench in a separate process. It reads commands as `protocol.py` does: `prepare <name>`, `measure <n>`,
  * `memory`. The first argument is the engine: one of TensorFlow.js's as a peer, or `ort` to measure our own memory.
  */
-import { createInterface } from 'node:readline';
 import { tf, useEngine } from '@atelier/tensor';
 import { inProcess } from '../harness/contest.ts';
+import { servePeer } from '../harness/serve.ts';
 import { engineWorks, type EngineWork, type EngineWorkName } from '../workloads/engine.ts';
-
-const answer = (value: unknown): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
-// Output of libraries goes to stderr, so that it is not read as an answer.
-console.log = console.info = console.warn;
 
 let work: EngineWork | undefined;
 
@@ -25,18 +21,4 @@ async function obey(command: string, argument: string): Promise<unknown> {
   throw new Error(`wanted prepare, then measure or memory, got '${command}'`);
 }
 
-const sentence = (error: unknown): { error: string } => ({
-  error: (error instanceof Error ? error.message : String(error)).split('\n')[0]!,
-});
-
-try {
-  const engine = await useEngine(process.argv[2]);
-  answer({ engine, version: tf.version['tfjs-core'] });
-  for await (const line of createInterface({ input: process.stdin })) {
-    const space = line.indexOf(' ');
-    const [command, argument] = space < 0 ? [line, ''] : [line.slice(0, space), line.slice(space + 1)];
-    answer(await obey(command, argument).catch(sentence));
-  }
-} catch (error) {
-  answer(sentence(error));
-}
+await servePeer(async () => ({ engine: await useEngine(process.argv[2]), version: tf.version['tfjs-core'] }), obey);

@@ -1,12 +1,12 @@
+import { join } from 'node:path';
 import { gather, imageSet, movingGlyphs, type ImageSet, type VideoSet } from '@atelier/datasets';
 import {
+  chunkPlan,
   magiSampler,
-  streamVideo,
-  type ChunkPlan,
+  plannedForwards,
   type MagiParams,
   type Prompt,
   type ScheduleSettings,
-  type StreamState,
   type VideoOptions,
 } from '@atelier/magi1';
 import { disposeTree, tf, type Rng, type Tree } from '@atelier/tensor';
@@ -19,6 +19,7 @@ import { animation, filmStrip } from '../src/pictures/videos.ts';
 import type { RunContext } from '../src/runner/experiment.ts';
 import type { Config, Glyphs } from './config.ts';
 import { classText, networkFor, trainOnClips, type ClipSize } from './network.ts';
+import { streamToFolder, type KeptChunk } from './stream.ts';
 
 export type GlyphFindings = { switched?: number; moving?: number };
 type Setting = { params: MagiParams; judge: Judge; size: ClipSize; keys: Glyphs; rng: Rng };
@@ -124,54 +125,33 @@ async function withSwitch(
   return share((half + 1) * keys.chunkFrames);
 }
 
-/** One long video, chunk by chunk: a film strip of every chunk is written as it comes. */
+/** One long video, chunk by chunk: every chunk and a film strip of it are written as it comes. A run that was stopped goes on behind the last chunk. */
 async function longStream(context: RunContext<Config>, { params, judge, size, keys, rng }: Setting): Promise<number> {
   const label = 0;
   const prompt = classText([label], size.classes);
-  const chunks: Float32Array[] = [];
-  const [times, tensors, memory]: [number[], number[], number[]] = [[], [], []];
-  const staircase: { forward: number; chunk: number; t: number }[] = [];
-  const onForward = ({ plan, state }: { plan: ChunkPlan; state: StreamState }): void => {
-    const now = state.active.map(({ chunk }) => ({ forward: state.forward, chunk, t: timeOf(plan, state.forward, chunk) }));
-    staircase.push(...now);
-    const [oldest, youngest] = [now[0], now.at(-1)];
-    context.progress.update(state.forward, { chunks: chunks.length, ...(oldest && { 'oldest at': oldest.t, 'youngest at': youngest!.t }) });
-  };
-  const shape = [1, keys.chunkFrames, size.height, size.width, 1] as const;
-  const options = optionsOf(keys, keys.stream, prompt);
-  context.progress.start('stream', (keys.steps / keys.window) * (keys.stream + keys.window - 1));
-  let from = performance.now();
-  const stream = streamVideo(params, networkFor(keys, size), {
-    ...options,
-    noise: (chunk) => rng.child(`stream ${chunk}`).normal(shape),
-    signal: context.signal,
-    onForward,
-    fillWindow: true,
-  });
-  for await (const { chunk, frames } of stream) {
-    const values = (await frames.data()) as Float32Array;
-    frames.dispose();
-    chunks.push(values);
-    times.push(performance.now() - from);
-    tensors.push(tf.memory().numTensors);
-    memory.push(process.memoryUsage.rss() / 2 ** 20);
-    await context.samples('stream', chunk, filmStrip(floats(values, keys.chunkFrames, size.height, size.width, 1), { tile: 64 }));
-    from = performance.now();
-  }
-  context.progress.stop();
+  const { height, width } = size;
+  const shape = [1, keys.chunkFrames, height, width, 1] as const;
+  const chunks = await streamToFolder(
+    join(context.folder, 'stream'),
+    {
+      ...optionsOf(keys, keys.stream, prompt),
+      params,
+      config: networkFor(keys, size),
+      noise: (chunk) => rng.child(`stream ${chunk}`).normal(shape),
+      signal: context.signal,
+      progress: context.progress,
+      fillWindow: true,
+    },
+    (chunk, values) => context.samples('stream', chunk, filmStrip(floats(values, keys.chunkFrames, height, width, 1), { tile: 64 })),
+  );
   tf.dispose([prompt.features, prompt.mask]);
-  const video = new Float32Array(chunks.length * chunks[0]!.length);
-  chunks.forEach((values, i) => video.set(values, i * values.length));
-  await drawStream(context, { video, times, memory, staircase, keys, size });
-  context.note(`tensors after chunk 8 and after the last but ${keys.window}: ${tensors[7] ?? tensors[0]}, ${tensors.at(-1 - keys.window)}`);
+  const video = new Float32Array(chunks.length * chunks[0]!.values.length);
+  chunks.forEach(({ values }, i) => video.set(values, i * values.length));
+  await drawStream(context, { video, chunks, keys, size });
+  const [early, late] = [chunks[7] ?? chunks[0]!, chunks.at(-1 - keys.window)!];
+  context.note(`tensors after chunk 8 and after the last but ${keys.window}: ${early.tensors}, ${late.tensors}`);
   const { classes } = await judge.look(video);
   return movingShare(video, classes, label, size);
-}
-
-/** The time that a chunk has reached behind a forward. */
-function timeOf(plan: ChunkPlan, forward: number, chunk: number): number {
-  const step = forward - (chunk - plan.cleanChunks) * plan.perStage;
-  return plan.times.t[Math.min(step, plan.steps)]!;
 }
 
 /** Among the frames of the last quarter: the share with the right letter whose centre differs from that two frames before by a tenth of a pixel or more. */
@@ -192,16 +172,9 @@ function movingShare(video: Float32Array, classes: Int32Array, label: number, { 
   return mean(last.map((f) => Number(classes[f] === label && Math.hypot(centres[f]![0] - centres[f - 2]![0], centres[f]![1] - centres[f - 2]![1]) > 0.1)))!; // prettier-ignore
 }
 
-type Streamed = {
-  video: Float32Array;
-  times: number[];
-  memory: number[];
-  staircase: { forward: number; chunk: number; t: number }[];
-  keys: Glyphs;
-  size: ClipSize;
-};
+type Streamed = { video: Float32Array; chunks: readonly KeptChunk[]; keys: Glyphs; size: ClipSize };
 
-async function drawStream(context: RunContext<Config>, { video, times, memory, staircase, keys, size }: Streamed): Promise<void> {
+async function drawStream(context: RunContext<Config>, { video, chunks, keys, size }: Streamed): Promise<void> {
   const { height, width } = size;
   const frames = video.length / (height * width);
   // Rows of the strip are pieces of the one video.
@@ -212,10 +185,12 @@ async function drawStream(context: RunContext<Config>, { video, times, memory, s
   await context.figure('stream', filmStrip(host, { rowLabels, tile: 40 }), 'One long stream; every row goes on where the row above ends');
   await context.figure('stream-animated', animation(floats(video, frames, height, width, 1), { tile: 96 }), 'The stream, animated');
   const shown = Math.min(16, keys.stream);
-  const columns = (keys.steps / keys.window) * (shown + keys.window - 1);
+  const plan = chunkPlan(scheduleOf(keys, keys.stream));
+  const columns = plan.perStage * (shown + keys.window - 1);
   const values = new Float32Array(shown * columns).fill(1e-3);
-  for (const { forward, chunk, t } of staircase)
-    if (chunk < shown && forward <= columns) values[chunk * columns + forward - 1] = Math.max(1e-3, t);
+  for (const { index, active } of plannedForwards(plan))
+    for (const { chunk, step } of active)
+      if (chunk < shown && index < columns) values[chunk * columns + index] = Math.max(1e-3, plan.times.t[step + 1]!);
   const options = { x: 'forward', y: 'chunk', scale: 'time reached', range: [1e-3, 1] as const, first: [1, 1] as const };
   await context.figure(
     'staircase',
@@ -223,6 +198,30 @@ async function drawStream(context: RunContext<Config>, { video, times, memory, s
     'How far each chunk is after each forward',
   );
   const line = (name: string, all: readonly number[]) => ({ name, points: all.map((value, i) => [i + 1, value] as const) });
-  await context.figure('time', lineChart([line('ms', times)], { x: 'chunk', y: 'ms to the chunk' }), 'Time from chunk to chunk');
-  await context.figure('memory', lineChart([line('MiB', memory)], { x: 'chunk', y: 'resident memory, MiB' }), 'Memory along the stream');
+  await context.figure(
+    'time',
+    lineChart(
+      [
+        line(
+          'ms',
+          chunks.map(({ ms }) => ms),
+        ),
+      ],
+      { x: 'chunk', y: 'ms to the chunk' },
+    ),
+    'Time from chunk to chunk',
+  );
+  await context.figure(
+    'memory',
+    lineChart(
+      [
+        line(
+          'MiB',
+          chunks.map((one) => one.memory),
+        ),
+      ],
+      { x: 'chunk', y: 'resident memory, MiB' },
+    ),
+    'Memory along the stream',
+  );
 }

@@ -102,7 +102,7 @@ export interface RunContext<Config extends BaseConfig = BaseConfig> {
   readonly preset: string;
   /** `new Rng(config.seed)`. Take children by name; draw from this stream itself only outside of stages. */
   readonly rng: Rng;
-  /** The run folder, absolute. The methods below write into it; nothing else should. */
+  /** The run folder, absolute. The methods below write into it; an experiment may keep files of its own in a folder inside of it. */
   readonly folder: string;
   /** Aborted by the first Ctrl-C. Long computations should call `signal.throwIfAborted()`; `trainLoop` and `stage` already do so. */
   readonly signal: AbortSignal;
@@ -169,7 +169,8 @@ export interface Checkpoint {
 /** One line on a terminal, plain lines now and then without one. Starting the next one ends the one before. */
 export interface Progress {
   start(label: string, total: number, done?: number): void;
-  update(done: number, metrics?: Readonly<Record<string, number>>): void;
+  /** @param text stands before the metrics, for what numbers do not say */
+  update(done: number, metrics?: Readonly<Record<string, number>>, text?: string): void;
   stop(): void;
 }
 

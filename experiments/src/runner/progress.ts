@@ -34,13 +34,13 @@ class BarProgress implements Progress {
     this.#draw(done, '');
   }
 
-  update(done: number, metrics: Readonly<Record<string, number>> = {}): void {
+  update(done: number, metrics: Readonly<Record<string, number>> = {}, text = ''): void {
     const now = this.#now;
     if (now === undefined) return;
     now.clock.tick(done);
     if (done < now.total && performance.now() - now.drawnAt < 100) return;
     now.drawnAt = performance.now();
-    this.#draw(done, words(metricText(metrics), now.clock.text()));
+    this.#draw(done, words(text, metricText(metrics), now.clock.text()));
   }
 
   stop(): void {
@@ -64,7 +64,13 @@ class PlainProgress implements Progress {
   readonly #screen: Screen;
   readonly #seconds: number;
   #now:
-    | { label: string; total: number; clock: Clock; printedAt: number; waiting: [number, Readonly<Record<string, number>>] | undefined }
+    | {
+        label: string;
+        total: number;
+        clock: Clock;
+        printedAt: number;
+        waiting: [number, Readonly<Record<string, number>>, string] | undefined;
+      }
     | undefined;
 
   constructor(screen: Screen, seconds: number) {
@@ -78,11 +84,11 @@ class PlainProgress implements Progress {
     this.#screen.write(done === 0 ? `${label}: ${total} steps\n` : `${label}: goes on after step ${done} of ${total}\n`);
   }
 
-  update(done: number, metrics: Readonly<Record<string, number>> = {}): void {
+  update(done: number, metrics: Readonly<Record<string, number>> = {}, text = ''): void {
     const now = this.#now;
     if (now === undefined) return;
     now.clock.tick(done);
-    now.waiting = [done, metrics];
+    now.waiting = [done, metrics, text];
     if (done === now.total || performance.now() - now.printedAt >= 1000 * this.#seconds) this.#print();
   }
 
@@ -94,8 +100,8 @@ class PlainProgress implements Progress {
   #print(): void {
     const now = this.#now;
     if (now?.waiting === undefined) return;
-    const [done, metrics] = now.waiting;
-    this.#screen.write(`${words(`${now.label}: ${done}/${now.total}`, metricText(metrics), now.clock.text())}\n`);
+    const [done, metrics, text] = now.waiting;
+    this.#screen.write(`${words(`${now.label}: ${done}/${now.total}`, text, metricText(metrics), now.clock.text())}\n`);
     now.waiting = undefined;
     now.printedAt = performance.now();
   }

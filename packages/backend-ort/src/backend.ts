@@ -2,6 +2,7 @@ import { BufferPool } from './buffer-pool.ts';
 import { traceGraph, type CompiledGraph } from './compiled-graph.ts';
 import { evaluate } from './evaluate.ts';
 import { Graph, emptyArray, sizeOf, type Node } from './graph.ts';
+import { topological } from './lower.ts';
 import type { HostArray, OnnxType } from './onnx.ts';
 import { runtimeOptions, type RuntimeOptions } from './runtime.ts';
 import { traceScan } from './scan.ts';
@@ -104,12 +105,29 @@ export class OrtBackend extends tf.KernelBackend {
   }
 
   private valuesOf(node: Node): BackendValues {
-    if (node.data === undefined && this.tracing > 0) {
+    if (this.tracing > 0) this.foldConstant(node);
+    return this.dataOf(node).slice() as BackendValues;
+  }
+
+  /**
+   * While a function is traced, computes a value that no argument of it changes: a shape, or what follows from shapes and other constants.
+   * @throws Error if the value depends on an argument
+   */
+  private foldConstant(node: Node): void {
+    if (node.data !== undefined) return;
+    if (!isConstant(node)) {
       throw new Error(
         'compile: the function reads the value of a tensor; a compiled function is traced without values, so return the tensor and read it outside',
       );
     }
-    return this.dataOf(node).slice() as BackendValues;
+    evaluate(this.sessions, [node]);
+  }
+
+  /** Whether the values of a tensor can be read now. While a function is traced, this is so only if they do not depend on its arguments. */
+  isReadable(dataId: DataId): boolean {
+    const { node, imag, strings } = this.entry(dataId);
+    if (this.tracing === 0) return true;
+    return strings === null && [node, imag].every((part) => part === null || part.data !== undefined || isConstant(part));
   }
 
   override async read(dataId: DataId): Promise<BackendValues> {
@@ -295,6 +313,9 @@ export class OrtBackend extends tf.KernelBackend {
     return entry;
   }
 }
+
+/** Whether no argument of a traced function is among the nodes that this node needs. */
+const isConstant = (node: Node): boolean => topological([node]).every(({ op }) => op !== 'Input');
 
 const isPending = ({ data, op, failure }: Node): boolean => data === undefined && op !== 'Input' && failure === undefined;
 

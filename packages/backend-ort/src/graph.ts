@@ -73,7 +73,8 @@ export function emptyArray(dtype: OnnxType, size: number): HostArray {
   if (dtype === 'float32') return new Float32Array(size);
   if (dtype === 'int32') return new Int32Array(size);
   if (dtype === 'bool') return new Uint8Array(size);
-  if (dtype === 'float64') throw new Error('ort: float64 lives only inside a graph');
+  // A float64 value cannot leave a graph, so only an empty one, which has no bytes, can be an array.
+  if (dtype === 'float64' && size > 0) throw new Error('ort: float64 lives only inside a graph');
   return new BigInt64Array(size);
 }
 

@@ -8,6 +8,7 @@ export { customGradient, type ValueAndPullback } from './custom-gradient.ts';
 export { closedForm, spreadLast, sumLast } from './closed-form.ts';
 export { jvp, stopGradient, valueAndGrad, vjp } from './autodiff.ts';
 export { compile, type Compiled, type CompileOptions } from './compile.ts';
+export { compileModel, type CompiledModel, type ModelInputs, type TfjsModel } from './compile-model.ts';
 export { einsum } from './einsum.ts';
 export { sumTo } from './gradients/sum-to.ts';
 export { engineName, runFused, useEngine, type EngineName, type EngineOptions } from './engine.ts';

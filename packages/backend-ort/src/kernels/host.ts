@@ -48,13 +48,20 @@ interface HostEngine {
 type Inputs = Record<string, unknown> | unknown[];
 const isTensor = (x: unknown): x is TensorInfo => typeof x === 'object' && x !== null && 'dataId' in x;
 
+/** All tensors of a call, also those in lists. */
+const inputsOf = (k: KernelCall): TensorInfo[] =>
+  Object.values(k.infos as Record<string, unknown>)
+    .flat()
+    .filter(isTensor);
+
 /**
  * Runs a call with the kernel of the same name of the `cpu` engine.
- * @throws Error inside a compiled function, where inputs have no values yet
+ * @throws Error inside a compiled function, if an input depends on its arguments and so has no values yet
  */
 export function onHost(k: KernelCall): { stored: TensorInfo | TensorInfo[] } {
   const reason = hostReasons[k.name] ?? worksOnStrings;
-  if (k.backend.isTracing) throw new Error(`compile: ${k.name} can't be part of a compiled function: it runs on the host, since ${reason}`);
+  if (k.backend.isTracing && (reason === drawsNumbers || !inputsOf(k).every(({ dataId }) => k.backend.isReadable(dataId))))
+    throw new Error(`compile: ${k.name} can't be part of a compiled function: it runs on the host, since ${reason}`);
   if (k.kind === 'complex64') throw k.refuse('numbers or strings', 'complex64');
   const kernel = tf.getKernel(k.name, 'cpu');
   const engine = tf.findBackend('cpu') as unknown as HostEngine | null;

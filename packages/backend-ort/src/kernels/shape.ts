@@ -41,7 +41,7 @@ function stridedSlice(k: KernelCall): Node {
   const g = k.graph;
   const x = k.node('x');
   const mask = (name: string): number => k.attribute<number>(name);
-  const { finalShapeSparse, finalShape, isIdentity, sliceDim0, isSimpleSlice, begin, end, strides } = tf.slice_util.sliceInfo(
+  const { finalShape, isIdentity, sliceDim0, isSimpleSlice, begin, end, strides } = tf.slice_util.sliceInfo(
     [...x.shape],
     k.attribute<number[]>('begin'),
     k.attribute<number[]>('end'),
@@ -53,15 +53,14 @@ function stridedSlice(k: KernelCall): Node {
     mask('shrinkAxisMask'),
   );
   if (isIdentity) return g.reshape(x, finalShape);
-  if (sliceDim0 || isSimpleSlice) {
-    const size = tf.slice_util.computeOutShape(begin, end, strides);
-    return g.reshape(g.slice(x, begin, size), finalShape);
-  }
-  if (finalShapeSparse.includes(0)) return g.fill(0, finalShape, x.dtype);
+  // All axes of x, also those that the result does not have.
+  const size = tf.slice_util.computeOutShape(begin, end, strides);
+  if (sliceDim0 || isSimpleSlice) return g.reshape(g.slice(x, begin, size), finalShape);
+  if (size.includes(0)) return g.fill(0, finalShape, x.dtype);
   // With a negative stride, a slice up to the first element ends before index 0. In ONNX this is any number below -size.
   const ends = end.map((e, i) => (strides[i]! < 0 && e < 0 ? -x.shape[i]! - 1 : e));
   const axes = g.int64(x.shape.map((_, i) => i));
-  const picked = g.add('Slice', [x, g.places(begin), g.places(ends), axes, g.int64(strides)], {}, finalShapeSparse, x.dtype);
+  const picked = g.add('Slice', [x, g.places(begin), g.places(ends), axes, g.int64(strides)], {}, size, x.dtype);
   return g.reshape(picked, finalShape);
 }
 
