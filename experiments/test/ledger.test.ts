@@ -5,7 +5,8 @@ import { describe, expect, it } from 'vitest';
 import { committed } from '../src/runner/ledger-files.ts';
 import { commitName } from '../src/runner/machine.ts';
 import { numberText, type ClaimRecord } from '../src/runner/claims.ts';
-import { ledgerMarkdown } from '../src/runner/ledger-page.ts';
+import { configHash, resolveConfig } from '../src/runner/config.ts';
+import { detailsMarkdown, ledgerMarkdown } from '../src/runner/ledger-page.ts';
 import { ledgerOf } from '../src/runner/ledger.ts';
 import { readClaims } from '../src/runner/run-context.ts';
 import { runIds } from '../src/runner/run-folder.ts';
@@ -135,6 +136,17 @@ describe('a verdict over several runs', () => {
 
   it('counts the newest run of a seed', () => {
     expect(row(record('full', 0, 0.5), record('full', 0, 0.05))).toBe(' 0.05 (≤ 0.1) | ✓ reproduced ');
+  });
+
+  it('leaves out runs of the preset as it was before, once there is one of the preset as it is now', () => {
+    const now = (one: ClaimRecord): ClaimRecord => ({
+      ...one,
+      configHash: configHash(resolveConfig(experiment, one.preset, [`seed=${one.seed}`])),
+    });
+    const before = { ...record('full', 0, 0.5), configHash: 'another' };
+    expect(row(before)).toBe(' 0.5 (≤ 0.1) | ~ direction only ');
+    expect(row(before, now(record('full', 1, 0.05)))).toBe(' 0.05 (≤ 0.1) | ✓ reproduced ');
+    expect(detailsMarkdown(ledgerOf([experiment], [before, now(record('full', 1, 0.05))])[0]!)).toContain('| full | 0 (older) | 0.5 |');
   });
 
   it('tells a direction without its bound from a claim that fails', () => {

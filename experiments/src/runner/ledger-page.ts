@@ -149,7 +149,7 @@ function facts({ definition, how, decides, measurements }: LedgerRow, name: stri
   ];
 }
 
-/** The values of every run that counts, presets and seeds in order, older runs of a seed below the newest. */
+/** The values of every run of an unchanged preset: presets and seeds in order, then the runs that no longer decide. */
 function runsOf({ definition, measurements }: LedgerRow): string[][] {
   const line = (record: ClaimRecord, older: boolean): string[] => {
     const verdict = judge(definition, record.measured);
@@ -165,7 +165,8 @@ function runsOf({ definition, measurements }: LedgerRow): string[][] {
       record.run,
     ];
   };
-  return measurements.flatMap(({ seeds, older }) =>
-    seeds.flatMap((record) => [line(record, false), ...older.filter(({ seed }) => seed === record.seed).map((one) => line(one, true))]),
-  );
+  return measurements.flatMap(({ seeds, older }) => [
+    ...seeds.map((record) => line(record, false)),
+    ...older.map((record) => line(record, true)),
+  ]);
 }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { deviation, mean } from 'd3-array';
 import { z } from 'zod';
 import { claimRecordSchema, howText, judge, type ClaimRecord, type Verdict } from './claims.ts';
-import { parseConfig, resolveConfig } from './config.ts';
+import { configHash, parseConfig, resolveConfig } from './config.ts';
 import { onDisk, sentence, StopError } from './errors.ts';
 import type { ClaimDefinition, Experiment } from './experiment.ts';
 import { readClaims } from './run-context.ts';
@@ -12,9 +12,9 @@ import { runIds } from './run-folder.ts';
 /** What one preset measured of a claim. */
 export interface Measurement {
   readonly preset: string;
-  /** The newest record of every seed, in the order of the seeds. */
+  /** The newest record of every seed, in the order of the seeds; only of runs of the preset as it is now, if there are any. */
   readonly seeds: readonly ClaimRecord[];
-  /** Older records of the same seeds, oldest first. */
+  /** All other records, oldest first: of the same seeds, or of the preset as it was before. */
   readonly older: readonly ClaimRecord[];
   /** Mean over the seeds, and their standard deviation if there are several. */
   readonly mean: number;
@@ -116,7 +116,7 @@ function counts(experiment: Experiment, definition: ClaimDefinition, record: Cla
 function rowOf(experiment: Experiment, definition: ClaimDefinition, records: readonly ClaimRecord[]): LedgerRow {
   const measurements = Object.keys(experiment.presets).flatMap((preset) => {
     const own = records.filter((record) => record.preset === preset);
-    return own.length === 0 ? [] : [measurementOf(definition, preset, own)];
+    return own.length === 0 ? [] : [measurementOf(experiment, definition, preset, own)];
   });
   const decides = measurements.at(-1);
   if (decides !== undefined) return { definition, how: decides.seeds.at(-1)!.how, verdict: decides.verdict, measurements, decides };
@@ -125,8 +125,9 @@ function rowOf(experiment: Experiment, definition: ClaimDefinition, records: rea
   return { definition, how, verdict: 'outOfReach' in definition.bound ? 'out of reach' : 'not measured', measurements };
 }
 
-function measurementOf(definition: ClaimDefinition, preset: string, records: readonly ClaimRecord[]): Measurement {
-  const newest = new Map(records.map((record) => [record.seed, record]));
+function measurementOf(experiment: Experiment, definition: ClaimDefinition, preset: string, records: readonly ClaimRecord[]): Measurement {
+  const asNow = records.filter(({ configHash: hash, seed }) => hash === configHash(resolveConfig(experiment, preset, [`seed=${seed}`])));
+  const newest = new Map((asNow.length > 0 ? asNow : records).map((record) => [record.seed, record]));
   const seeds = [...newest.values()].sort((a, b) => a.seed - b.seed);
   const numbers = seeds.map(({ measured }) => measured);
   const spread = deviation(numbers);
