@@ -105,7 +105,8 @@ describe('image sets', () => {
 
   it('refuses indices and bounds outside the set', () => {
     const set = numbered(3);
-    for (const index of [3, -1, 0.5, NaN]) expect(() => gather(set, [0, index])).toThrow(`gather: wanted an index in [0, 3), got ${index}`);
+    for (const index of [3, -1, 0.5, NaN])
+      expect(() => gather(set, [0, index])).toThrow(`gather: index: wanted an integer at least 0 and below 3, got ${index}`);
     for (const [from, to] of [
       [0, 4],
       [2, 2],
