@@ -1,5 +1,14 @@
 import { checkNumber, dims, perSample, type Rng, tf, type Tensor } from '@atelier/tensor';
-import { diffusionTables, edmCoefficients, edmDenoised, edmWeight, karrasSigma, lognormalSigma, SIGMA_DATA, type KarrasOptions } from '@atelier/diffusion';
+import {
+  diffusionTables,
+  edmCoefficients,
+  edmDenoised,
+  edmWeight,
+  karrasSigma,
+  lognormalSigma,
+  SIGMA_DATA,
+  type KarrasOptions,
+} from '@atelier/diffusion';
 
 /** What times are drawn for: fitting the fake score (or a teacher) to samples, or matching it to the teacher. */
 export type TimeUse = 'fit' | 'match';
