@@ -1,9 +1,10 @@
 import { initPointNetwork, type PointNetworkParams } from '@atelier/meanflow';
 import { adamW, attention, ditBlocks, initDiT, linear, multiHeadSelfAttention, silu } from '@atelier/nn';
 import type { AdamState, DiTBlockParams, LinearParams } from '@atelier/nn';
-import { compile, disposeTree, jvp, Rng, tf, toHostTree, treeMap, valueAndGrad, vjp } from '@atelier/tensor';
+import { compile, disposeTree, jvp, Rng, tf, toHostTree, valueAndGrad, vjp } from '@atelier/tensor';
 import type { Tensor, Tree } from '@atelier/tensor';
 import type { Work } from '../harness/work.ts';
+import { copyOf, moved } from './trees.ts';
 
 /** A task, and the floating-point operations of its matrix products: two for each multiply-add. */
 export type EngineWork = Work & { flops: number };
@@ -36,7 +37,7 @@ export function trainingWork<P extends Tree>(
     },
     { donate: [0, 2], name: peer.kind },
   );
-  const fresh = (): State => ({ params: treeMap((leaf) => leaf.clone(), start), optimizer: optimizer.init(start) });
+  const fresh = (): State => ({ params: copyOf(start), optimizer: optimizer.init(start) });
   const advance = (state: State): { state: State; loss: number } => {
     const out = train(state, inputs, tf.scalar(LEARNING_RATE));
     const value = out.loss.dataSync()[0]!;
@@ -106,8 +107,7 @@ function blockParams([, , D, K, depth]: Blocks): { blocks: DiTBlockParams[] } {
   return { blocks: offZero(blocks) };
 }
 
-const offZero = <T extends Tree>(tree: T): T =>
-  tf.tidy(() => treeMap((leaf, path) => tf.add(leaf, tf.mul(rng.child(path).normal(leaf.shape), 0.05)), tree) as never) as T;
+const offZero = <T extends Tree>(tree: T): T => moved(tree, rng, 0.05);
 
 /** Runs the blocks on tokens x [B, T, D] with the condition c [B, D]. */
 function runBlocks({ blocks }: { blocks: DiTBlockParams[] }, x: Tensor, c: Tensor, heads: number): Tensor {

@@ -13,8 +13,9 @@ import {
 } from '@atelier/meanflow';
 import { type WeightConfig } from '@atelier/diffusion';
 import { adamW, ditConfig, emaUpdate, type AdamState, type DiTParams } from '@atelier/nn';
-import { compile, disposeTree, parseConfig, Rng, type Tensor, tf, toHostTree, type Tree, treeMap, valueAndGrad } from '@atelier/tensor';
+import { compile, disposeTree, parseConfig, Rng, type Tensor, tf, toHostTree, type Tree, valueAndGrad } from '@atelier/tensor';
 import type { Work } from '../harness/work.ts';
+import { copyOf, moved, sumOfSquares } from './trees.ts';
 
 /** Number of rows of random data from which batches are drawn. The values do not matter for the time. */
 const POOL = 4096;
@@ -88,9 +89,7 @@ export function meanFlowWork(name: keyof typeof settings): Work {
   const rng = new Rng('bench meanflow').child(name);
   const optimizer = adamW(BETAS);
   // At the official start, the output of the network is 0, which would hide most mistakes. So noise is added to every weight.
-  const start = tf.tidy(() =>
-    treeMap((leaf, path) => tf.add(leaf, tf.mul(rng.child(path).normal(leaf.shape), 0.05)), setting.init(rng.child('init'))),
-  );
+  const start = tf.tidy(() => moved(setting.init(rng.child('init')), rng, 0.05));
   const poolX = rng.child('pool').normals(POOL * size);
   const poolY = rng.child('labels').integers(POOL, 0, CLASSES);
   const moving = movingRows(setting.sampler, B);
@@ -112,7 +111,7 @@ export function meanFlowWork(name: keyof typeof settings): Work {
     { donate: [0, 1, 2], name: `meanflow-${name}` },
   );
 
-  const fresh = (): State => ({ params: copy(start), optimizer: optimizer.init(start), average: copy(start) });
+  const fresh = (): State => ({ params: copyOf(start), optimizer: optimizer.init(start), average: copyOf(start) });
   const advance = (state: State, batch: Batch): { state: State; squaredError: number } => {
     const out = train(state, batch, { learningRate: tf.scalar(LEARNING_RATE), decay: tf.scalar(DECAY) });
     const squaredError = out.squaredError.dataSync()[0]!;
@@ -146,10 +145,9 @@ export function meanFlowWork(name: keyof typeof settings): Work {
         state = out.state;
         figures.push(out.squaredError);
       }
-      const average = await toHostTree(state.average);
+      figures.push(await sumOfSquares(state.average));
       disposeTree(state);
-      const squares = Object.values(average).flatMap(({ data }) => Array.from(data as Float32Array, (value) => value * value));
-      return [...figures, squares.reduce((a, b) => a + b, 0)];
+      return figures;
     },
     tensors: async () => {
       const batch = draw(rng.child('check'));
@@ -174,5 +172,3 @@ export function meanFlowWork(name: keyof typeof settings): Work {
     },
   };
 }
-
-const copy = <T extends Tree>(tree: T): T => treeMap((leaf) => leaf.clone(), tree);

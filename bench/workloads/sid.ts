@@ -14,18 +14,13 @@ import {
   type PointNetworkParams,
   type UpdateDraws,
 } from '@atelier/sid';
-import { compile, disposeTree, Rng, tf, toHostTree, treeMap, valueAndGrad, type Tensor, type Tree } from '@atelier/tensor';
+import { compile, disposeTree, Rng, tf, toHostTree, valueAndGrad, type Tensor, type Tree } from '@atelier/tensor';
 import type { Work } from '../harness/work.ts';
+import { copyOf, moved, sumOfSquares } from './trees.ts';
 
 const CHECK_STEPS = 3;
 const [FAKE_RATE, GENERATOR_RATE] = [5e-4, 2e-4];
 
-const copy = <T extends Tree>(tree: T): T => treeMap((leaf) => leaf.clone(), tree);
-/** Adds noise to every weight, so that no two networks are equal and every part has an effect. */
-const moved = <T extends Tree>(tree: T, rng: Rng, by: number): T =>
-  treeMap((leaf, path) => tf.tidy(() => tf.add(leaf, tf.mul(rng.child(path).normal(leaf.shape), by))), tree);
-const squares = async (tree: Tree): Promise<number> =>
-  Object.values(await toHostTree(tree)).reduce((sum, { data }) => sum + Array.from(data as Float32Array).reduce((a, b) => a + b * b, 0), 0);
 const read = (x: Tensor): number => {
   const value = x.dataSync()[0]!;
   x.dispose();
@@ -62,7 +57,7 @@ export function sidWork(): Work {
   const fresh = (): { fake: Fake; generator: Generator } => {
     const { fake, generator } = run.init(teacher, start.generator);
     disposeTree(fake.params);
-    return { fake: { ...fake, params: copy(start.fake) }, generator };
+    return { fake: { ...fake, params: copyOf(start.fake) }, generator };
   };
   const draw = (from: Rng, use: 'fit' | 'match'): UpdateDraws => ({
     noises: [from.normal([B, 2])],
@@ -100,7 +95,7 @@ export function sidWork(): Work {
         state = out.state;
         figures.push(...out.figures);
       }
-      figures.push(await squares(state.generator.average));
+      figures.push(await sumOfSquares(state.generator.average));
       disposeTree(state);
       return figures;
     },
@@ -142,7 +137,7 @@ export function unetWork(): Work {
     },
     { donate: [0, 1, 2], name: 'U-Net' },
   );
-  const fresh = (): State => ({ params: copy(start), adam: optimizer.init(start), average: copy(start) });
+  const fresh = (): State => ({ params: copyOf(start), adam: optimizer.init(start), average: copyOf(start) });
   const draw = (from: Rng): Batch => {
     const rows = from.integers(B, 0, pool);
     const x = new Float32Array(B * 768);
@@ -168,7 +163,7 @@ export function unetWork(): Work {
         state = out.state;
         figures.push(out.loss);
       }
-      figures.push(await squares(state.average));
+      figures.push(await sumOfSquares(state.average));
       disposeTree(state);
       return figures;
     },

@@ -1,4 +1,4 @@
-import { Rng, type RngState } from '@atelier/tensor';
+import { checkNumber, Rng, type RngState } from '@atelier/tensor';
 import { z } from 'zod';
 import { gather, type ImageBatch, type ImageSet, type VideoSet } from './image-set.ts';
 
@@ -35,8 +35,7 @@ const stateSchema = z.object({ epoch: whole, position: whole, count: whole, rng:
  * @param batchSize B, at least 1; it may exceed the size of the set.
  */
 export function batches(set: ImageSet | VideoSet, batchSize: number, rng: Rng): Batches {
-  if (!Number.isInteger(batchSize) || batchSize < 1)
-    throw new Error(`batches: wanted a batch size that is a whole number of at least 1, got ${batchSize}`);
+  checkNumber('batches: batchSize', batchSize, { integer: true, min: 1 });
   let source = rng;
   let epoch = 0;
   let position = 0;

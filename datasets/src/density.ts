@@ -1,4 +1,4 @@
-import type { Rng } from '@atelier/tensor';
+import { checkNumber, type Rng } from '@atelier/tensor';
 
 /** A probability density in the plane that can be sampled and evaluated. */
 export type Density = {
@@ -15,9 +15,9 @@ export type Density = {
  * The defaults (8 modes, radius 1.5, standard deviation 0.1) are the ring of the two-dimensional MeanFlow test.
  */
 export function ring({ modes = 8, radius = 1.5, std = 0.1 }: { modes?: number; radius?: number; std?: number } = {}): Density {
-  if (!Number.isInteger(modes) || modes < 1) throw new Error(`ring: wanted modes to be a whole number of at least 1, got ${modes}`);
-  positive('ring', 'radius', radius);
-  positive('ring', 'std', std);
+  checkNumber('ring: modes', modes, { integer: true, min: 1 });
+  checkNumber('ring: radius', radius, { above: 0 });
+  checkNumber('ring: std', std, { above: 0 });
   const centres = Array.from(
     { length: modes },
     (_, k) => [radius * Math.cos((2 * Math.PI * k) / modes), radius * Math.sin((2 * Math.PI * k) / modes)] as const,
@@ -38,7 +38,7 @@ export function ring({ modes = 8, radius = 1.5, std = 0.1 }: { modes?: number; r
  * scale·(a, b - 2c + (⌊a⌋ mod 2)) with a ~ U(-2, 2), b ~ U(0, 1), c ~ Bernoulli(½).
  */
 export function checkerboard({ scale = 0.75 }: { scale?: number } = {}): Density {
-  positive('checkerboard', 'scale', scale);
+  checkNumber('checkerboard: scale', scale, { above: 0 });
   const parity = (a: number): number => Math.abs(Math.floor(a) % 2);
   const logArea = Math.log(8 * scale * scale);
   return {
@@ -66,7 +66,7 @@ export function checkerboard({ scale = 0.75 }: { scale?: number } = {}): Density
 export function gaussian(mean: readonly [number, number], std: number): Density {
   if (mean.length !== 2 || !mean.every(Number.isFinite))
     throw new Error(`gaussian: wanted a mean of two finite numbers, got [${mean.join(', ')}]`);
-  positive('gaussian', 'std', std);
+  checkNumber('gaussian: std', std, { above: 0 });
   return {
     name: `Gaussian(${mean.join(', ')}; ${std})`,
     sample: (rng, n) => rng.normals(2 * n).map((e, i) => mean[i & 1]! + std * e),
@@ -83,7 +83,7 @@ const MOON_NODES = 512;
  * @param std standard deviation of the noise, at least 0.02 (the log density is a midpoint sum over 512 angles).
  */
 export function twoMoons({ std = 0.05 }: { std?: number } = {}): Density {
-  if (!(std >= 0.02) || !Number.isFinite(std)) throw new Error(`twoMoons: wanted a finite std of at least 0.02, got ${std}`);
+  checkNumber('twoMoons: std', std, { min: 0.02 });
   /** Point at angle θ of the upper (0) or lower (1) moon; the mean of both is (½, ¼). */
   const at = (moon: number, theta: number): readonly [number, number] =>
     moon === 0 ? [Math.cos(theta) - 0.5, Math.sin(theta) - 0.25] : [0.5 - Math.cos(theta), 0.25 - Math.sin(theta)];
@@ -102,10 +102,6 @@ export function twoMoons({ std = 0.05 }: { std?: number } = {}): Density {
     },
     logDensity: pointwise('twoMoons', (x, y) => logMeanExp(nodes.map(([cx, cy]) => logNormal(x - cx, y - cy, std)))),
   };
-}
-
-function positive(where: string, name: string, value: number): void {
-  if (!(value > 0) || !Number.isFinite(value)) throw new Error(`${where}: wanted ${name} to be finite and above 0, got ${value}`);
 }
 
 /** log N((dx, dy); 0, std²·I). */

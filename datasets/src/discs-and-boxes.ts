@@ -1,4 +1,4 @@
-import type { Rng } from '@atelier/tensor';
+import { checkNumber, type Rng } from '@atelier/tensor';
 import { imageSet, type ImageSet } from './image-set.ts';
 
 export const DISC_AND_BOX_CLASSES = ['disc', 'box'] as const;
@@ -14,9 +14,7 @@ const DRAWS = 14;
  * the maximum norm. Draws the same numbers for an image however many are asked for, so the first images do not depend on it.
  */
 export function discsAndBoxes(rng: Rng, count: number, side: number): ImageSet {
-  for (const [name, value] of Object.entries({ count, side }))
-    if (!Number.isInteger(value) || value < 1)
-      throw new Error(`discsAndBoxes: wanted a ${name} that is a whole number of at least 1, got ${value}`);
+  for (const [name, value] of Object.entries({ count, side })) checkNumber(`discsAndBoxes: ${name}`, value, { integer: true, min: 1 });
   const draws = rng.uniforms(DRAWS * count);
   const pixels = new Float32Array(count * side * side * 3);
   const labels = new Int32Array(count);

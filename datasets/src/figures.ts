@@ -1,4 +1,4 @@
-import type { Rng } from '@atelier/tensor';
+import { checkNumber, type Rng } from '@atelier/tensor';
 import { imageSet, type ImageSet } from './image-set.ts';
 
 export const FIGURE_CLASSES = ['disc', 'square', 'cross', 'striped disc'] as const;
@@ -15,9 +15,7 @@ const DRAWS = 9;
  * numbers for an image however many are asked for.
  */
 export function figures(rng: Rng, count: number, side: number): ImageSet {
-  for (const [name, value] of Object.entries({ count, side }))
-    if (!Number.isInteger(value) || value < 1)
-      throw new Error(`figures: wanted a ${name} that is a whole number of at least 1, got ${value}`);
+  for (const [name, value] of Object.entries({ count, side })) checkNumber(`figures: ${name}`, value, { integer: true, min: 1 });
   const draws = rng.uniforms(DRAWS * count);
   const pixels = new Float32Array(count * side * side);
   const labels = new Int32Array(count);

@@ -1,4 +1,4 @@
-import type { Rng } from '@atelier/tensor';
+import { checkNumber, type Rng } from '@atelier/tensor';
 
 /** Images whose distribution is one Gaussian, so that the best possible denoiser of them is known in closed form. */
 export type GaussianField = {
@@ -23,10 +23,9 @@ const PERIODS = 4;
  * @param options.power p, above 1: how smooth the images are; 3 if absent
  */
 export function gaussianField(side: number, { scale = 1, power = 3 }: { scale?: number; power?: number } = {}): GaussianField {
-  if (!Number.isInteger(side) || side < 1)
-    throw new Error(`gaussianField: wanted a side that is a whole number of at least 1, got ${side}`);
-  if (!(scale > 0) || !Number.isFinite(scale)) throw new Error(`gaussianField: wanted scale to be finite and above 0, got ${scale}`);
-  if (!(power > 1) || !Number.isFinite(power)) throw new Error(`gaussianField: wanted power to be finite and above 1, got ${power}`);
+  checkNumber('gaussianField: side', side, { integer: true, min: 1 });
+  checkNumber('gaussianField: scale', scale, { above: 0 });
+  checkNumber('gaussianField: power', power, { above: 1 });
   const atLag = correlations(side, scale, power);
   const pixels = side * side;
   const covariance = new Float64Array(pixels * pixels);
@@ -41,8 +40,7 @@ export function gaussianField(side: number, { scale = 1, power = 3 }: { scale?: 
     side,
     covariance,
     sample(rng, count) {
-      if (!Number.isInteger(count) || count < 1)
-        throw new Error(`gaussianField.sample: wanted a count that is a whole number of at least 1, got ${count}`);
+      checkNumber('gaussianField.sample: count', count, { integer: true, min: 1 });
       const z = rng.normals(count * pixels);
       const out = new Float32Array(count * pixels);
       for (let image = 0; image < count * pixels; image += pixels) {

@@ -1,4 +1,4 @@
-import type { Rng } from '@atelier/tensor';
+import { checkNumber, parseConfig, type Rng } from '@atelier/tensor';
 import { z } from 'zod';
 import { drawGlyph, emFor, fittingScale } from './draw-glyph.ts';
 import { GLYPH_FACES, rasterise } from './glyph-raster.ts';
@@ -49,8 +49,8 @@ const DRAWS = 8;
  * @throws Error if the count or an option is out of range.
  */
 export function glyphs(rng: Rng, count: number, options: GlyphOptions = {}): ImageSet {
-  if (!Number.isInteger(count) || count < 1) throw new Error(`glyphs: wanted a count that is a whole number of at least 1, got ${count}`);
-  const parsed = parseOptions('glyphs', glyphOptions, options);
+  checkNumber('glyphs: count', count, { integer: true, min: 1 });
+  const parsed = parseConfig(glyphOptions, options, 'glyphs');
   const { size, faces, rotation, shear, scale, stretch, shift } = parsed;
   const characters = [...parsed.characters];
   const rasters = faces.map((face) => rasterise(characters, face, emFor(size)));
@@ -75,12 +75,4 @@ export function glyphs(rng: Rng, count: number, options: GlyphOptions = {}): Ima
   }
   const set = { name: 'glyphs', pixels, labels, count, height: size, width: size, channels: 1 };
   return imageSet({ ...set, classes: characters.length, classNames: characters });
-}
-
-/** Complete options. @throws Error in one sentence that names the first option at fault */
-export function parseOptions<T>(where: string, schema: z.ZodType<T>, options: unknown): T {
-  const parsed = schema.safeParse(options);
-  if (parsed.success) return parsed.data;
-  const { path, message } = parsed.error.issues[0]!;
-  throw new Error(`${where}: wanted valid options, got '${path.join('.')}': ${message}`);
 }

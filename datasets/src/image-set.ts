@@ -1,3 +1,5 @@
+import { checkNumber } from '@atelier/tensor';
+
 /**
  * Labelled images of one size, the one shape that all image data sets share.
  *
@@ -48,8 +50,7 @@ export function gather(set: ImageSet | VideoSet, indices: ArrayLike<number>): Im
   const y = new Int32Array(indices.length);
   for (let row = 0; row < indices.length; row++) {
     const index = indices[row]!;
-    if (!Number.isInteger(index) || index < 0 || index >= set.count)
-      throw new Error(`gather: wanted an index in [0, ${set.count}), got ${index}`);
+    checkNumber('gather: index', index, { integer: true, min: 0, below: set.count });
     y[row] = set.labels[index]!;
     const image = set.pixels.subarray(index * size, (index + 1) * size);
     if (image instanceof Float32Array) x.set(image, row * size);
@@ -67,7 +68,7 @@ export function imageSet<Set extends ImageSet | VideoSet>(set: Set): Set {
   const where = `imageSet '${set.name}'`;
   const { count, frames = 1, height, width, channels, classes } = set;
   for (const [key, value] of Object.entries({ count, frames, height, width, channels, classes })) {
-    if (!Number.isInteger(value) || value < 1) throw new Error(`${where}: wanted ${key} to be a whole number of at least 1, got ${value}`);
+    checkNumber(`${where}: ${key}`, value, { integer: true, min: 1 });
   }
   const wanted = set.count * imageSize(set);
   if (set.pixels.length !== wanted)

@@ -1,8 +1,8 @@
-import type { Rng } from '@atelier/tensor';
+import { checkNumber, parseConfig, type Rng } from '@atelier/tensor';
 import { z } from 'zod';
 import { drawGlyph, emFor, fittingScale } from './draw-glyph.ts';
 import { GLYPH_FACES, rasterise } from './glyph-raster.ts';
-import { glyphCharacters, parseOptions } from './glyphs.ts';
+import { glyphCharacters } from './glyphs.ts';
 import { imageSet, type VideoSet } from './image-set.ts';
 
 const range = (low: number, high: number): z.ZodType<[number, number]> =>
@@ -41,12 +41,11 @@ const DRAWS = 9;
  * @throws Error if the count or an option is out of range
  */
 export function movingGlyphs(rng: Rng, count: number, options: MovingGlyphOptions = {}): VideoSet {
-  if (!Number.isInteger(count) || count < 1)
-    throw new Error(`movingGlyphs: wanted a count that is a whole number of at least 1, got ${count}`);
-  const { frames, height, width, characters, faces, scale, speed, spin, rotation } = parseOptions(
-    'movingGlyphs',
+  checkNumber('movingGlyphs: count', count, { integer: true, min: 1 });
+  const { frames, height, width, characters, faces, scale, speed, spin, rotation } = parseConfig(
     movingGlyphOptions,
     options,
+    'movingGlyphs',
   );
   const side = Math.min(height, width);
   const rasters = faces.map((face) => rasterise([...characters], face, emFor(side)));

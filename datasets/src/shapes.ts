@@ -1,4 +1,4 @@
-import type { Rng } from '@atelier/tensor';
+import { checkNumber, type Rng } from '@atelier/tensor';
 import { imageSet, type ImageSet } from './image-set.ts';
 
 const SIDE = 8;
@@ -41,7 +41,7 @@ const PATTERNS: readonly ((dx: number, dy: number, size: number) => number)[] = 
  * Draws five uniforms an image from `rng`, so the first images do not depend on how many are asked for.
  */
 export function shapes(rng: Rng, count: number): ImageSet {
-  if (!Number.isInteger(count) || count < 1) throw new Error(`shapes: wanted a count that is a whole number of at least 1, got ${count}`);
+  checkNumber('shapes: count', count, { integer: true, min: 1 });
   const uniform = rng.uniforms(5 * count);
   const pixels = new Float32Array(count * SIDE * SIDE);
   const labels = new Int32Array(count);

@@ -105,7 +105,8 @@ describe('image sets', () => {
 
   it('refuses indices and bounds outside the set', () => {
     const set = numbered(3);
-    for (const index of [3, -1, 0.5, NaN]) expect(() => gather(set, [0, index])).toThrow(`gather: wanted an index in [0, 3), got ${index}`);
+    for (const index of [3, -1, 0.5, NaN])
+      expect(() => gather(set, [0, index])).toThrow(`gather: index: wanted an integer at least 0 and below 3, got ${index}`);
     for (const [from, to] of [
       [0, 4],
       [2, 2],
@@ -117,7 +118,7 @@ describe('image sets', () => {
 
   it.each([
     [{ count: 4 }, 'wanted 8 pixels ([4, 1, 2, 1]), got 6'],
-    [{ width: 0 }, 'wanted width'],
+    [{ width: 0 }, 'width: wanted an integer at least 1, got 0'],
     [{ labels: Int32Array.of(0, 1) }, 'wanted 3 labels, got 2'],
     [{ labels: Int32Array.of(0, 5, 1) }, 'wanted labels in [0, 5), got 5 for image 1'],
     [{ labels: Int32Array.of(0, 1, -1) }, 'got -1 for image 2'],

@@ -121,13 +121,13 @@ describe('the definitions', () => {
   });
 
   it.each([
-    [() => ring({ modes: 2.5 }), /ring: wanted modes .* got 2.5/],
-    [() => ring({ std: 0 }), /ring: wanted std .* got 0/],
-    [() => ring({ radius: NaN }), /ring: wanted radius .* got NaN/],
-    [() => checkerboard({ scale: -1 }), /checkerboard: wanted scale .* got -1/],
+    [() => ring({ modes: 2.5 }), /ring: modes: wanted an integer at least 1, got 2.5/],
+    [() => ring({ std: 0 }), /ring: std: wanted a finite number above 0, got 0/],
+    [() => ring({ radius: NaN }), /ring: radius: wanted a finite number above 0, got NaN/],
+    [() => checkerboard({ scale: -1 }), /checkerboard: scale: wanted a finite number above 0, got -1/],
     [() => gaussian([0, Infinity], 1), /gaussian: wanted a mean of two finite numbers/],
-    [() => gaussian([0, 0], 0), /gaussian: wanted std .* got 0/],
-    [() => twoMoons({ std: 0.001 }), /twoMoons: wanted a finite std of at least 0.02, got 0.001/],
+    [() => gaussian([0, 0], 0), /gaussian: std: wanted a finite number above 0, got 0/],
+    [() => twoMoons({ std: 0.001 }), /twoMoons: std: wanted a finite number at least 0.02, got 0.001/],
   ])('refuses bad arguments %#', (call, message) => {
     expect(call).toThrow(message);
   });

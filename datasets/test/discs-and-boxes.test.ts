@@ -47,7 +47,7 @@ describe('discs and boxes', () => {
   });
 
   it('are refused in one sentence', () => {
-    expect(() => discsAndBoxes(new Rng(1), 0, 8)).toThrow('discsAndBoxes: wanted a count that is a whole number of at least 1, got 0');
-    expect(() => discsAndBoxes(new Rng(1), 2, 7.5)).toThrow('discsAndBoxes: wanted a side that is a whole number of at least 1, got 7.5');
+    expect(() => discsAndBoxes(new Rng(1), 0, 8)).toThrow('discsAndBoxes: count: wanted an integer at least 1, got 0');
+    expect(() => discsAndBoxes(new Rng(1), 2, 7.5)).toThrow('discsAndBoxes: side: wanted an integer at least 1, got 7.5');
   });
 });

@@ -35,7 +35,7 @@ describe('figures', () => {
   });
 
   it('says what is wrong', () => {
-    expect(() => figures(new Rng(0), 0, 8)).toThrow('figures: wanted a count that is a whole number of at least 1, got 0');
-    expect(() => figures(new Rng(0), 1, 1.5)).toThrow('figures: wanted a side that is a whole number of at least 1, got 1.5');
+    expect(() => figures(new Rng(0), 0, 8)).toThrow('figures: count: wanted an integer at least 1, got 0');
+    expect(() => figures(new Rng(0), 1, 1.5)).toThrow('figures: side: wanted an integer at least 1, got 1.5');
   });
 });

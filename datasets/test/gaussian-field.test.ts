@@ -65,11 +65,9 @@ describe('gaussianField', () => {
   });
 
   it('refuses what has no covariance', () => {
-    expect(() => gaussianField(0)).toThrow('gaussianField: wanted a side that is a whole number of at least 1, got 0');
-    expect(() => gaussianField(4, { power: 1 })).toThrow('gaussianField: wanted power to be finite and above 1, got 1');
-    expect(() => gaussianField(4, { scale: NaN })).toThrow('gaussianField: wanted scale to be finite and above 0, got NaN');
-    expect(() => field.sample(new Rng(1), 0.5)).toThrow(
-      'gaussianField.sample: wanted a count that is a whole number of at least 1, got 0.5',
-    );
+    expect(() => gaussianField(0)).toThrow('gaussianField: side: wanted an integer at least 1, got 0');
+    expect(() => gaussianField(4, { power: 1 })).toThrow('gaussianField: power: wanted a finite number above 1, got 1');
+    expect(() => gaussianField(4, { scale: NaN })).toThrow('gaussianField: scale: wanted a finite number above 0, got NaN');
+    expect(() => field.sample(new Rng(1), 0.5)).toThrow('gaussianField.sample: count: wanted an integer at least 1, got 0.5');
   });
 });

@@ -70,6 +70,6 @@ describe('shapes', () => {
   });
 
   it.each([0, -1, 1.5, NaN])('refuses a count of %s', (count) => {
-    expect(() => shapes(new Rng(1), count)).toThrow(/shapes: wanted a count/);
+    expect(() => shapes(new Rng(1), count)).toThrow('shapes: count: wanted an integer at least 1');
   });
 });

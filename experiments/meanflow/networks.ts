@@ -58,11 +58,11 @@ function unetFor({ augment, ...network }: NonNullable<Images['unet']>, set: Imag
     apply: (params, extras) => meanFlowUNet(params as SongUNetParams, config, extras),
     prepare(rng, x) {
       const B = x.shape[0]!;
-      const dropout = config.dropout === 0 ? {} : { dropout: drawDropout(rng.child('dropout'), config, [B, set.height, set.width]) };
-      if (!augment) return { x, extras: dropout };
+      const dropout = drawDropout(rng.child('dropout'), config, [B, set.height, set.width]);
+      if (!augment) return { x, extras: { dropout } };
       const changed = augmented(rng.child('augmentation'), x);
       x.dispose();
-      return { x: changed.x, extras: { ...dropout, augment: changed.labels } };
+      return { x: changed.x, extras: { dropout, augment: changed.labels } };
     },
   };
 }

@@ -42,7 +42,6 @@ export interface FigureFindings {
   readonly memory?: { causal: number; markov: number };
   /** Shares of a trained VAR's attention: of the last scale in itself, and of that in windows of 5 × 5. */
   readonly mass?: { own: number; near: number };
-  readonly tokenizer: { error: number; used: number };
 }
 
 /** Trains VAR and MVAR on the same tokens of drawn figures, from the same weights and batches, and compares them. */
@@ -91,7 +90,7 @@ export async function runFigures(context: RunContext<Config>): Promise<FigureFin
   await neighborhoodPicture(context, models.find(({ kind }) => kind !== 'var')?.config);
   await costPicture(context);
   disposeTree(codes as unknown as Tree);
-  return { models, ce, samples, floor, tokenizer, ...(memory.causal > 0 && { memory }), ...(mass && { mass }) };
+  return { models, ce, samples, floor, ...(memory.causal > 0 && { memory }), ...(mass && { mass }) };
 }
 
 /** All models: those that are named, and besides other windows and histories, each trained with all groups at once. */

@@ -28,7 +28,6 @@ const SIDE = 32;
 
 export interface ImageFindings {
   readonly scores: Readonly<Record<string, ImageScores[]>>;
-  readonly ce: Readonly<Record<string, number[]>>;
 }
 
 /** Trains a tokenizer on images, then networks on its tokens, and compares their samples with true images. */
@@ -62,7 +61,7 @@ export async function runImages(context: RunContext<Config>): Promise<ImageFindi
   const rebuilt = await context.stage('reconstruction', async () => measure.score(await toImages.all(validation.latents), validation.y));
   context.note(`reconstructed images: ${scoreText(rebuilt)}`);
 
-  const found: { scores: Record<string, ImageScores[]>; ce: Record<string, number[]> } = { scores: {}, ce: {} };
+  const scores: Record<string, ImageScores[]> = {};
   const shown: { label: string; images: Float32Array }[] = [];
   for (let repeat = 0; repeat < config.repeats; repeat++)
     for (const kind of config.kinds) {
@@ -76,8 +75,7 @@ export async function runImages(context: RunContext<Config>): Promise<ImageFindi
         scores: (await measure.score(await draw(reference.labels, rng.child('samples')), reference.labels)) as ImageScores &
           Record<string, number>,
       }));
-      (found.ce[kind] ??= []).push(result.ce);
-      (found.scores[kind] ??= []).push(result.scores);
+      (scores[kind] ??= []).push(result.scores);
       context.note(`${one.label}, repetition ${repeat + 1}: ${result.ce.toFixed(4)} nats per token; ${scoreText(result.scores)}`);
       const classes = Int32Array.from({ length: 8 * train.classes }, (_, i) => Math.floor(i / 8));
       if (repeat === 0) shown.push({ label: one.label, images: await draw(classes, rng.child('grid')) });
@@ -88,7 +86,7 @@ export async function runImages(context: RunContext<Config>): Promise<ImageFindi
   judge.dispose();
   toImages.dispose();
   disposeTree(tokenizer as unknown as Tree);
-  return found;
+  return { scores };
 }
 
 /** Images in the middle of 32 × 32 pixels, black around. */

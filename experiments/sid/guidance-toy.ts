@@ -63,7 +63,7 @@ export async function runGuidance(context: RunContext<Config>): Promise<Guidance
         points: found.map((one): [number, number] => [one[name]!.agreement, one[name]!.distance]).sort(([a], [b]) => a - b),
       })),
       {
-        title: 'two overlapping classes: agreement against distance',
+        title: 'Agreement and distance',
         x: 'share of samples in their class',
         y: 'sliced Wasserstein distance',
         dots: true,

@@ -10,7 +10,7 @@ export const style = {
   soft: '#6b7280',
   line: '#d9dce1',
   faint: '#eef0f3',
-  series: ['#2b5c8a', '#c4622d', '#4f8a5b', '#8a5a9e', '#b3a13c', '#5aa0b8', '#9b4a4a', '#7a7f87'],
+  series: ['#2b5c8a', '#c4622d', '#4f8a5b', '#8a5a9e', '#b3a13c', '#5aa0b8', '#9b4a4a', '#7a7f87', '#c77aa6'],
   title: 15,
   label: 12,
   small: 11,

@@ -3,7 +3,7 @@ import { parseConfig, dims, tf, type Tensor } from '@atelier/tensor';
 import { mvarAttention, projections } from './attention.ts';
 import { mvarBlock } from './block.ts';
 import { mvarConfig, type MvarSettings } from './config.ts';
-import { scalesOf, type Scale } from './ladder.ts';
+import { scalesOf, tokensOf, type Scale } from './ladder.ts';
 import { checkModel, embedTokens, modulations, type MvarInputs, type MvarParams } from './model.ts';
 import { windowStart } from './neighborhood.ts';
 
@@ -56,7 +56,7 @@ export function attentionMass(params: MvarParams, inputs: MvarInputs & { x: Tens
 
 /** Attention weights of one scale's queries over all keys up to it, the mean over samples and heads: rows of the scale, columns of the keys. */
 function meanWeights(q: Tensor, k: Tensor, scale: number, own: Scale, scales: readonly Scale[]): { columns: number; data: Float32Array } {
-  const columns = scales.slice(0, own.index + 1).reduce((sum, { tokens }) => sum + tokens, 0);
+  const columns = tokensOf(scales.slice(0, own.index + 1));
   const [B, h, , d] = q.shape as [number, number, number, number];
   const data = tf.tidy(() => {
     const queries = tf.slice(q, [0, 0, own.offset, 0], [B, h, own.tokens, d]);

@@ -1,7 +1,7 @@
-import { attention, linear, mergeHeads, splitHeads, type LinearParams } from '@atelier/nn';
+import { linear, mergeHeads, sliceAttention, splitHeads, takeSpans, type AttentionSlice, type LinearParams, type Span } from '@atelier/nn';
 import { closedForm, sumLast, dims, tf, type Tensor } from '@atelier/tensor';
-import { hasWindow, type MvarConfig } from './config.ts';
-import { checkRange, scalesOf, type ScaleRange } from './ladder.ts';
+import { firstSeen, hasWindow, type MvarConfig } from './config.ts';
+import { checkRange, scalesOf, type Scale, type ScaleRange } from './ladder.ts';
 import { neighborhoodAttention } from './neighborhood.ts';
 
 /**
@@ -70,26 +70,26 @@ export function attendScales(
   const scales = scalesOf(config.ladder, 'attendScales');
   checkRange(range, scales.length, 'attendScales');
   const own = scales.slice(range.first, range.end);
-  const behind = scales.slice(from, range.end);
-  const queries = cut(q, own.map((s) => s.tokens)); // prettier-ignore
-  const sizes = behind.map((s) => s.tokens);
-  const [keys, values] = [cut(k, sizes), cut(v, sizes)];
-  const parts = own.map(({ index: l, side }, i) => {
-    if (hasWindow(config, l))
-      return neighborhoodAttention(
-        queries[i]!,
-        keys[l - from]!,
-        values[l - from]!,
-        { H: side, W: side, kernel: config.kernelSize },
-        { scale },
-      );
-    const seen = (xs: readonly Tensor[]): Tensor => join(xs.slice(Math.max(0, l + 1 - config.historyScales - from), l + 1 - from));
-    return attention(queries[i]!, seen(keys), seen(values), { scale });
+  const [firstQuery, firstKey] = [scales[range.first]!.offset, scales[from]!.offset];
+  const queriesOf = ({ offset, tokens }: Scale): Span => [offset - firstQuery, offset + tokens - firstQuery];
+  const keysOf = ({ index: l, offset, tokens }: Scale): Span => [
+    scales[Math.max(from, firstSeen(l, config))]!.offset - firstKey,
+    offset + tokens - firstKey,
+  ];
+  // Scales with windows come last.
+  const [whole, windowed] = [own.filter(({ index }) => !hasWindow(config, index)), own.filter(({ index }) => hasWindow(config, index))];
+  const parts = windowed.map((one) => {
+    const keys = [keysOf(one)];
+    const area = { H: one.side, W: one.side, kernel: config.kernelSize };
+    return neighborhoodAttention(takeSpans(q, [queriesOf(one)]), takeSpans(k, keys), takeSpans(v, keys), area, { scale });
   });
+  if (whole.length > 0) {
+    const slices = whole.map((one): AttentionSlice => ({ queries: queriesOf(one), keys: keysOf(one), kind: 'full' }));
+    parts.unshift(sliceAttention(takeSpans(q, [[0, slices.at(-1)!.queries[1]]]), k, v, slices, { scale }));
+  }
   return join(parts);
 }
 
-const cut = (x: Tensor, sizes: number[]): Tensor[] => (sizes.length === 1 ? [x] : tf.split(x, sizes, 2));
 const join = (xs: readonly Tensor[]): Tensor => (xs.length === 1 ? xs[0]! : tf.concat([...xs], 2));
 
 /**

@@ -67,6 +67,9 @@ export function varSettings(settings: Omit<MvarSettings, 'historyScales' | 'refi
 /** Whether tokens of a scale see a window alone. */
 export const hasWindow = ({ refineStep }: MvarConfig, scale: number): boolean => scale >= refineStep;
 
+/** The first scale that tokens of scale l see; the last is their own. */
+export const firstSeen = (l: number, { historyScales }: MvarConfig): number => Math.max(0, l + 1 - historyScales);
+
 /**
  * The ranges of scales that training works on apart: the scales without windows packed together, then one range for each scale with windows. A network
  * without windows has one range.

@@ -1,6 +1,6 @@
 import { checkNumber, parseConfig } from '@atelier/tensor';
-import { hasWindow, mvarConfig, type MvarConfig, type MvarSettings } from './config.ts';
-import { scalesOf, tokenCount, type ScaleRange } from './ladder.ts';
+import { firstSeen, hasWindow, mvarConfig, type MvarConfig, type MvarSettings } from './config.ts';
+import { scalesOf, tokenCount, tokensOf, type ScaleRange } from './ladder.ts';
 import { rangeOf } from './model.ts';
 import { tiledPairs } from './neighborhood.ts';
 import { pastTokens } from './step.ts';
@@ -15,7 +15,7 @@ function scalePairs(l: number, config: MvarConfig): number {
   const scales = scalesOf(config.ladder);
   const { tokens } = scales[l]!;
   if (hasWindow(config, l)) return tokens * config.kernelSize ** 2;
-  return tokens * scales.slice(Math.max(0, l + 1 - config.historyScales), l + 1).reduce((sum, other) => sum + other.tokens, 0);
+  return tokens * tokensOf(scales.slice(firstSeen(l, config), l + 1));
 }
 
 /**
@@ -35,7 +35,7 @@ export function cacheBytes(settings: MvarSettings, B: number, guided: boolean): 
   const { depth, width: C, ladder, historyScales: w } = parseConfig(mvarConfig, settings, 'cacheBytes');
   checkNumber('cacheBytes: B', B, { integer: true, min: 1 });
   const kept = w === ladder.length ? ladder : ladder.slice(ladder.length - (w - 1));
-  return 2 * depth * kept.reduce((sum, side) => sum + side * side, 0) * C * B * (guided ? 2 : 1) * 4;
+  return 2 * depth * tokenCount(kept) * C * B * (guided ? 2 : 1) * 4;
 }
 
 /** Bytes that our sampler keeps between step l and the next one; nothing after the last. */
@@ -54,7 +54,7 @@ export function forwardMacs(settings: MvarSettings, range?: ScaleRange): number 
   const config = parseConfig(mvarConfig, settings, 'forwardMacs');
   const { width: C, depth, latentChannels: c, codes: V, mlpRatio } = config;
   const scales = rangeOf(range ?? { first: 0, end: config.ladder.length }, config, 'forwardMacs');
-  const n = scales.reduce((sum, { tokens }) => sum + tokens, 0);
+  const n = tokensOf(scales);
   const read = n - (scales[0]!.index === 0 ? scales[0]!.tokens : 0);
   const pairs = scales.reduce((sum, { index, side }) => {
     const worked = hasWindow(config, index) ? tiledPairs({ H: side, W: side, kernel: config.kernelSize }) : scalePairs(index, config);

@@ -28,6 +28,9 @@ export function tokenCount(ladder: readonly number[]): number {
   return ladder.reduce((sum, side) => sum + side * side, 0);
 }
 
+/** Tokens of some scales. */
+export const tokensOf = (scales: readonly Scale[]): number => scales.reduce((sum, { tokens }) => sum + tokens, 0);
+
 /** What is wrong with a ladder, as the end of a sentence, or null. */
 export function ladderFault(ladder: readonly number[]): string | null {
   const wanted = 'wanted whole numbers that start at 1 and increase, at least two,';

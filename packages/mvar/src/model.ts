@@ -3,7 +3,7 @@ import { parseConfig, dims, tf, treeMap, type Rng, type Tensor } from '@atelier/
 import { mvarAttention } from './attention.ts';
 import { headNorm, modulation, mvarBlock, type Modulation, type MvarBlockParams } from './block.ts';
 import { gateFactor, mvarConfig, mvarParameters, SCALE_INIT, type MvarConfig, type MvarSettings } from './config.ts';
-import { checkRange, scalesOf, type Scale, type ScaleRange } from './ladder.ts';
+import { checkRange, scalesOf, tokenCount, tokensOf, type Scale, type ScaleRange } from './ladder.ts';
 
 /** Parameters under their official names, the same for VAR and MVAR. */
 export type MvarParams = {
@@ -78,8 +78,7 @@ export function mvarForward(params: MvarParams, inputs: MvarInputs, range: Scale
 
 /** In how many pieces a batch goes through the blocks, if a sample is `copies` rows: with its class, and for guidance without. */
 export function pieces(B: number, scales: readonly Scale[], config: MvarConfig, copies = 1): number {
-  const n = scales.reduce((sum, { tokens }) => sum + tokens, 0);
-  return pieceCount(B, 4 * copies * n * config.width * config.mlpRatio);
+  return pieceCount(B, 4 * copies * tokensOf(scales) * config.width * config.mlpRatio);
 }
 
 /** The six vectors of every block. */
@@ -97,7 +96,7 @@ export function modulations(params: MvarParams, cond: Tensor, config: MvarConfig
 export function embedTokens(params: MvarParams, cond: Tensor, x: Tensor | undefined, scales: readonly Scale[]): Tensor {
   const where = 'mvar embedding';
   const { B, C } = dims<'B' | 'C'>(cond, 'B C', `${where}: cond`);
-  const n = scales.reduce((sum, { tokens }) => sum + tokens, 0);
+  const n = tokensOf(scales);
   const starts = scales[0]!.index === 0;
   const read = n - (starts ? scales[0]!.tokens : 0);
   if ((x !== undefined) !== read > 0)
@@ -127,8 +126,7 @@ export function rangeOf(range: ScaleRange, { ladder }: MvarConfig, where: string
 export function checkModel(params: MvarParams, config: MvarConfig, where: string): void {
   if (params.blocks.length !== config.depth)
     throw new Error(`${where}: params: wanted ${config.depth} blocks, got ${params.blocks.length}`);
-  const tokens = config.ladder.reduce((sum, side) => sum + side * side, 0);
-  dims(params.pos_1LC, '1 N C', `${where}: pos_1LC`, { N: tokens, C: config.width });
+  dims(params.pos_1LC, '1 N C', `${where}: pos_1LC`, { N: tokenCount(config.ladder), C: config.width });
   dims(params.class_emb.weight, 'rows C', `${where}: class_emb.weight`, { rows: config.numClasses + 1, C: config.width });
   dims(params.word_embed.weight, 'C c', `${where}: word_embed.weight`, { C: config.width, c: config.latentChannels });
   dims(params.head.weight, 'V C', `${where}: head.weight`, { V: config.codes, C: config.width });

@@ -130,7 +130,7 @@ function* scaleByScale(
   try {
     for (let l = 0; l <= last; l++) {
       const level = tf.scalar((guidance * l) / last);
-      const step = stepOf({ l, place: l / last, guided, smooth, traced, filter: { topK, topP } });
+      const step = stepOf({ l, smooth, traced, filter: { topK, topP } });
       const input: StepIn = { latents, guidance: level, noise, cond, read, past, forced: forced ? [forced[l]!] : [] };
       const args = [params as MvarParams & Tree, codes as QuantizerParams & Tree, input] as const;
       const made = step(...args);

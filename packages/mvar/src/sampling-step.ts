@@ -23,8 +23,8 @@ export type StepIn = {
 };
 /** What it gives: tokens, the reconstruction, the next scale's inputs, and the keys and values of its own that later steps see. */
 export type StepOut = { index: Tensor; latents: Tensor; read: Tensor[]; kept: Tensor[]; logits: Tensor[] };
-/** How a step works, besides its tensors; `place` is l/(K - 1). */
-export type Mode = { l: number; place: number; guided: boolean; smooth: boolean; traced: boolean; filter: Required<Filter> };
+/** How a step works, besides its tensors. */
+export type Mode = { l: number; smooth: boolean; traced: boolean; filter: Required<Filter> };
 
 /** One step over the batch in pieces: a piece holds samples with and without their class side by side, and only its tokens come out. */
 export function samplingStep(
@@ -55,7 +55,7 @@ export function samplingStep(
     const tokens = embedTokens(params, rows, x && twice(x, g), [scale]);
     const { logits, kept } = mvarStep(params, { tokens, cond: rows, vectors: six, past: kv }, l, config);
     const guided = guide(logits, g, input.guidance);
-    const chosen = choose(guided, noise!, fixed, mode, codes);
+    const chosen = choose(guided, noise!, fixed, { ...mode, place: l / (scales.length - 1) }, codes);
     const groups = kept.flatMap(({ k, v }) => [k, v]).map((x) => tf.reshape(x, [x.shape[0]! / g, g, ...x.shape.slice(1)]));
     return [chosen.index, ...(chosen.mixed ? [chosen.mixed] : []), ...(mode.traced ? [guided] : []), ...groups];
   });
@@ -86,12 +86,12 @@ function guide(logits: Tensor, g: number, gamma: Tensor): Tensor {
   return tf.sub(tf.mul(own, tf.add(gamma, 1)), tf.mul(none, gamma));
 }
 
-/** The tokens of a scale, and for smooth samples the mixtures of codes [B, n, c]. */
+/** The tokens of a scale, and for smooth samples the mixtures of codes [B, n, c]; `place` is l/(K - 1). */
 function choose(
   logits: Tensor,
   noise: Tensor,
   forced: Tensor | undefined,
-  { place, smooth, filter }: Mode,
+  { place, smooth, filter }: Mode & { place: number },
   codes: QuantizerParams,
 ): { index: Tensor; mixed?: Tensor } {
   const { B, n, V } = dims<'B' | 'n' | 'V'>(logits, 'B n V', 'mvarSampler: logits');

@@ -2,21 +2,13 @@ import { linear } from '@atelier/nn';
 import type { Tensor } from '@atelier/tensor';
 import { mvarAttention, type KeyValues } from './attention.ts';
 import { headNorm, mvarBlock, type Modulation } from './block.ts';
-import type { MvarConfig } from './config.ts';
-import { scalesOf } from './ladder.ts';
+import { firstSeen, type MvarConfig } from './config.ts';
+import { scalesOf, tokensOf } from './ladder.ts';
 import type { MvarParams } from './model.ts';
 
-/** The scales whose keys and values step l finds kept: from the first that it still sees up to l - 1. None with a history of one scale. */
-export function pastScales(l: number, { historyScales }: MvarConfig): { first: number; end: number } {
-  return { first: Math.max(0, l + 1 - historyScales), end: l };
-}
-
-/** Tokens whose keys and values a block keeps for step l. */
+/** Tokens whose keys and values a block keeps for step l: of the earlier scales that it still sees. None with a history of one scale. */
 export function pastTokens(l: number, config: MvarConfig): number {
-  const { first, end } = pastScales(l, config);
-  return scalesOf(config.ladder, 'pastTokens')
-    .slice(first, end)
-    .reduce((sum, { tokens }) => sum + tokens, 0);
+  return tokensOf(scalesOf(config.ladder, 'pastTokens').slice(firstSeen(l, config), l));
 }
 
 export type StepInputs = {
@@ -26,7 +18,7 @@ export type StepInputs = {
   cond: Tensor;
   /** Vectors of every block. */
   vectors: readonly Modulation[];
-  /** Keys and values of the scales of `pastScales`, each block by block. */
+  /** Keys and values of the earlier scales that the scale still sees, each block by block. */
   past: readonly (readonly KeyValues[])[];
 };
 
@@ -41,7 +33,7 @@ export function mvarStep(
   config: MvarConfig,
 ): { logits: Tensor; kept: KeyValues[] } {
   const range = { first: l, end: l + 1 };
-  const { first: from } = pastScales(l, config);
+  const from = firstSeen(l, config);
   const keeps = l + 1 < config.ladder.length && config.historyScales > 1;
   const kept: KeyValues[] = [];
   const out = params.blocks.reduce(

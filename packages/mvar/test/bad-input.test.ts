@@ -171,6 +171,8 @@ describe('a state dict', () => {
     const tensors = await toHostTree(initMvar(new Rng('bad'), markov) as unknown as Tree);
     const without = Object.fromEntries(Object.entries(tensors).filter(([name]) => name !== 'head.bias'));
     expect(() => mvarFromStateDict(without, markov)).toThrow('missing head.bias');
+    const { pos_start: _, 'blocks.0.ffn.fc1.weight': __, ...fewer } = tensors;
+    for (const name of ['pos_start', 'blocks.0.ffn.fc1.weight']) expect(() => mvarFromStateDict(fewer, markov)).toThrow(name);
     expect(() => mvarFromStateDict({ ...tensors, other: tensors['head.bias']! }, markov)).toThrow('not of this model other');
     expect(() => mvarFromStateDict(tensors, { ...markov, numClasses: 4 })).toThrow(
       'misshapen class_emb.weight (wanted float32 [5, 16], got float32 [4, 16])',

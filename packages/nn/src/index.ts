@@ -15,6 +15,7 @@ export {
   sliceArea,
   sliceBlocks,
   sliceMask,
+  takeSpans,
   type AttentionSlice,
   type SliceBlock,
   type SliceKind,

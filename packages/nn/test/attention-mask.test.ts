@@ -58,6 +58,8 @@ describe('what a query sees', () => {
     const added = tf.tensor1d([0, -Infinity]);
     expectClose(attention(q, k, v, { mask: added }), rows([1, 1]));
     expectClose(attention(q, k, v, { mask: added, causal: true }), rows([1, 1]));
+    for (const sure of [mask, added]) expectClose(attention(q, k, v, { mask: sure, everyQuerySees: true }), rows([1, 1]));
+    expectClose(attention(q, k, v, { mask, everyQuerySees: true, causal: true }), rows([1, 1]));
   });
 
   it('a seen key with the logit -2e9 is used, not an unseen key with the logit 0', () => {

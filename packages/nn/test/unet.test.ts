@@ -142,6 +142,7 @@ everyEngine(() => {
     const x = rng.child('x').normal([2, 8, 8, 2]);
     const times = [tf.ones([2])];
     const dropout = drawDropout(rng.child('factors'), config, [2, 8, 8]);
+    expect(drawDropout(rng, { ...config, dropout: 0 }, [2, 8, 8])).toEqual({});
     const values = Object.values(dropout).flatMap((factors) => Array.from(factors.dataSync()));
     expect(new Set(values)).toEqual(new Set([0, Math.fround(4 / 3)]));
     const share = values.filter((value) => value === 0).length / values.length;

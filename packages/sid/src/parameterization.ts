@@ -1,5 +1,14 @@
 import { checkNumber, dims, perSample, type Rng, tf, type Tensor } from '@atelier/tensor';
-import { diffusionTables, edmCoefficients, edmDenoised, edmWeight, karrasSigma, lognormalSigma, SIGMA_DATA } from '@atelier/diffusion';
+import {
+  diffusionTables,
+  edmCoefficients,
+  edmDenoised,
+  edmWeight,
+  karrasSigma,
+  lognormalSigma,
+  SIGMA_DATA,
+  type KarrasOptions,
+} from '@atelier/diffusion';
 
 /** What times are drawn for: fitting the fake score (or a teacher) to samples, or matching it to the teacher. */
 export type TimeUse = 'fit' | 'match';
@@ -41,16 +50,13 @@ export type EdmOptions = {
   /** Law of ln σ when the fake score is fitted; -1.2 and 1.2 as published. */
   mean?: number;
   std?: number;
-  /** Range of the levels for matching, and how far up it goes, in thousandths (t_max); 0.002, 80, 7 and 800, which reaches 24.4. */
-  min?: number;
-  max?: number;
-  rho?: number;
+  /** How far up the range of the levels for matching goes, in thousandths (t_max); 800, which reaches 24.4. */
   end?: number;
-};
+} & KarrasOptions;
 
 /** EDM: a = 1, s = t = σ, D = c_skip·x + c_out·F(c_in·x, ln(σ)/4). The network is told ln(σ)/4 and handed c_in·x. */
 export function edmParameterization(options: EdmOptions = {}): Parameterization {
-  const { sigmaData = SIGMA_DATA, sigmaInit = 2.5, mean = -1.2, std = 1.2, min = 0.002, max = 80, rho = 7, end = 800 } = options;
+  const { sigmaData = SIGMA_DATA, sigmaInit = 2.5, mean = -1.2, std = 1.2, end = 800, ...range } = options;
   checkNumber('edmParameterization: sigmaInit', sigmaInit, { above: 0 });
   checkNumber('edmParameterization: end', end, { above: 0, max: 1000 });
   const denoised = (output: Tensor, x: Tensor, t: Tensor): Tensor => edmDenoised(output, x, t, sigmaData);
@@ -66,7 +72,7 @@ export function edmParameterization(options: EdmOptions = {}): Parameterization 
     criticWeight: (t) => edmWeight(t, sigmaData),
     drawTimes: (rng, batch, use) =>
       tf.tidy(() =>
-        use === 'fit' ? lognormalSigma(rng.normal([batch]), { mean, std }) : matchingSigma(rng.uniform([batch]), { min, max, rho, end }),
+        use === 'fit' ? lognormalSigma(rng.normal([batch]), { mean, std }) : matchingSigma(rng.uniform([batch]), { ...range, end }),
       ),
     levels: (steps) => {
       if (steps === 1) return [sigmaInit];
@@ -80,7 +86,7 @@ export function edmParameterization(options: EdmOptions = {}): Parameterization 
 }
 
 /** Levels for matching in EDM from uniforms u [B]: [σ_min^(1/ρ) + u·(end/1000)·(σ_max^(1/ρ) - σ_min^(1/ρ))]^ρ, [B] -> [B]. */
-export function matchingSigma(u: Tensor, { end = 800, ...range }: { min?: number; max?: number; rho?: number; end?: number } = {}): Tensor {
+export function matchingSigma(u: Tensor, { end = 800, ...range }: Pick<EdmOptions, 'end' | keyof KarrasOptions> = {}): Tensor {
   checkNumber('matchingSigma: end', end, { above: 0, max: 1000 });
   return tf.tidy(() => karrasSigma(tf.mul(u, end / 1000), range));
 }

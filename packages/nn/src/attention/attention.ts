@@ -15,6 +15,11 @@ export type AttentionOptions = {
    */
   mask?: Tensor;
   /**
+   * Whether the mask (with `causal`) is known to let every query see a key. Then nothing looks for queries without keys, which takes time if there are few keys; such a
+   * query would give NaN.
+   */
+  everyQuerySees?: boolean;
+  /**
    * Whether query i sees only the keys 0 … i + S - T, so that the last query sees all keys (T <= S; PyTorch's `causal_lower_right`). If there is
    * also a mask, a query sees the keys that both allow.
    */
@@ -29,7 +34,12 @@ export type AttentionOptions = {
  * The logit of a key that a query does not see is replaced by -∞, so its weight and its gradients are exactly 0. A query that sees no key gives
  * zeros and gets zero gradients (as in PyTorch's fused kernels). All keys and values must be finite, also those that no query sees, because 0·NaN is NaN.
  */
-export function attention(q: Tensor, k: Tensor, v: Tensor, { mask, causal = false, scale }: AttentionOptions = {}): Tensor {
+export function attention(
+  q: Tensor,
+  k: Tensor,
+  v: Tensor,
+  { mask, everyQuerySees = false, causal = false, scale }: AttentionOptions = {},
+): Tensor {
   const { B, K, T, d } = dims<'B' | 'K' | 'T' | 'd'>(q, 'B K T d', 'attention: q');
   const { S } = dims<'S'>(k, 'B K S d', 'attention: k', { B, K, d });
   dims(v, 'B K S e', 'attention: v', { B, K, S });
@@ -48,7 +58,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, { mask, causal = fals
       cut(k, 2, 0, keys),
       cut(v, 2, 0, keys),
       scale ?? d ** -0.5,
-      visibility(part, causal ? triangle(rows, keys) : undefined),
+      visibility(part, causal ? triangle(rows, keys) : undefined, everyQuerySees),
     );
   });
   return tiles.length === 1 ? tiles[0]! : tf.concat(tiles, 2); // -> [B, K, T, e]
@@ -65,10 +75,11 @@ export function tileRows([B, K, T, S]: [number, number, number, number], causal:
 export type Visibility = { bias?: Tensor | undefined; ceiling?: Tensor | undefined; sees?: Tensor | undefined };
 
 /** `mask`: the option, cut to a tile. `limit` [n, keys]: ∞ if the causal order lets a query see a key, else -∞. */
-export function visibility(mask: Tensor | undefined, limit?: Tensor): Visibility {
+export function visibility(mask: Tensor | undefined, limit?: Tensor, everyQuerySees = false): Visibility {
   if (mask === undefined) return { ceiling: limit };
   const own = mask.dtype === 'bool' ? tf.where(mask, Infinity, -Infinity) : stopGradient(mask);
   const open = limit === undefined ? own : tf.minimum(own, limit);
+  if (everyQuerySees) return mask.dtype === 'bool' ? { ceiling: open } : { bias: mask, ceiling: limit };
   // A NaN in a mask is not -∞, so the result is NaN too.
   const sees = tf.notEqual(tf.max(open, -1, true), -Infinity); // [.., n, keys] -> [.., n, 1]
   return mask.dtype === 'bool' ? { ceiling: open, sees } : { bias: mask, ceiling: limit, sees };

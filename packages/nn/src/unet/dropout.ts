@@ -6,9 +6,11 @@ import { songUNetLayout } from './layout.ts';
 export type DropoutFactors = Readonly<Record<string, Tensor>>;
 
 /**
- * Draws the factors of one pass for images [B, H, W]; give the same ones to every pass that is to drop the same. Each block has a stream of its own.
+ * Draws the factors of one pass for images [B, H, W]; give the same ones to every pass that is to drop the same. Each block has a stream of its own. None for a
+ * dropout of 0.
  */
 export function drawDropout(rng: Rng, config: SongUNetConfig, [B, H, W]: readonly [number, number, number]): DropoutFactors {
+  if (config.dropout === 0) return {};
   const { encoder, decoder } = songUNetLayout(config);
   const kept = Math.fround(1 / (1 - config.dropout));
   return Object.fromEntries(
