@@ -249,7 +249,7 @@ describe('bad input', () => {
     ['an odd width of a head', () => rotate(tf.zeros([1, 1, 2, 3])), /rotate: x: wanted an even width of a head, got 3/],
     [
       'data of another rank',
-      () => improvedMeanFlowLoss(testNetwork(testParams(new Rng(0), 6)), { ...batch(), x: tf.zeros([6]) }, options),
+      () => improvedMeanFlowLoss(testNetwork(testParams(new Rng(0), 6)), { ...batch(), x: tf.zeros([6]) }, { p: 1, c: 0.01 }),
       /improvedMeanFlowLoss: x: wanted a batch/,
     ],
   ])('%s is refused', (_, call, message) => expect(call).toThrow(message));
