@@ -10,7 +10,7 @@ export default {
       // What `pnpm new-paper` copies.
       ignore: ['scripts/new-paper/**'],
       // Run as a program by check-dist.
-      ignoreDependencies: ['@arethetypeswrong/cli'],
+      ignoreDependencies: ['@arethetypeswrong/cli', '@atelier/experiments'], // experiments: for its command `atelier`
     },
     // Peers are programs that a bench starts.
     bench: { entry: ['*.ts', 'peers/*.ts'] },

@@ -139,13 +139,10 @@ describe('the manifests', () => {
   const texts = publicFolders.map((folder) => JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as Record<string, never>);
   const root = JSON.parse(readFileSync(join(workspace, 'package.json'), 'utf8')) as { engines: object };
 
-  it.each(texts.map((text) => [text['name'] as string, text] as const))(
-    '%s says what it is about and which Node it needs',
-    (_, text) => {
-      const { keywords, engines, license, description } = text as Record<string, never>;
-      expect((keywords as string[]).length).toBeGreaterThan(2);
-      expect(engines).toEqual(root.engines);
-      expect([license, (description as string).length > 20]).toEqual(['MIT', true]);
-    },
-  );
+  it.each(texts.map((text) => [text['name'] as string, text] as const))('%s says what it is about and which Node it needs', (_, text) => {
+    const { keywords, engines, license, description } = text as Record<string, never>;
+    expect((keywords as string[]).length).toBeGreaterThan(2);
+    expect(engines).toEqual(root.engines);
+    expect([license, (description as string).length > 20]).toEqual(['MIT', true]);
+  });
 });

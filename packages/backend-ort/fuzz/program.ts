@@ -24,7 +24,7 @@ export interface Program {
   steps: Step[];
 }
 
-export const dataOf = ({ dtype, shape, values }: Leaf): number[] =>
+const dataOf = ({ dtype, shape, values }: Leaf): number[] =>
   Array.from({ length: sizeOf(shape) }, (_, i) => {
     const value = values[i % values.length]!;
     return dtype === 'float32' ? value : dtype === 'int32' ? Math.trunc(value) || 0 : value > 0 ? 1 : 0;
