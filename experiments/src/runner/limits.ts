@@ -25,7 +25,8 @@ export function checkLimits(where: string, config: unknown, path: readonly strin
   if (typeof config === 'number') {
     const name = path.findLast((part) => !/^\d+$/.test(part)) ?? '';
     const most = LIMITS[name] ?? LARGEST;
-    if (Number.isInteger(config) && config > most && name !== 'seed')
+    // Whole numbers beyond 2^53 are refused by the schemas of counts; elsewhere, as in a learning rate, they are numbers like others.
+    if (Number.isSafeInteger(config) && config > most && name !== 'seed')
       throw new StopError(`${where}: '${path.join('.')}': wanted a whole number <= ${most}, got ${config}`);
   } else if (config !== null && typeof config === 'object') {
     for (const [key, value] of Object.entries(config)) checkLimits(where, value, [...path, key]);
