@@ -25,7 +25,7 @@ table.keys td { font-family: "DejaVu Sans Mono", ui-monospace, monospace; font-s
 figure { margin: 1rem 0 1.6rem; } figure.half { display: inline-block; margin: 0 1rem 1rem 0; }
 figure img { max-width: 100%; height: auto; }
 figcaption { color: ${style.soft}; font-size: 0.85rem; margin-top: 0.3rem; }
-details { margin: 0 0 1.6rem; } summary { color: ${style.soft}; cursor: pointer; font-size: 0.85rem; }
+details { margin: 0 0 1.6rem; } td details { margin: 0; } .wide { overflow-x: auto; } summary { color: ${style.soft}; cursor: pointer; font-size: 0.85rem; }
 </style>
 </head>
 <body>
