@@ -9,8 +9,8 @@ const error = 'mean distance of the centre of the bump from its true place, on c
 const hardware = (what: string) => ({ outOfReach: `${what} needs the released weights of 4.5 or 24 billion parameters and GPUs` });
 
 /**
- * The claims of the paper, with bounds fixed before anything was measured here. The measure of `v2v` was changed after a first run, and the size of `smoke` was chosen
- * on its one seed (the README has the figures).
+ * The claims of the paper, with bounds fixed before anything was measured here. The measure of `v2v` was changed after a first run, the size of `smoke` was chosen
+ * on its one seed, and the settings of `glyphs` on seed 0 (the README has the figures).
  */
 export const claims: readonly ClaimDefinition<Config>[] = [
   {
@@ -121,7 +121,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     claim: 'A prompt that changes in mid-video changes the video.',
     where: 'Sec. 3.5 (chunk-wise prompting)',
     published: 'pictures',
-    how: 'share of frames from the second chunk behind the switch on in which a classifier sees the new letter',
+    how: 'share of frames from the second chunk behind the switch on in which a classifier sees the new letter (the settings were chosen on seed 0)',
     scale: glyphScale,
     bound: { atLeast: 0.8 },
     presets: ['glyphs', 'full'],
