@@ -11,8 +11,11 @@ export interface EngineOptions {
 }
 
 const names: readonly EngineName[] = ['ort', 'cpu', 'wasm', 'webgl', 'tensorflow'];
-/** The environment of Node; undefined in a page. */
-const environment = (globalThis as { process?: NodeJS.Process }).process?.env;
+/** Node's process; undefined in a page, also where something puts another `process` there. */
+const node = ((process?: NodeJS.Process) => (process?.versions?.node === undefined ? undefined : process))(
+  (globalThis as { process?: NodeJS.Process }).process,
+);
+const environment = node?.env;
 const TFJS_NODE = '@tensorflow/tfjs-node';
 
 /**
