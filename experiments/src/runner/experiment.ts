@@ -60,7 +60,7 @@ export type PartialConfig<T> = T extends readonly unknown[] ? T : T extends obje
 
 /**
  * A claim of the paper and the bound that decides it, fixed before anything is measured. `context.claim` supplies the number; the verdict is
- * `reproduced` if it lies within the bound, else `not reproduced`.
+ * `reproduced` if it lies within the bound, else `direction only` or `not reproduced` (see `neutral`).
  */
 export interface ClaimDefinition<Config extends BaseConfig = BaseConfig> {
   /** Unique within the experiment: lower-case letters, digits and dashes. */
