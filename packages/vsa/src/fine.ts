@@ -104,7 +104,8 @@ function gradientsOfHeads({ q, k, v }: Tiles, { O, dO }: { O: Tensor; dO: Tensor
   const [m, keep, e] = [k.shape[2]!, lists.shape[3]!, v.shape[4]!];
   const scale = d ** -0.5;
   const masked = maskedProduct(q, k, sizes);
-  const [keys, plainKeys, values] = [table(masked.k), table(k), table(withOnes(v))];
+  const [keys, values] = [table(masked.k), table(withOnes(v))];
+  const plainKeys = masked.k === k ? keys : table(k);
   const g = groupSize(B * K * n, 4 * E * keep * E, LOGIT_BYTES);
   const { collected } = scan(
     (_, { rows, queries, out, change, chosen }) => {
