@@ -3,8 +3,11 @@ import type { Config } from './config.ts';
 
 const mnistNetwork = { channels: 16, channelMult: [1, 2, 2], blocks: 1, attentionResolutions: [7] };
 
-/** Few iterations of a small batch, which take the rates that do for points. */
-const distill = { steps: 250, batch: 32, fakeRate: 5e-4, generatorRate: 2e-4 };
+/**
+ * Few iterations of a small batch. Higher rates make four steps worse than the chain of the teacher as it is: with those of points (5e-4 and 2e-4) the
+ * Fréchet distance of digits was 29.7 after 250 iterations where the teacher has 18.2, with these it is 15.0 after 300 (seed 0).
+ */
+const distill = { steps: 300, batch: 32, fakeRate: 2e-4, generatorRate: 5e-5 };
 
 /** Steps and sizes by the time that is at hand; what a preset does not name is as in the full one. */
 export const presets = {
