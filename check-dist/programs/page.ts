@@ -1,3 +1,4 @@
+import * as datasets from '@atelier/datasets';
 import * as diffusion from '@atelier/diffusion';
 import * as gsJacobi from '@atelier/gs-jacobi';
 import * as magi1 from '@atelier/magi1';
@@ -17,7 +18,7 @@ import threaded from '@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-threa
 
 // Twenty steps of MeanFlow on points and one step of sampling, on every engine of a page.
 setWasmPaths({ 'tfjs-backend-wasm.wasm': plain, 'tfjs-backend-wasm-simd.wasm': simd, 'tfjs-backend-wasm-threaded-simd.wasm': threaded });
-const packages = { diffusion, gsJacobi, magi1, metrics, mvar, nn, sid, swinDit, tarflow, vsa };
+const packages = { datasets, diffusion, gsJacobi, magi1, metrics, mvar, nn, sid, swinDit, tarflow, vsa };
 
 type Weights = { w: Tensor; b: Tensor; out: Tensor };
 const network =

@@ -1,4 +1,4 @@
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -95,16 +95,18 @@ describe('the packed packages, in an empty folder with npm alone', () => {
   });
 
   describe('in a page', () => {
-    const site = (): string => join(folder, 'page');
-    beforeAll(() => {
-      mkdirSync(site());
+    const site = (name = 'page'): string => join(folder, name);
+    /** A page of one program, built by Vite. */
+    const build = (name: string, program: string): void => {
+      mkdirSync(site(name));
       writeFileSync(
-        join(site(), 'index.html'),
+        join(site(name), 'index.html'),
         '<!doctype html><title>Atelier</title><link rel="icon" href="data:,"><script type="module" src="/page.ts"></script>',
       );
-      cpSync(join(programs, 'page.ts'), join(site(), 'page.ts'));
-      run(folder, 'npx', ['vite', 'build', 'page', '--logLevel', 'warn']);
-    });
+      writeFileSync(join(site(name), 'page.ts'), program);
+      run(folder, 'npx', ['vite', 'build', name, '--target', 'es2022', '--logLevel', 'warn']);
+    };
+    beforeAll(() => build('page', readFileSync(join(programs, 'page.ts'), 'utf8')));
 
     it('are bundled by Vite, without ONNX Runtime and without modules of Node', () => {
       const assets = join(site(), 'dist', 'assets');
@@ -130,6 +132,19 @@ describe('the packed packages, in an empty folder with npm alone', () => {
         for (const mean of means) expect(Math.abs(mean - means[0]!)).toBeLessThan(1e-2);
         expect(report['default']).toBe('webgl');
         expect(report['ort']).toContain("'ort' runs in Node only; in a page choose webgl, wasm or cpu");
+      },
+    );
+
+    it.skipIf(chromium === undefined)(
+      'train a layers model with the same program of the README as in Node (skipped as above)',
+      async () => {
+        const tell = "await fetch('/report', { method: 'POST', body: JSON.stringify({ printed }) });";
+        const listen = 'const printed: string[] = []; console.log = (text: string) => void printed.push(text);';
+        build('readme', `${listen}\n${programOf('README.md').replace('export {};', tell)}\nexport {};\n`);
+        const { printed } = (await reportOf(join(site('readme'), 'dist'), chromium!)) as { printed: string[] };
+        const mean = [...printed.join(' ').matchAll(/-?\d+\.\d+/g)].map(Number);
+        expect(mean, printed.join(' ')).toHaveLength(2);
+        for (const coordinate of mean) expect(Math.abs(coordinate - 1)).toBeLessThan(0.15);
       },
     );
   });

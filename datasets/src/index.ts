@@ -1,3 +1,4 @@
+// Runs in Node and in a page. What needs Node (fonts, files, downloads) is in `@atelier/datasets/node`.
 export { gather, imageSet, imageSize, slice, type ImageBatch, type ImageSet, type VideoSet } from './image-set.ts';
 export { batches, type Batches, type BatchState } from './batches.ts';
 export { checkerboard, gaussian, ring, twoMoons, type Density } from './density.ts';
@@ -5,11 +6,3 @@ export { gaussianField, type GaussianField } from './gaussian-field.ts';
 export { drawShape, SHAPE_CLASSES, shapes, type Shape } from './shapes.ts';
 export { DISC_AND_BOX_CLASSES, discsAndBoxes } from './discs-and-boxes.ts';
 export { FIGURE_CLASSES, figures } from './figures.ts';
-export { glyphOptions, glyphs, type GlyphOptions } from './glyphs.ts';
-export { movingGlyphOptions, movingGlyphs, type MovingGlyphOptions } from './moving-glyphs.ts';
-export { GLYPH_FACES, type GlyphFace } from './glyph-raster.ts';
-export { parseIdx, parseIdxPair, type IdxArray } from './idx.ts';
-export type { NamedBytes } from './gzip.ts';
-export { fashionMnist, mnist, type MnistOptions, type Split } from './mnist.ts';
-export { cifar10, CIFAR10_CLASSES, type Cifar10Options } from './cifar10.ts';
-export type { Places } from './download.ts';

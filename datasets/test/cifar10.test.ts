@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { unpackBatches } from '../src/cifar10.ts';
-import { cifar10 } from '../src/index.ts';
+import { cifar10 } from '../src/node.ts';
 import { untar } from '../src/tar.ts';
 import { temporaryFolder } from './folder.ts';
 import { serve } from './server.ts';

@@ -1,7 +1,8 @@
 import { Rng } from '@atelier/tensor';
 import { describe, expect, it } from 'vitest';
 import { rasterise } from '../src/glyph-raster.ts';
-import { gather, GLYPH_FACES, glyphs, type GlyphOptions, type ImageSet } from '../src/index.ts';
+import { gather, type ImageSet } from '../src/index.ts';
+import { GLYPH_FACES, glyphs, type GlyphOptions } from '../src/node.ts';
 
 const ALL = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 const STILL: GlyphOptions = { rotation: 0, shear: 0, stretch: 0, shift: 0, scale: [0.8, 0.8], faces: ['DejaVuSans'] };

@@ -2,7 +2,7 @@ import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { decompress } from '../src/gzip.ts';
-import { parseIdx, parseIdxPair } from '../src/index.ts';
+import { parseIdx, parseIdxPair } from '../src/node.ts';
 import { idxFile } from './idx-file.ts';
 
 const where = 'some/images.gz';

@@ -1,7 +1,8 @@
 import { Rng } from '@atelier/tensor';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { batches, gather, movingGlyphs, slice, type MovingGlyphOptions, type VideoSet } from '../src/index.ts';
+import { batches, gather, slice, type VideoSet } from '../src/index.ts';
+import { movingGlyphs, type MovingGlyphOptions } from '../src/node.ts';
 
 /** Centre and amount of the ink of frame f of video n, in pixels. */
 function ink(set: VideoSet, n: number, f: number): { x: number; y: number; amount: number } {

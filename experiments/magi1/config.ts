@@ -1,5 +1,5 @@
 import { guidanceConfig } from '@atelier/magi1';
-import { movingGlyphOptions } from '@atelier/datasets';
+import { movingGlyphOptions } from '@atelier/datasets/node';
 import { z } from 'zod';
 import { classifierKeys } from '../src/evaluation/classifier.ts';
 import { runKeys } from '../src/runner/run-keys.ts';

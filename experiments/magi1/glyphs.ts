@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { gather, imageSet, movingGlyphs, type ImageSet, type VideoSet } from '@atelier/datasets';
+import { gather, imageSet, type ImageSet, type VideoSet } from '@atelier/datasets';
+import { movingGlyphs } from '@atelier/datasets/node';
 import {
   chunkPlan,
   magiSampler,

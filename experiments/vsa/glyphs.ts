@@ -1,5 +1,6 @@
 import { interpolate, uniformGrid, velocitySampler } from '@atelier/diffusion';
-import { gather, movingGlyphs, type VideoSet } from '@atelier/datasets';
+import { gather, type VideoSet } from '@atelier/datasets';
+import { movingGlyphs } from '@atelier/datasets/node';
 import { compile, disposeTree, tf, toHost, toTensor, type HostTensor, type Rng, type Tensor, type Tree } from '@atelier/tensor';
 import { applyWan, tokenGrid, type Grid, type WanParams, type WanSettings } from '@atelier/vsa';
 import { imagesOf } from '../src/data/images.ts';

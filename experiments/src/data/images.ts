@@ -1,18 +1,5 @@
-import {
-  batches,
-  cifar10,
-  fashionMnist,
-  gather,
-  glyphOptions,
-  glyphs,
-  mnist,
-  shapes,
-  slice,
-  type Batches,
-  type ImageBatch,
-  type ImageSet,
-  type VideoSet,
-} from '@atelier/datasets';
+import { batches, gather, shapes, slice, type Batches, type ImageBatch, type ImageSet, type VideoSet } from '@atelier/datasets';
+import { cifar10, fashionMnist, glyphOptions, glyphs, mnist } from '@atelier/datasets/node';
 import { tf, type Rng, type Tensor } from '@atelier/tensor';
 import { z } from 'zod';
 import { StopError } from '../runner/errors.ts';
