@@ -22,7 +22,7 @@ export default {
     'packages/*': { entry: ['example.ts', 'golden/make.ts'] },
     // Both are loaded by name: jasmine by the conformance suite, ONNX Runtime when the engine starts.
     'packages/backend-ort': {
-      entry: ['conformance/{run,child}.ts', 'fuzz/run.ts', 'test/*-child.ts'],
+      entry: ['conformance/{run,child}.ts', 'fuzz/run.ts', 'values/run.ts', 'test/*-child.ts'],
       ignoreDependencies: ['jasmine-core', 'onnxruntime-node'],
     },
     // Loaded by name when the engine is chosen.

@@ -80,6 +80,18 @@ describe('floats', () => {
     await expectExact((a, b) => tf.atan2(a, b), [floats(...y), floats(...x)], right, 'float32');
   });
 
+  it('expm1, log1p, elu and atan2 keep the sign of a zero', async () => {
+    const signs = async (f: (...xs: Tensor[]) => Tensor, ...args: Operand[]): Promise<void> => {
+      for (const compiled of [false, true]) {
+        const got = await onOrt(f, args, compiled);
+        if (got instanceof Error) throw got;
+        expect(got.values.map((value) => Object.is(value, -0))).toEqual([true, false, true, false]);
+      }
+    };
+    for (const f of [tf.expm1, tf.log1p, tf.elu]) await signs(f, floats(-0, 0, -0, 0));
+    await signs(tf.atan2, floats(-0, 0, -0, 0), floats(1, 1, 2, 2));
+  });
+
   it('sigmoid, its gradients and silu keep their digits', async () => {
     const at = [-80, -20, -17, -16, -1, 0, 1, 10];
     const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x));

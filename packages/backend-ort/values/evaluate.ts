@@ -8,20 +8,29 @@ export interface Argument {
   data: Float32Array;
   shape: readonly number[];
 }
+type Function = (...xs: Tensor[]) => Tensor;
 
-/** The values of f on the engine `ort`: evaluated, and from a compiled graph. */
-export function evaluate(f: (...xs: Tensor[]) => Tensor, args: readonly Argument[]): [Float32Array, Float32Array] {
+const tensorsOf = (args: readonly Argument[]): Tensor[] => args.map(({ data, shape }) => tf.tensor(data, [...shape], 'float32'));
+
+function inScope(f: () => Tensor): Float32Array {
   tf.engine().startScope();
   try {
-    const xs = args.map(({ data, shape }) => tf.tensor(data, [...shape], 'float32'));
-    const eager = Float32Array.from(f(...xs).dataSync());
-    const signature = args.map(({ shape }) => ({ shape: [...shape], dtype: 'float32' as const }));
-    const graph = traceGraph(tf.backend() as OrtBackend, signature, (ys) => [f(...ys)], 'values');
-    const [y] = graph.run(xs, xs.map(() => false)); // prettier-ignore
-    const compiled = Float32Array.from(y!.dataSync());
-    graph.dispose();
-    return [eager, compiled];
+    return Float32Array.from(f().dataSync());
   } finally {
     tf.engine().endScope();
+  }
+}
+
+/** The values of f on the engine `ort`. */
+export const evaluate = (f: Function, args: readonly Argument[]): Float32Array => inScope(() => f(...tensorsOf(args)));
+
+/** The values of f from a compiled graph. */
+export function compiled(f: Function, args: readonly Argument[]): Float32Array {
+  const signature = args.map(({ shape }) => ({ shape: [...shape], dtype: 'float32' as const }));
+  const graph = traceGraph(tf.backend() as OrtBackend, signature, (xs) => [f(...xs)], 'values');
+  try {
+    return inScope(() => graph.run(tensorsOf(args), args.map(() => false))[0]!); // prettier-ignore
+  } finally {
+    graph.dispose();
   }
 }

@@ -11,14 +11,75 @@ const bitsOf = (value: number): number => {
   return bits[0]!;
 };
 
-const MIDDLE = [0.25, 1 / 3, 0.5, 2 / 3, 0.75, 0.999, 1, 1.001, 1.25, Math.SQRT2, 1.5, Math.PI / 2, 2, 2.5, 3, Math.PI, 3.5, 4.5, 6, 7, 10, 30];
-const LARGE = [Math.PI * 16, 87.3, 88.7, 88.73, 89, 100, 103.5, 104, 1000, 4096.5, 65_536, 2 ** 23, 2 ** 24, 1e7, 3e9, 2 ** 31, 2 ** 32, 2 ** 63];
-const ENDS = [1e15, 1e20, 1e30, 1e38, 3.4028234663852886e38, 1e-3, 1e-4, 1e-6, 2 ** -24, 1e-8, 1e-20, 1e-30, 2 ** -126, 2 ** -127, 1e-40, 2 ** -149];
+const MIDDLE = [
+  0.25,
+  1 / 3,
+  0.5,
+  2 / 3,
+  0.75,
+  0.999,
+  1,
+  1.001,
+  1.25,
+  Math.SQRT2,
+  1.5,
+  Math.PI / 2,
+  2,
+  2.5,
+  3,
+  Math.PI,
+  3.5,
+  4.5,
+  6,
+  7,
+  10,
+  30,
+];
+const LARGE = [
+  Math.PI * 16,
+  87.3,
+  88.7,
+  88.73,
+  89,
+  100,
+  103.5,
+  104,
+  1000,
+  4096.5,
+  65_536,
+  2 ** 23,
+  2 ** 24,
+  1e7,
+  3e9,
+  2 ** 31,
+  2 ** 32,
+  2 ** 63,
+];
+const ENDS = [
+  1e15,
+  1e20,
+  1e30,
+  1e38,
+  3.4028234663852886e38,
+  1e-3,
+  1e-4,
+  1e-6,
+  2 ** -24,
+  1e-8,
+  1e-20,
+  1e-30,
+  2 ** -126,
+  2 ** -127,
+  1e-40,
+  2 ** -149,
+];
 
 /** ±0, ±∞, NaN, and for each other number both signs and its two neighbours: the smallest, the largest, ties of rounding, the limits of the exponential, … */
 export const SPECIAL: readonly number[] = [
   ...[0, -0, Infinity, -Infinity, NaN],
-  ...[...MIDDLE, ...LARGE, ...ENDS].flatMap((value) => [-1, 0, 1].flatMap((step) => [floatOf(bitsOf(value) + step), -floatOf(bitsOf(value) + step)])),
+  ...[...MIDDLE, ...LARGE, ...ENDS].flatMap((value) =>
+    [-1, 0, 1].flatMap((step) => [floatOf(bitsOf(value) + step), -floatOf(bitsOf(value) + step)]),
+  ),
 ];
 
 /** A stream of random 32-bit patterns, the same for the same seed. */

@@ -1,7 +1,7 @@
 /** Distances in units in the last place (ulp) of float32. */
 
 /** The smallest normal float32. Below it, numbers are 2⁻¹⁴⁹ apart. */
-const NORMAL = 2 ** -126;
+export const NORMAL = 2 ** -126;
 /** An infinite result counts as this number. */
 const BEYOND = 2 ** 128;
 
@@ -19,17 +19,20 @@ export function unitAt(value: number): number {
 export interface Worst {
   /** Where the result is a normal number. */
   normal: number;
-  /** Where the result is below the smallest normal number, in units of 2⁻¹⁴⁹. */
-  subnormal: number;
+  /** Where the result is below the smallest normal number (or a larger one), in units of 2⁻¹⁴⁹. */
+  tiny: number;
+  /** Whether a result is 0 where -0 is right, or -0 where 0 is right. */
+  otherZero: boolean;
   /** The inputs with the largest error, the result, and the right one. */
   at: string;
 }
 
-export const nothing = (): Worst => ({ normal: 0, subnormal: 0, at: '' });
+export const nothing = (): Worst => ({ normal: 0, tiny: 0, otherZero: false, at: '' });
 
 export const larger = (a: Worst, b: Worst): Worst => ({
   normal: Math.max(a.normal, b.normal),
-  subnormal: Math.max(a.subnormal, b.subnormal),
+  tiny: Math.max(a.tiny, b.tiny),
+  otherZero: a.otherZero || b.otherZero,
   at: b.normal > a.normal ? b.at : a.at,
 });
 
@@ -45,18 +48,19 @@ export function errorOf(got: number, exact: number, scale = Math.abs(exact)): nu
   return Math.abs(finite(got) - finite(exact)) / unitAt(scale);
 }
 
-/** The largest error over all elements. `describe` names the inputs of an element. */
+/** The largest error over all elements. `describe` names the inputs of an element, `scale` the unit, as in `errorOf`. */
 export function worstOf(
   got: ArrayLike<number>,
   exact: ArrayLike<number>,
   describe: (i: number) => string,
-  scale?: ArrayLike<number>,
+  { scale, tiny = NORMAL }: { scale?: ArrayLike<number> | undefined; tiny?: number | undefined } = {},
 ): Worst {
   const worst = nothing();
   for (let i = 0; i < exact.length; i++) {
     const size = scale === undefined ? Math.abs(exact[i]!) : scale[i]!;
+    if (exact[i] === 0 && got[i] === 0 && !Object.is(exact[i], got[i])) worst.otherZero = true;
     const error = errorOf(got[i]!, exact[i]!, size);
-    if (size < NORMAL) worst.subnormal = Math.max(worst.subnormal, error);
+    if (size < tiny) worst.tiny = Math.max(worst.tiny, Math.abs(got[i]! - exact[i]!) / 2 ** -149);
     else if (error > worst.normal) {
       worst.normal = error;
       worst.at = `${describe(i)}: ${got[i]}, right ${exact[i]}`;

@@ -73,17 +73,18 @@ function angle(k: KernelCall): Node {
   const g = k.graph;
   const { a, b, dtype } = pair(k);
   const [y, x] = [g.cast(a, 'float32'), g.cast(b, 'float32')];
-  const isNegative = (v: Node): Node => {
-    const below = (w: Node): Node => g.binary('Less', w, g.scalar(0), 'bool');
-    return g.binary('Or', below(v), below(g.unary('Reciprocal', v)));
-  };
+  /** Compares v and 1/v with 0: 1/v has the sign of a zero. */
+  const beside = (v: Node, op: string, join: string): Node =>
+    g.binary(join, g.binary(op, v, g.scalar(0), 'bool'), g.binary(op, g.unary('Reciprocal', v), g.scalar(0), 'bool'));
+  const isNegative = (v: Node): Node => beside(v, 'Less', 'Or');
+  const isPositive = (v: Node): Node => beside(v, 'GreaterOrEqual', 'And');
   const [height, width] = [g.unary('Abs', y), g.unary('Abs', x)];
   const isBoth = (value: number): Node =>
     g.binary('And', g.binary('Equal', height, g.scalar(value), 'bool'), g.binary('Equal', width, g.scalar(value), 'bool'));
   const ratio = where(g, isBoth(0), g.scalar(0), where(g, isBoth(Infinity), g.scalar(1), g.binary('Div', height, width)));
   const acute = g.unary('Atan', ratio);
   const upper = where(g, isNegative(x), g.binary('Sub', g.scalar(Math.PI), acute), acute);
-  return storedAs(g, where(g, isNegative(y), g.unary('Neg', upper), upper), dtype);
+  return storedAs(g, where(g, isPositive(y), upper, g.unary('Neg', upper)), dtype);
 }
 
 export const binary: KernelTable = {

@@ -26,7 +26,10 @@ const storedUnary = (op: string) => stored((g, x) => g.unary(op, x));
 /** Turns bool into int32, because arithmetic operators do not accept bool. */
 export const numberOf = (g: Graph, x: Node): Node => (x.dtype === 'bool' ? g.cast(x, 'int32') : x);
 
-/** Selects elements, with broadcasting. ONNX Runtime's operator does not accept bool. */
+/**
+ * Selects elements, with broadcasting. ONNX Runtime's operator does not accept bool. If `a` is selected where it is -0, it gives 0; for `b` it keeps
+ * the sign. So the operand whose zeros need their sign is `b`. (A `Not` before the condition does not help: ONNX Runtime swaps the operands then.)
+ */
 export const where = (g: Graph, condition: Node, a: Node, b: Node): Node => {
   const shape = broadcastShape(condition.shape, broadcastShape(a.shape, b.shape, 'Where'), 'Where');
   const pick = (x: Node, y: Node): Node => g.add('Where', [condition, x, y], {}, shape, x.dtype);
@@ -63,7 +66,12 @@ export function sigmoid(g: Graph, x: Node): Node {
 function expm1(g: Graph, x: Node): Node {
   const half = g.unary('Tanh', g.binary('Mul', x, g.scalar(0.5)));
   const small = g.binary('Div', g.binary('Mul', half, g.scalar(2)), g.binary('Sub', g.scalar(1), half));
-  return where(g, g.binary('Less', g.unary('Abs', x), g.scalar(1), 'bool'), small, g.binary('Sub', g.unary('Exp', x), g.scalar(1)));
+  return where(
+    g,
+    g.binary('GreaterOrEqual', g.unary('Abs', x), g.scalar(1), 'bool'),
+    g.binary('Sub', g.unary('Exp', x), g.scalar(1)),
+    small,
+  );
 }
 
 /** scale · x for x ≥ 0, and alpha · (eˣ - 1) for x < 0. */
@@ -76,9 +84,10 @@ export function exponentialLinear(g: Graph, x: Node, alpha = 1, scale = 1): Node
 function log1p(g: Graph, x: Node): Node {
   const u = g.binary('Add', x, g.scalar(1));
   const log = g.unary('Log', u);
-  const corrected = g.binary('Mul', log, g.binary('Div', x, g.binary('Sub', u, g.scalar(1))));
-  const exact = where(g, g.binary('Equal', u, g.scalar(1), 'bool'), x, corrected);
-  return where(g, g.binary('Less', g.unary('Abs', x), g.scalar(1), 'bool'), exact, log);
+  const moved = g.binary('Sub', u, g.scalar(1));
+  const corrected = g.binary('Mul', log, g.binary('Div', x, moved));
+  const exact = where(g, g.binary('Greater', g.unary('Abs', moved), g.scalar(0), 'bool'), corrected, x);
+  return where(g, g.binary('GreaterOrEqual', g.unary('Abs', x), g.scalar(1), 'bool'), log, exact);
 }
 
 /** A limit of `ClipByValue` in the type of x. For int32 it is moved into the range of int32. */
