@@ -94,7 +94,7 @@ async function ofEveryLetter(
   context.note(`the classifier sees the letter of the prompt in ${(100 * mean(right)!).toFixed(1)} % of the frames`);
 }
 
-/** A video whose prompt changes in the middle; the share of frames with the new letter from the second chunk behind the switch on. */
+/** A video whose prompt changes in the middle; the share of frames with the new letter from the second chunk after the switch on. */
 async function withSwitch(
   context: RunContext<Config>,
   { params, judge, size, keys, rng }: Setting,
@@ -119,14 +119,14 @@ async function withSwitch(
   tf.dispose([before.features, before.mask, after.features, after.mask]);
   const host = floats(videos, frames, size.height, size.width, 1);
   const rowLabels = pairs.map(([a, b]) => `${names[a]!} to ${names[b]!}`);
-  await context.figure('switch', filmStrip(host, { rowLabels, tile: 40 }), `The prompt changes behind frame ${half * keys.chunkFrames}`);
+  await context.figure('switch', filmStrip(host, { rowLabels, tile: 40 }), `The prompt changes after frame ${half * keys.chunkFrames}`);
   await context.figure('switch-animated', animation(host, { columns: pairs.length, tile: 64 }), 'The same videos, animated');
   const { classes } = await judge.look(videos);
   const share = (from: number): number => mean(Array.from(classes, (found, i) => (i % frames >= from ? Number(found === pairs[Math.floor(i / frames)]![1]) : NaN)).filter((one) => !Number.isNaN(one)))!; // prettier-ignore
   return share((half + 1) * keys.chunkFrames);
 }
 
-/** One long video, chunk by chunk: every chunk and a film strip of it are written as it comes. A run that was stopped goes on behind the last chunk. */
+/** One long video, chunk by chunk: every chunk and a film strip of it are written as it comes. A run that was stopped goes on after the last chunk. */
 async function longStream(context: RunContext<Config>, { params, judge, size, keys, rng }: Setting): Promise<number> {
   const label = 0;
   const prompt = classText([label], size.classes);

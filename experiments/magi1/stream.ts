@@ -11,8 +11,8 @@ import { writeFile } from '../src/runner/write-file.ts';
 export type KeptChunk = { values: Float32Array; ms: number; memory: number; tensors: number };
 
 /**
- * Streams a video into a folder: `chunk-000000.safetensors`, … as they come, and behind each of them `session.safetensors`. Called again on the same folder, it
- * goes on behind the last chunk that is kept, bit for bit. Returns all chunks of the video.
+ * Streams a video into a folder: `chunk-000000.safetensors`, … as they come, and after each of them `session.safetensors`. Called again on the same folder, it
+ * goes on after the last chunk that is kept, bit for bit. Returns all chunks of the video.
  *
  * @throws Error if the session is damaged, or of another model or video; then no file is changed. The reason of the signal, if it is aborted
  */
@@ -62,7 +62,7 @@ async function readChunk(path: string): Promise<KeptChunk> {
   return { values: tensors['frames']!.data as Float32Array, ms, memory, tensors: tensors_ };
 }
 
-/** Which chunks are in the window behind so many forwards, and how many steps each has taken: `chunks 3-6: 15 11 7 3 of 16`. */
+/** Which chunks are in the window after so many forwards, and how many steps each has taken: `chunks 3-6: 15 11 7 3 of 16`. */
 export function staircaseText(plan: Pick<ChunkPlan, 'chunks' | 'cleanChunks' | 'perStage' | 'steps'>, forwards: number): string {
   const taken = (chunk: number): number => forwards - (chunk - plan.cleanChunks) * plan.perStage;
   const window = Array.from({ length: plan.chunks - plan.cleanChunks }, (_, i) => plan.cleanChunks + i).filter(

@@ -14,7 +14,7 @@ export type StreamedChunk = {
   frames: Tensor;
   /** How many forwards were made so far. */
   forwards: number;
-  /** The bytes of a session that goes on right behind this chunk, until the next one is asked for. */
+  /** The bytes of a session that goes on right after this chunk, until the next one is asked for. */
   save(): Promise<Uint8Array>;
 };
 

@@ -23,7 +23,7 @@ export const timeLaw = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('independent'), ...density }),
   /** φ of independent uniform draws, in no order. */
   z.strictObject({ kind: z.literal('warped') }),
-  /** As in sampling: from a chunk f on, `window` chunks at φ((window - 1 - a + r)/window), r uniform; chunks before are clean, chunks behind are absent. */
+  /** As in sampling: from a chunk f on, `window` chunks at φ((window - 1 - a + r)/window), r uniform; chunks before are clean, later chunks are absent. */
   z.strictObject({ kind: z.literal('window'), window: z.int().min(1).default(4) }),
   /** One draw for the whole clip (bidirectional diffusion). */
   z.strictObject({ kind: z.literal('shared'), ...density }),

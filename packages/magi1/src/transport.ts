@@ -69,7 +69,7 @@ export function advanceChunks(
   // Beyond the end there are chunks that nobody sees.
   const wide = sources.fillWindow ? { ...plan, chunks: plan.chunks + plan.window - 1 } : plan;
   const forward = plannedForward({ ...wide, forwards: plan.forwards }, state.forward);
-  // Everything that can throw comes first; the tensors of the old state are freed behind it.
+  // Everything that can throw comes first; the tensors of the old state are freed after it.
   const fresh: Tensor[] = [];
   try {
     const active = forward.active.map(
@@ -154,7 +154,7 @@ function finishedChunk(plan: ChunkPlan, { chunk, z }: ActiveChunk, { pin, prefix
   return { chunk, frames };
 }
 
-/** The oldest chunk leaves the window. It waits for its turn in the cache; behind the last chunk of the video nothing is kept. */
+/** The oldest chunk leaves the window. It waits for its turn in the cache; after the last chunk of the video nothing is kept. */
 function withoutOldest(plan: ChunkPlan, state: StreamState): StreamState {
   const [{ chunk, z, prompt }, ...younger] = state.active as [ActiveChunk, ...ActiveChunk[]];
   if (prompt) tf.dispose([prompt.features, prompt.mask]);

@@ -151,7 +151,7 @@ function residualParameters(table: ParameterTable, name: string, inputs: number,
   if (inputs !== outputs) Object.assign(table, convolutionParameters(`${name}.nin_shortcut`, inputs, outputs, 1));
 }
 
-/** The first block of a level changes the width. Returns the width behind it. */
+/** The first block of a level changes the width. Returns the width after it. */
 function levelParameters(table: ParameterTable, name: string, inputs: number, width: number, blocks: number, attends: boolean): number {
   for (let j = 0; j < blocks; j++) {
     residualParameters(table, `${name}.block.${j}`, j === 0 ? inputs : width, width);

@@ -7,7 +7,7 @@ export type KarrasOptions = { min?: number; max?: number; rho?: number };
 export const karras = { min: 0.002, max: 80, rho: 7 } as const;
 
 /**
- * Noise levels of a sampler from the largest down to the smallest, and 0 behind them, steps + 1 in all:
+ * Noise levels of a sampler from the largest down to the smallest, and then 0, steps + 1 in all:
  * σ_i = (σ_max^(1/ρ) + i/(steps-1)·(σ_min^(1/ρ) - σ_max^(1/ρ)))^ρ (Eq. 5, arXiv 2206.00364). Float64, on the host.
  */
 export function karrasSigmas(steps: number, options: KarrasOptions = {}): number[] {
