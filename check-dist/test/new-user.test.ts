@@ -1,9 +1,10 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { findChromium } from '@atelier/testkit';
 import ts from 'typescript';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { install, publicFolders, publicNames, run, workspace } from './installed.ts';
-import { findChromium, reportOf } from './page.ts';
+import { reportOf } from './page.ts';
 
 // The scripts at the top of the workspace are plain Node and have no types.
 const { programOf, readmes, RESOLUTIONS, typeErrors } = (await import(join(workspace, 'scripts', 'readme-programs.mjs'))) as {

@@ -3,6 +3,7 @@ import { defineExperiment, type RunContext } from '../src/runner/experiment.ts';
 import { claims } from './claims.ts';
 import { configSchema, type Config } from './config.ts';
 import { runGlyphs } from './glyphs.ts';
+import { curve } from './methods.ts';
 import { presets } from './presets.ts';
 import { runStrip, type StripFindings } from './strip.ts';
 
@@ -14,6 +15,7 @@ export const magi1 = defineExperiment<Config>({
   schema: configSchema,
   presets,
   claims,
+  curve,
   async run(context) {
     const { parts } = context.config;
     if (parts.includes('strip')) await claimStrip(context, await runStrip(context));

@@ -3,6 +3,7 @@ import { defineExperiment, type RunContext } from '../src/runner/experiment.ts';
 import { claims, tangentClaim } from './claims.ts';
 import { configSchema, type Config } from './config.ts';
 import { runImages, type ImageFindings } from './images.ts';
+import { curve } from './methods.ts';
 import { GAUSSIAN_MEAN, runPoints, thousandths, type PointFindings } from './points.ts';
 import { presets } from './presets.ts';
 
@@ -14,6 +15,7 @@ export const meanflow = defineExperiment<Config>({
   schema: configSchema,
   presets,
   claims,
+  curve,
   async run(context) {
     const { parts } = context.config;
     if (parts.includes('gaussian')) await claimGaussian(context, (await runPoints(context, 'gaussian'))[0]!);

@@ -8,6 +8,7 @@ import type { RunContext } from '../src/runner/experiment.ts';
 import { compareMethods, drawFor, scoreTangents, type BySteps, type Ground, type Scored } from './comparison.ts';
 import type { Config, Points, TangentName } from './config.ts';
 import { distanceChart } from './distance-chart.ts';
+import { colors } from './methods.ts';
 import type { Method } from './sampling.ts';
 
 /** Energy distance and sliced Wasserstein distance from true samples, and the moments of the samples. */
@@ -104,11 +105,11 @@ async function drawPoints(
       title,
       note: energyNote(scores[steps]!),
       points: floats(await drawFor(ground, params, steps, method), 2),
-      color: method === 'jumps' ? 0 : 1,
+      color: method === 'jumps' ? colors.MeanFlow : colors['flow matching'],
     };
   };
   const panels: ScatterPanel[] = [
-    { title: 'true samples', note: `floor ${thousandths(floor.energy)}e-3`, points: floats(truth, 2), color: 2 },
+    { title: 'true samples', note: `floor ${thousandths(floor.energy)}e-3`, points: floats(truth, 2), color: colors['true samples'] },
     await panel('MeanFlow, 1 step', 'jumps', 1),
   ];
   for (const steps of [1, 4, ground.manySteps])

@@ -6,6 +6,7 @@ import { publishedMacsError } from './costs.ts';
 import { configSchema, type Config } from './config.ts';
 import { runFigures, type FigureFindings } from './figures.ts';
 import { runImages, type ImageFindings } from './images.ts';
+import { curve } from './methods.ts';
 import { presets } from './presets.ts';
 
 /** MVAR beside VAR on the tokens of drawn figures, of digits and of photographs. */
@@ -16,6 +17,7 @@ export const mvar = defineExperiment<Config>({
   schema: configSchema,
   presets,
   claims,
+  curve,
   async run(context) {
     const { parts } = context.config;
     if (parts.includes('figures')) await claimFigures(context, await runFigures(context));

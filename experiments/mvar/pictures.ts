@@ -21,6 +21,7 @@ import { imageGrid } from '../src/pictures/image-grid.ts';
 import { lineChart, type ChartSeries } from '../src/pictures/line-chart.ts';
 import type { RunContext } from '../src/runner/experiment.ts';
 import type { Config } from './config.ts';
+import { colors } from './methods.ts';
 import { batchOf, type TokenSet } from './token-set.ts';
 
 type Context = RunContext<Config>;
@@ -148,8 +149,13 @@ export async function massPictures(context: Context, { byScale, byWindow }: Atte
     'attention-mass-by-window',
     lineChart(
       [
-        { name: 'trained VAR', points: byWindow.map(({ side: window, share }) => [window, share]) },
-        { name: 'if all tokens were alike', points: byWindow.map(({ side: window }) => [window, (window / side) ** 2]), dashed: true },
+        { name: 'trained VAR', color: colors.VAR, points: byWindow.map(({ side: window, share }) => [window, share]) },
+        {
+          name: 'if all tokens were alike',
+          color: colors.MVAR + 1,
+          points: byWindow.map(({ side: window }) => [window, (window / side) ** 2]),
+          dashed: true,
+        },
       ],
       { title: 'VAR: share of the own scale within a window', x: 'side of the window in tokens', y: 'share', dots: true },
     ),
@@ -171,8 +177,8 @@ export async function costPicture(context: Context): Promise<void> {
     'cost-macs',
     lineChart(
       [
-        { name: 'VAR', points: line(({ causal }) => attentionMacs(causal) / 1e9) },
-        { name: 'MVAR', points: line(({ markov }) => attentionMacs(mvarConfig.parse(markov)) / 1e9) },
+        { name: 'VAR', color: colors.VAR, points: line(({ causal }) => attentionMacs(causal) / 1e9) },
+        { name: 'MVAR', color: colors.MVAR, points: line(({ markov }) => attentionMacs(mvarConfig.parse(markov)) / 1e9) },
       ],
       { title: 'Attention of the d16 models', x: 'side of the image in pixels', y: '10⁹ multiply-accumulates an image', dots: true },
     ),
@@ -182,8 +188,8 @@ export async function costPicture(context: Context): Promise<void> {
     'cost-cache',
     lineChart(
       [
-        { name: 'VAR', points: line(({ causal }) => cacheBytes(causal, 32, true) / 2 ** 30) },
-        { name: 'MVAR', points: line(({ markov }) => cacheBytes(mvarConfig.parse(markov), 32, true) / 2 ** 30) },
+        { name: 'VAR', color: colors.VAR, points: line(({ causal }) => cacheBytes(causal, 32, true) / 2 ** 30) },
+        { name: 'MVAR', color: colors.MVAR, points: line(({ markov }) => cacheBytes(mvarConfig.parse(markov), 32, true) / 2 ** 30) },
       ],
       { title: 'Keys and values kept while sampling', x: 'side of the image in pixels', y: 'GiB for 32 guided images', dots: true },
     ),

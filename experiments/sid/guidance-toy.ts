@@ -6,6 +6,7 @@ import { lineChart } from '../src/pictures/line-chart.ts';
 import type { RunContext } from '../src/runner/experiment.ts';
 import type { Config, GuidanceToy } from './config.ts';
 import { distill, drawChain, trainTeacher, type Source, type Variant } from './distill.ts';
+import { colorOf } from './methods.ts';
 import { pointGround } from './points.ts';
 
 /** Share of samples in their class by the true density, and distance from the data. */
@@ -60,6 +61,7 @@ export async function runGuidance(context: RunContext<Config>): Promise<Guidance
     lineChart(
       names.map((name) => ({
         name,
+        color: colorOf('guidance', name),
         points: found.map((one): [number, number] => [one[name]!.agreement, one[name]!.distance]).sort(([a], [b]) => a - b),
       })),
       {

@@ -19,6 +19,7 @@ import { lineChart } from '../src/pictures/line-chart.ts';
 import type { RunContext } from '../src/runner/experiment.ts';
 import type { Config, Images, StudentName } from './config.ts';
 import { distill, drawChain, trainTeacher, type Ground, type Variant } from './distill.ts';
+import { colorOf } from './methods.ts';
 
 /** Fréchet distance, precision and recall in the judge's features, and the share of samples in their class. */
 export type ImageScore = { readonly frechet: number; readonly precision: number; readonly recall: number; readonly share: number };
@@ -166,7 +167,7 @@ async function drawFindings(
   await context.figure(
     'agreement',
     lineChart(
-      points.map(([name, { share, recall }]) => ({ name, points: [[recall, share]] as const })),
+      points.map(([name, { share, recall }]) => ({ name, color: colorOf('image', name), points: [[recall, share]] as const })),
       { title: 'agreement with the class against diversity', x: 'recall', y: 'share of samples in their class', dots: true },
     ),
     'One mark a student.',

@@ -4,6 +4,7 @@ import { claims } from './claims.ts';
 import { configSchema, type Config } from './config.ts';
 import { runGuidance, type GuidanceFindings } from './guidance-toy.ts';
 import { runImages } from './images.ts';
+import { curve } from './methods.ts';
 import { runPoints, type PointFindings, type StudentFindings } from './points.ts';
 import { presets } from './presets.ts';
 
@@ -15,6 +16,7 @@ export const sid = defineExperiment<Config>({
   schema: configSchema,
   presets,
   claims,
+  curve,
   async run(context) {
     const { parts } = context.config;
     if (parts.includes('points')) await claimPoints(context, await runPoints(context));

@@ -16,6 +16,7 @@ import { scatterGrid, type ScatterPanel } from '../src/pictures/scatter-grid.ts'
 import type { RunContext } from '../src/runner/experiment.ts';
 import type { Config, Points } from './config.ts';
 import { distill, drawChain, trainTeacher, type Ground, type Source, type Variant } from './distill.ts';
+import { colorOf } from './methods.ts';
 
 /** Sliced Wasserstein distances of x^(1) … x^(K) after some iterations. */
 export type Curve = { readonly iteration: number; readonly distances: readonly number[] };
@@ -193,10 +194,10 @@ async function drawCurves(context: RunContext<Config>, found: readonly PointFind
   for (const density of new Set(found.map((one) => one.density))) {
     const own = found.filter((one) => one.density === density);
     const names = own[0]!.students.filter(({ alpha }) => alpha <= 1.2).map(({ name }) => name);
-    const series = names.flatMap((name, color) =>
+    const series = names.flatMap((name) =>
       own.map(({ students }, repeat) => ({
         name: repeat === 0 ? name : '',
-        color,
+        color: colorOf(density, name),
         points: students
           .find((student) => student.name === name)!
           .curve.map(({ iteration, distances }): [number, number] => [iteration, distances.at(-1)!]),

@@ -9,6 +9,7 @@ import { imageRows, type ImageRow } from '../src/pictures/image-rows.ts';
 import { lineChart, type ChartSeries } from '../src/pictures/line-chart.ts';
 import { SEAM_TIME, type Config } from './config.ts';
 import { excess, type FieldFindings } from './field-findings.ts';
+import { colorOf } from './methods.ts';
 import type { Model } from './models.ts';
 import { denoised, predictNoise, type NoisyFields } from './prediction.ts';
 import { drawSamples } from './sampling.ts';
@@ -19,6 +20,9 @@ const RANGE = [-2.5, 2.5] as const;
 /** Points of a curve of losses, each the mean of a part of the training. */
 const POINTS = 25;
 
+/** The colour of what no model can be better than, after those of the models. */
+const BEST_COLOR = 7;
+
 type Trained = { model: Model; params: SwinDiTParams };
 
 /** What the part on fields shows: errors against cost, losses, seams, denoised fields, samples. */
@@ -28,7 +32,11 @@ export async function fieldPictures(
   shown: { trained: readonly Trained[]; field: GaussianField; noisy: NoisyFields; exact: (images: NoisyFields) => Float32Array },
 ): Promise<void> {
   const { models, whole, windows } = found;
-  const points = models.map((one): ChartSeries => ({ name: one.label, points: [[one.blockMacs / 1e6, excess(found, one.name)]] }));
+  const points = models.map((one): ChartSeries => ({
+    name: one.label,
+    color: colorOf(one.name),
+    points: [[one.blockMacs / 1e6, excess(found, one.name)]],
+  }));
   await context.figure(
     'error-against-macs',
     lineChart(points, {
@@ -63,7 +71,11 @@ function lossChart({ folder, config }: RunContext<Config>, { models, whole, wind
     const later = own.slice(Math.floor(own.length / 10));
     const size = Math.ceil(later.length / POINTS);
     const parts = Array.from({ length: Math.ceil(later.length / size) }, (_, i) => later.slice(i * size, (i + 1) * size));
-    return { name: label, points: parts.map((part) => [mean(part, ({ step }) => step)!, mean(part, ({ loss }) => Number(loss))!]) };
+    return {
+      name: label,
+      color: colorOf(name),
+      points: parts.map((part) => [mean(part, ({ step }) => step)!, mean(part, ({ loss }) => Number(loss))!]),
+    };
   });
   const level = (name: string, value: number, color: number): ChartSeries => ({
     name,
@@ -75,15 +87,8 @@ function lossChart({ folder, config }: RunContext<Config>, { models, whole, wind
     ],
   });
   const bounds = [
-    level('least possible', whole.expected, models.length),
-    level(
-      'least possible, only windows',
-      windows.expected,
-      Math.max(
-        0,
-        models.findIndex(({ name }) => name === 'window'),
-      ),
-    ),
+    level('least possible', whole.expected, BEST_COLOR),
+    level('least possible, only windows', windows.expected, colorOf('window')),
   ];
   return lineChart([...curves, ...bounds], { title: 'Training loss', x: 'step', y: 'mean (ε̂ - ε)²', height: 340 });
 }
@@ -93,8 +98,12 @@ function seamChart({ models, repeats, exactSeams }: FieldFindings) {
     Object.entries(seams)
       .map(([t, ratio]): [number, number] => [Number(t), ratio])
       .sort(([a], [b]) => a - b);
-  const series = models.map(({ name, label }): ChartSeries => ({ name: label, points: line(repeats[0]![name]!.seams) }));
-  return lineChart([...series, { name: 'exact denoiser', points: line(exactSeams), dashed: true }], {
+  const series = models.map(({ name, label }): ChartSeries => ({
+    name: label,
+    color: colorOf(name),
+    points: line(repeats[0]![name]!.seams),
+  }));
+  return lineChart([...series, { name: 'exact denoiser', color: BEST_COLOR, points: line(exactSeams), dashed: true }], {
     title: 'Jumps across windows over jumps inside',
     x: 'time that is denoised from in one step',
     dots: true,

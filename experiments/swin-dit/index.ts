@@ -5,6 +5,7 @@ import { configSchema, SEAM_TIME, type Config, type ModelName } from './config.t
 import { excess, meanOver, type FieldFindings } from './field-findings.ts';
 import { runFields } from './fields.ts';
 import { runImages, type ImageFindings } from './images.ts';
+import { curve } from './methods.ts';
 import { presets } from './presets.ts';
 
 /** Compares PSWA with DiT, with only windows, Swin's shifted windows and only bridges, on fields whose best denoiser is known, letters, digits and photographs. */
@@ -15,6 +16,7 @@ export const swinDit = defineExperiment<Config>({
   schema: configSchema,
   presets,
   claims,
+  curve,
   async run(context) {
     const { parts } = context.config;
     if (parts.includes('fields')) await claimFields(context, await runFields(context));

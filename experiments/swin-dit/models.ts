@@ -1,5 +1,6 @@
 import { swinDiTMacs, swinDiTParameterCount, type AttentionKind, type SwinDiTSettings } from '@atelier/swin-dit';
 import type { ModelName } from './config.ts';
+import { modelLabels } from './methods.ts';
 
 /** The sizes that all models of a comparison share. */
 export type SharedSettings = { dit: SwinDiTSettings['dit']; grid: [number, number]; window: number; kernel?: number | undefined };
@@ -13,16 +14,6 @@ export type Model = {
   readonly parameters: number;
   /** Multiply-accumulates of all blocks for one image, forward. */
   readonly blockMacs: number;
-};
-
-const modelLabels: Record<ModelName, string> = {
-  dit: 'DiT',
-  window: 'only windows',
-  swin: 'Swin, shifted windows',
-  pswa: 'PSWA',
-  uniform: 'PSWA, uniform',
-  reversed: 'PSWA, reversed',
-  bridge: 'only bridges',
 };
 
 /** A network of the comparison. The networks differ only in what mixes the tokens. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { boundText, checkClaims, judge, numberText } from '../src/runner/claims.ts';
+import { boundText, checkClaims, judge } from '../src/runner/claims.ts';
+import { numberText } from '../src/runner/number-text.ts';
 import type { ClaimDefinition } from '../src/runner/experiment.ts';
 import { experiments } from '../src/registry.ts';
 import { resolveConfig } from '../src/runner/config.ts';

@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { committed } from '../src/runner/ledger-files.ts';
 import { commitName } from '../src/runner/machine.ts';
-import { numberText, type ClaimRecord } from '../src/runner/claims.ts';
+import { type ClaimRecord } from '../src/runner/claims.ts';
+import { numberText } from '../src/runner/number-text.ts';
 import { configHash, resolveConfig } from '../src/runner/config.ts';
 import { detailsMarkdown, ledgerMarkdown } from '../src/runner/ledger-page.ts';
 import { ledgerOf } from '../src/runner/ledger.ts';
@@ -59,11 +60,11 @@ describe('report', () => {
     expect(details.match(/^\| (smoke|full) \| [^|]* \|/gm)).toEqual(['| smoke | 0 |', '| smoke | 0 (older) |', '| full | 0 |']);
   });
 
-  it('writes nothing where nothing was measured, and never into the folder of the committed ledger', async () => {
+  it('writes nothing where nothing was run, and never into the folder of the committed ledger', async () => {
     const runs = temporaryFolder();
     expect(await here(['report'], runs)).toMatchObject({
       code: 0,
-      out: expect.stringContaining('has measured a claim, so nothing is written'),
+      out: `no run in ${runs}, so nothing is written\n`,
     });
     expect(readdirSync(runs)).toEqual([]);
     const before = readFileSync(join(committed, 'results.md'), 'utf8');
@@ -81,8 +82,12 @@ describe('report', () => {
     writeFileSync(join(onlyRun(runs), 'claims.json'), '[{"id": "weights"}]');
     const { code, out, err } = await here(['report'], runs);
     expect(code).toBe(0);
-    expect(out).toContain('nothing is written');
-    expect(err).toMatch(/^left out: .*claims\.json: '0\.paper': wanted a text, got nothing\n$/);
+    expect(out).toContain('has measured a claim, so no ledger is written');
+    const [left, shown, ...more] = err.split('\n');
+    expect(left).toMatch(/^left out: .*claims\.json: '0\.paper': wanted a text, got nothing$/);
+    expect(shown).toMatch(/: cannot be shown: .*claims\.json: '0\.paper': wanted a text, got nothing$/);
+    expect(more).toEqual(['']);
+    expect(readFileSync(join(runs, 'index.html'), 'utf8')).toContain(`<td>${basename(onlyRun(runs))}</td>`);
   });
 
   it('redraws the report of one run: one file, nothing from elsewhere', async () => {
@@ -94,9 +99,12 @@ describe('report', () => {
     expect((await here(['report', onlyRun(runs)], runs)).code).toBe(0);
     const html = readFileSync(path, 'utf8');
     expect(html).toBe(before);
-    for (const [, source] of html.matchAll(/(?:src|href)="([^"]*)"/g)) expect(source!.slice(0, 5)).toBe('data:');
-    expect(html).not.toMatch(/<script|@import|url\(/);
-    expect(html.match(/<img /g)).toHaveLength(1 + 2 * 2 + 2);
+    // The link to the paper is the only way out of the page.
+    for (const [, source] of html.matchAll(/(?:src|href)="([^"]*)"/g))
+      expect(source).toMatch(/^(data:image|https:\/\/arxiv\.org\/abs\/0000\.00000$)/);
+    expect(html).not.toMatch(/<script src|@import|url\(|fetch\(|XMLHttpRequest|import\(/);
+    expect(html.match(/data:image\/png/g)).toHaveLength(2 * 2);
+    expect(html.match(/data:image\/svg/g)).toHaveLength(1);
     expect(html).toContain('Least squares recovers the weights.');
     expect(html).toContain('✓ reproduced');
   });

@@ -5,6 +5,7 @@ import { lineChart } from '../src/pictures/line-chart.ts';
 import type { RunContext } from '../src/runner/experiment.ts';
 import type { Config, Variant } from './config.ts';
 import { dictionarySettings, TILES, type DictionaryFindings, type Trained } from './dictionary.ts';
+import { methods } from './methods.ts';
 import { DICTIONARY_GRID, DICTIONARY_TILE } from './patch-dictionary.ts';
 import { operations } from './training.ts';
 
@@ -62,16 +63,16 @@ async function claimOperations(context: RunContext<Config>, full: Trained, vsa: 
 /** Errors against steps and against operations, errors against the number of tiles, and captured mass. */
 export async function drawDictionary(context: RunContext<Config>, { variants, sweep }: DictionaryFindings): Promise<void> {
   const { dictionary } = context.config;
-  const curves = (['full', 'vsa'] as const).flatMap((name, color) => {
+  const curves = (['full', 'vsa'] as const).flatMap((name) => {
     const points = variants[name]?.errors ?? [];
-    return points.length > 1 ? [{ name: name === 'full' ? 'full attention' : 'sparse attention', points, color }] : [];
+    return points.length > 1 ? [{ name: methods[name]!.method, color: methods[name]!.color, points }] : [];
   });
   if (curves.length > 0)
     await context.figure('errors', lineChart(curves, { title: 'held-out error', x: 'step', dots: true }), 'Held-out error against steps.');
   if (sweep.length > 1)
     await context.figure(
       'sweep',
-      lineChart([{ name: `trained with ${dictionary.keep}`, points: sweep }], {
+      lineChart([{ name: `trained with ${dictionary.keep}`, color: methods['vsa']!.color, points: sweep }], {
         title: 'held-out error',
         x: 'selected tiles',
         logX: true,
@@ -82,7 +83,7 @@ export async function drawDictionary(context: RunContext<Config>, { variants, sw
   const names = Object.keys(variants) as Variant[];
   if (names.length === 0) return;
   const layers = variants[names[0]!]!.mass.map((_, layer) => `layer ${layer + 1}`);
-  const series = names.map((name) => ({ name, values: variants[name]!.mass }));
+  const series = names.map((name) => ({ name: methods[name]!.method, color: methods[name]!.color, values: variants[name]!.mass }));
   await context.figure(
     'captured-mass',
     barChart([{ title: 'share of the weights of dense attention', series }], { groups: layers, width: 520 }),

@@ -4,6 +4,7 @@ import { configSchema, type Config } from './config.ts';
 import { runDictionary } from './dictionary.ts';
 import { claimDictionary, drawDictionary } from './dictionary-findings.ts';
 import { runGlyphs } from './glyphs.ts';
+import { curve } from './methods.ts';
 import { presets } from './presets.ts';
 import { runSpeed } from './speed.ts';
 
@@ -15,6 +16,7 @@ export const vsa = defineExperiment<Config>({
   schema: configSchema,
   presets,
   claims,
+  curve,
   async run(context) {
     const { parts } = context.config;
     if (parts.includes('dictionary')) {

@@ -2,6 +2,7 @@ import * as Plot from '@observablehq/plot';
 import { mean } from 'd3-array';
 import type { Picture } from '../runner/experiment.ts';
 import { axisStyle, plotSvg } from './plot.ts';
+import { decades, tickText } from './ticks.ts';
 import { drawSvg, round, style, svgDocument, text, textWidth } from './style.ts';
 
 export interface ChartSeries {
@@ -120,9 +121,9 @@ function drawLegend(
   return { svg, height: y - top + 24 };
 }
 
-/** At most `MOST_POINTS` points, each the mean of an equal share of the curve. */
-function thin(points: ChartSeries['points']): [number, number][] {
-  const share = Math.ceil(points.length / MOST_POINTS);
+/** At most `most` points, each the mean of an equal share of the curve. */
+export function thin(points: ChartSeries['points'], most = MOST_POINTS): [number, number][] {
+  const share = Math.ceil(points.length / most);
   const out: [number, number][] = [];
   for (let i = 0; i < points.length; i += share) {
     const part = points.slice(i, i + share);
@@ -135,22 +136,6 @@ function thin(points: ChartSeries['points']): [number, number][] {
 function logTicks(values: readonly number[]): number[] {
   const distinct = [...new Set(values)];
   return distinct.length <= 10 ? distinct : decades(values);
-}
-
-/** The powers of ten from just below the least value to just above the greatest. */
-function decades(values: readonly number[]): number[] {
-  const low = Math.floor(Math.log10(values.reduce((a, b) => Math.min(a, b))));
-  const high = Math.max(low + 1, Math.ceil(Math.log10(values.reduce((a, b) => Math.max(a, b)))));
-  return Array.from({ length: high - low + 1 }, (_, i) => Number(`1e${low + i}`));
-}
-
-/** Short numbers for axes: `0.25`, `1500`, `20k`, `3e-4`. */
-function tickText(value: unknown): string {
-  const number = Number(value);
-  const size = Math.abs(number);
-  if (number !== 0 && size < 1e-3) return number.toExponential(0);
-  if (size >= 1e6) return `${Number((number / 1e6).toPrecision(3))}M`;
-  return size >= 1e4 ? `${Number((number / 1e3).toPrecision(3))}k` : String(Number(number.toPrecision(4)));
 }
 
 function check(series: readonly ChartSeries[], logX: boolean, logY: boolean): void {

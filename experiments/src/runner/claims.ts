@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { StopError } from './errors.ts';
 import type { BaseConfig, ClaimDefinition, Experiment } from './experiment.ts';
+import { numberText } from './number-text.ts';
 
 /** The verdicts a row of the ledger can have. */
 export const verdictSchema = z.enum(['reproduced', 'direction only', 'not reproduced', 'out of reach', 'not measured']);
@@ -75,13 +76,6 @@ export function boundText(bound: ClaimDefinition['bound']): string {
   const { atLeast, atMost } = bound;
   if (atLeast !== undefined && atMost !== undefined) return `${numberText(atLeast)} … ${numberText(atMost)}`;
   return atLeast === undefined ? `≤ ${numberText(atMost!)}` : `≥ ${numberText(atLeast)}`;
-}
-
-/** Four significant digits, without trailing zeros: `0.2`, `12.35`, `3.1e-5`. */
-export function numberText(value: number): string {
-  const size = Math.abs(value);
-  if (value !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replace(/\.?0+e/, 'e');
-  return String(Number(value.toPrecision(4)));
 }
 
 /** Words of a claim at most, so that a row of the ledger fits a line or two. */

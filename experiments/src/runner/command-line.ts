@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { configKeys } from '@atelier/tensor';
 import { cac, type CAC } from 'cac';
-import { boundText, numberText, verdictSign } from './claims.ts';
+import { boundText, verdictSign } from './claims.ts';
+import { numberText } from './number-text.ts';
 import { resolveConfig } from './config.ts';
 import { examine } from './doctor.ts';
 import { Interrupted, sentence, StopError } from './errors.ts';
@@ -76,14 +77,14 @@ export async function main(argv: readonly string[], experiments: readonly Experi
       for (const line of showRuns(found, action === 'clean' ? 'removed' : 'runs', runs, columns)) say(line);
     });
   cli
-    .command('report [run]', 'The ledger over all runs, or the report of one run')
-    .option('--out <dir>', 'Folder of results.md and results.html (that of the runs)')
+    .command('report [run]', 'The ledger and a page over all runs, or the report of one run')
+    .option('--out <dir>', 'Folder of index.html, results.md and results.html (that of the runs)')
     .action(async (run: string | undefined, options: RunOptions & { out?: string }) => {
       const runs = runsOf(options);
       if (run !== undefined) {
         const folder = RunFolder.open(runs, run);
         say(`report: ${await writeReport(findExperiment(experiments, folder.record.experiment), folder.path)}`);
-      } else say(await reportRuns(experiments, runs, options.out ?? runs, warn));
+      } else for (const line of await reportRuns(experiments, runs, options.out ?? runs, warn)) say(line);
     });
   cli
     .command('ledger <action>', 'For maintainers: merge adds what was measured to the committed ledger')

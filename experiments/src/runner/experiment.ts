@@ -39,7 +39,21 @@ export interface Experiment<Config extends BaseConfig = BaseConfig> {
   readonly presets: { readonly smoke: PartialConfig<Config> } & Readonly<Record<string, PartialConfig<Config>>>;
   /** All headline claims of the paper, also those out of reach here: each gets a row in the ledger. */
   readonly claims: readonly ClaimDefinition<Config>[];
+  /** How the report draws a series of `metrics.jsonl`. A series without an answer is a method of its own, on axes of its own. */
+  curve?(series: string): Curve | undefined;
   run(context: RunContext<Config>): Promise<void>;
+}
+
+/** How the report draws a series. */
+export interface Curve {
+  /** The method, as people read it. Repetitions with other seeds are one method: they share its colour and its place in the legend. */
+  readonly method: string;
+  /** Index into the colours of the pictures: the same as in the charts that the experiment draws. */
+  readonly color: number;
+  /** What is trained here (`checkerboard`). Series of one group share the axes of every metric. */
+  readonly group: string;
+  /** What the metric `loss` measures, if the losses of the group measure different things. Each kind of loss has axes of its own. */
+  readonly loss?: string;
 }
 
 /** The key that every configuration has. All randomness of a run comes from `seed`. */

@@ -7,6 +7,7 @@ import { detailsMarkdown, ledgerHtml, ledgerMarkdown } from './ledger-page.ts';
 import { ledgerOf, mergeLedger, recordsOf, unshown } from './ledger.ts';
 import { workspace } from './machine.ts';
 import { runIds } from './run-folder.ts';
+import { writeRunsPage } from './runs-page.ts';
 import { typedCommand } from './typed-command.ts';
 import { writeFile } from './write-file.ts';
 
@@ -14,8 +15,8 @@ import { writeFile } from './write-file.ts';
 export const committed = join(workspace, 'docs');
 
 /**
- * `atelier report`: the ledger of the user's own runs, as results.md, results.html and the folder results/ in a folder other than that of the committed ledger. If nothing was
- * measured, nothing is written.
+ * `atelier report`: the ledger of the user's own runs, as results.md, results.html and the folder results/ in a folder other than that of the committed ledger, and
+ * index.html with all runs. If nothing was measured, no ledger is written; without a run, nothing.
  *
  * @returns what to say
  */
@@ -24,15 +25,20 @@ export async function reportRuns(
   runs: string,
   folder: string,
   warn: (text: string) => void,
-): Promise<string> {
+): Promise<string[]> {
   if (resolve(folder) === committed)
     throw new StopError(
       `report: ${committed} holds the ledger that is committed; add runs to it with: ${typedCommand(['ledger', 'merge'], runs)}`,
     );
   const records = recordsOf(runs, warn);
-  if (records.length === 0) return `no run in ${runs} has measured a claim, so nothing is written`;
-  const { claims, measured } = await writeLedger(experiments, records, folder);
-  return `${claims} claims, ${measured} measured in ${runIds(runs).length} runs: ${folder}/results.md and results.html`;
+  const ledger = records.length === 0 ? undefined : await writeLedger(experiments, records, folder);
+  const index = await writeRunsPage(experiments, runs, folder, warn);
+  if (index === undefined) return [`no run in ${runs}, so nothing is written`];
+  const said =
+    ledger === undefined
+      ? `no run in ${runs} has measured a claim, so no ledger is written`
+      : `${ledger.claims} claims, ${ledger.measured} measured in ${runIds(runs).length} runs: ${folder}/results.md and results.html`;
+  return [said, `${index.count} runs, to look at and to compare: ${index.path}`];
 }
 
 /**

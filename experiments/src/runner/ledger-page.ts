@@ -1,4 +1,5 @@
-import { boundText, judge, numberText, verdictSchema, verdictSign, type ClaimRecord, type Verdict } from './claims.ts';
+import { boundText, judge, verdictSchema, verdictSign, type ClaimRecord, type Verdict } from './claims.ts';
+import { numberText } from './number-text.ts';
 import type { LedgerPart, LedgerRow } from './ledger.ts';
 import { page } from './page.ts';
 import { escapeXml as escape } from '../pictures/style.ts';
@@ -71,18 +72,20 @@ export function detailsMarkdown({ experiment: { name, paper }, rows }: LedgerPar
 
 /** The ledger as one page; what the Markdown has in files of its own is folded under each row. */
 export function ledgerHtml(parts: readonly LedgerPart[]): string {
-  const cells = (words: readonly string[], tag = 'td'): string => words.map((one) => `<${tag}>${one}</${tag}>`).join('');
+  // Narrow screens show a row as a list, each cell with the name of its column.
+  const cells = (words: readonly string[], columns: readonly string[]): string =>
+    words.map((one, i) => `<td data-column="${escape(columns[i]!)}">${one}</td>`).join('');
   const grid = (columns: readonly string[], rows: readonly string[]): string =>
-    `<table><thead><tr>${cells(columns.map(escape), 'th')}</tr></thead><tbody>${rows.join('')}</tbody></table>`;
+    `<table class="stack"><thead><tr>${columns.map((one) => `<th>${escape(one)}</th>`).join('')}</tr></thead><tbody>${rows.join('')}</tbody></table>`;
   const details = (row: LedgerRow, name: string): string => {
     const list = facts(row, name).map(([label, words]) => `<li>${escape(label)}: ${escape(words)}</li>`);
-    const runs = runsOf(row).map((one) => `<tr>${cells(one.map(escape))}</tr>`);
+    const runs = runsOf(row).map((one) => `<tr>${cells(one.map(escape), RUN_COLUMNS)}</tr>`);
     return `<details><summary>how</summary><ul>${list.join('')}</ul>${runs.length === 0 ? '' : `<div class="wide">${grid(RUN_COLUMNS, runs)}</div>`}</details>`;
   };
   const line = (row: LedgerRow, name: string): string => {
     const { claim, id, published } = row.definition;
     const words = [`${escape(claim)}${details(row, name)}`, escape(published), escape(hereText(row))];
-    return `<tr id="${name}-${id}">${cells([...words, verdictMark(row.verdict) + escape(remark(row))])}</tr>`;
+    return `<tr id="${name}-${id}">${cells([...words, verdictMark(row.verdict) + escape(remark(row))], COLUMNS)}</tr>`;
   };
   const sections = parts.map(
     ({ experiment: { name, paper }, rows }) =>

@@ -1,4 +1,4 @@
-import { numberText } from './claims.ts';
+import { numberText } from './number-text.ts';
 import type { Progress } from './experiment.ts';
 
 /** The part of a stream that progress needs. */

@@ -1,17 +1,22 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { boundText, numberText, verdictSign, type ClaimRecord } from './claims.ts';
+import { boundText, verdictSign, type ClaimRecord } from './claims.ts';
 import type { Experiment } from './experiment.ts';
-import { readMetrics, type MetricsLine } from './metrics-file.ts';
+import { numberText } from './number-text.ts';
 import { page } from './page.ts';
-import { lineChart } from '../pictures/line-chart.ts';
+import { pageData, pageScript } from './page-script.ts';
 import { escapeXml as escape } from '../pictures/style.ts';
-import { readCaptions, readClaims } from './run-context.ts';
+import { readClaims } from './run-context.ts';
+import { chartsOf, figuresOf, flatten, metricsOf, stepPicturesOf, type StepPictures } from './run-data.ts';
 import { RunFolder, type RunRecord } from './run-folder.ts';
+import { wordList } from './words.ts';
 import { writeFile } from './write-file.ts';
 
-/** How many earlier pictures of one name the report shows beside the last. */
-const EARLIER = 6;
+/** Pixels that a figure keeps on a narrow screen, where it can be moved sideways: its letters stay readable. */
+const LEAST_WIDTH = 440;
+
+/** Points of a curve on the page at most. */
+const MOST_POINTS = 400;
 
 /** Writes `report.html` of a run folder: one file that needs no network and nothing beside it. */
 export async function writeReport(experiment: Experiment, folder: string): Promise<string> {
@@ -20,40 +25,71 @@ export async function writeReport(experiment: Experiment, folder: string): Promi
   return path;
 }
 
-/** The report from what is in the folder now. */
+/** The report from what is in the folder now: claims first, then pictures and curves, and folded what only a repetition of the run needs. */
 function reportHtml(experiment: Experiment, folder: string): string {
   const { record } = RunFolder.at(folder);
-  const metricsPath = join(folder, 'metrics.jsonl');
-  const lines = existsSync(metricsPath) ? readMetrics(metricsPath) : [];
-  const sections = [
+  const charts = chartsOf(experiment, metricsOf(folder), MOST_POINTS);
+  const pictures = stepPicturesOf(folder).map((one): StepPictures => ({
+    ...one,
+    steps: one.steps.map(({ step, file }) => ({ step, file: dataUri(folder, file) })),
+  }));
+  const seen = [
     section('Claims', claimsTable(readClaims(folder))),
+    section('Samples', pictures.length === 0 ? '' : `<div id="steps">${withoutScript}</div>`),
     section('Figures', figures(folder)),
-    section('Samples', samples(folder)),
-    section('Curves', curves(lines)),
-    section('Configuration', keyTable(flatten(record.config))),
-    section('Run', keyTable(runFacts(record))),
+    section('Curves', charts.length === 0 ? '' : `<div class="charts" id="charts">${withoutScript}</div>`),
+  ].join('');
+  const body = [
+    header(experiment, record),
+    seen,
+    section('Words', wordList(seen + charts.map(({ title, note }) => `${title} ${note}`).join(' '))),
+    folded('Configuration', keyTable(flatten(record.config))),
+    folded('Run and environment', keyTable(runFacts(record))),
+    pageData('chart-data', charts),
+    pageData('step-data', pictures),
   ];
-  return page(`${experiment.name} ${record.preset}`, header(experiment, record) + sections.join(''));
+  return page(`${experiment.name} ${record.preset}`, body.join(''), pageScript('run-page'));
 }
+
+const withoutScript = '<noscript>This part needs JavaScript.</noscript>';
 
 function header(experiment: Experiment, record: RunRecord): string {
   const status = record.status === 'finished' ? 'finished' : record.reason ? `${record.status}: ${record.reason}` : record.status;
   return (
-    `<header><p class="soft">${escape(experiment.paper.title)} · arXiv ${escape(experiment.paper.arxiv)}</p>` +
-    `<h1>${escape(experiment.title)}</h1>` +
-    `<p class="soft">${escape(`${record.experiment} ${record.preset} · seed ${record.seed} · ${record.started.slice(0, 16).replace('T', ' ')} UTC · ${status}`)}</p></header>`
+    `<header><p class="soft">${paperLink(experiment)}</p><h1>${escape(experiment.title)}</h1>` +
+    `<p class="soft">${escape(`${record.experiment} ${record.preset} · seed ${record.seed} · ${timeText(record.started)} · ${status}`)}</p></header>`
   );
 }
 
+/** The title of the paper with its link, as HTML. */
+export const paperLink = ({ paper: { title, arxiv } }: Pick<Experiment, 'paper'>): string =>
+  `<a href="https://arxiv.org/abs/${escape(arxiv)}">${escape(title)}</a> · arXiv ${escape(arxiv)}`;
+
+/** `2026-11-28 09:54 UTC` */
+export const timeText = (iso: string): string => `${iso.slice(0, 16).replace('T', ' ')} UTC`;
+
 const section = (title: string, body: string): string => (body === '' ? '' : `<section><h2>${title}</h2>${body}</section>`);
+
+const folded = (title: string, body: string): string => `<details><summary><h2>${title}</h2></summary>${body}</details>`;
+
+const CLAIM_COLUMNS = ['verdict', 'claim', 'measured here', 'bound', 'published'];
 
 function claimsTable(rows: readonly ClaimRecord[]): string {
   if (rows.length === 0) return '';
-  const line = (row: ClaimRecord): string =>
-    `<tr><td>${escape(row.claim)}<div class="soft">${escape(row.where)} · ${escape(row.how)}</div></td><td>${escape(row.published)}</td>` +
-    `<td class="number">${numberText(row.measured)}${row.detail ? `<div class="soft">${escape(row.detail)}</div>` : ''}</td>` +
-    `<td class="number">${boundText(row.bound)}</td><td>${verdictMark(row.verdict)}</td></tr>`;
-  return `<table><thead><tr><th>claim</th><th>published</th><th>measured here</th><th>bound</th><th>verdict</th></tr></thead><tbody>${rows.map(line).join('')}</tbody></table>`;
+  const line = (row: ClaimRecord): string => {
+    const detail = row.detail ? `<div class="soft">${escape(row.detail)}</div>` : '';
+    const cells = [
+      verdictMark(row.verdict),
+      `${escape(row.claim)}<details><summary>${escape(row.where)}: how it is measured</summary>${escape(row.how)}</details>`,
+      numberText(row.measured) + detail,
+      boundText(row.bound),
+      escape(row.published),
+    ];
+    const kinds = [' class="verdict"', '', ' class="number"', ' class="number bound"', ''];
+    return `<tr>${cells.map((cell, i) => `<td${kinds[i]}${i < 2 ? '' : ` data-column="${CLAIM_COLUMNS[i]}"`}>${cell}</td>`).join('')}</tr>`;
+  };
+  const head = CLAIM_COLUMNS.map((name) => `<th>${name}</th>`).join('');
+  return `<table class="stack claims"><thead><tr>${head}</tr></thead><tbody>${rows.map(line).join('')}</tbody></table>`;
 }
 
 /** The verdict with a mark, so that it can be told without colours. */
@@ -65,66 +101,17 @@ export function verdictMark(verdict: ClaimRecord['verdict']): string {
 }
 
 function figures(folder: string): string {
-  const place = join(folder, 'figures');
-  return Object.entries(readCaptions(folder))
-    .filter(([name]) => existsSync(join(place, `${name}.png`)))
-    .map(([name, caption]) => {
-      const svg = join(place, `${name}.svg`);
-      const drawing = existsSync(svg)
-        ? dataUri('image/svg+xml', readFileSync(svg))
-        : dataUri('image/png', readFileSync(join(place, `${name}.png`)));
-      return figure(drawing, caption || name, pngWidth(readFileSync(join(place, `${name}.png`))));
-    })
+  const all = figuresOf(folder);
+  if (all.length === 0) return '';
+  const drawn = all
+    .map(
+      ({ caption, width, file, chart }) =>
+        `<figure><div class="wide"><img alt="${escape(caption)}" width="${width}" style="min-width:${Math.min(width, LEAST_WIDTH)}px"${chart ? ' class="lines"' : ''} src="${dataUri(folder, file)}"></div>` +
+        `<figcaption>${escape(caption)}</figcaption></figure>`,
+    )
     .join('');
+  return `<div class="figures">${drawn}</div>`;
 }
-
-function samples(folder: string): string {
-  const place = join(folder, 'samples');
-  if (!existsSync(place)) return '';
-  const byName = new Map<string, { file: string; step: number }[]>();
-  for (const file of readdirSync(place).sort()) {
-    const match = /^(.+)-step-(\d+)\.png$/.exec(file);
-    if (match) byName.set(match[1]!, [...(byName.get(match[1]!) ?? []), { file, step: Number(match[2]) }]);
-  }
-  return [...byName]
-    .map(([name, files]) => {
-      const draw = ({ file, step }: { file: string; step: number }): string => {
-        const bytes = readFileSync(join(place, file));
-        return figure(dataUri('image/png', bytes), `${name}, after step ${step}`, pngWidth(bytes));
-      };
-      const sorted = files.sort((a, b) => a.step - b.step);
-      const before = sorted.slice(0, -1);
-      // Evenly over the whole training, because the first pictures change most.
-      const shown =
-        before.length <= EARLIER ? before : Array.from({ length: EARLIER }, (_, i) => before[Math.floor((i * before.length) / EARLIER)]!);
-      const earlier = shown.length === 0 ? '' : `<details><summary>earlier steps</summary>${shown.map(draw).join('')}</details>`;
-      return draw(sorted.at(-1)!) + earlier;
-    })
-    .join('');
-}
-
-/** One chart for each metric that some series has at two steps or more. */
-function curves(lines: readonly MetricsLine[]): string {
-  const names = [...new Set(lines.flatMap((line) => Object.keys(line).filter((key) => key !== 'series' && key !== 'step')))];
-  return names
-    .map((name) => {
-      const series = [...new Set(lines.map((line) => line.series))]
-        .map((one) => ({
-          name: one,
-          points: lines
-            .filter((line) => line.series === one && typeof line[name] === 'number')
-            .map((line) => [line.step, line[name] as number] as const),
-        }))
-        .filter(({ points }) => points.length > 1);
-      if (series.length === 0) return '';
-      const picture = lineChart(series, { title: name === 'ms' ? 'milliseconds per step' : name, x: 'step', width: 520, height: 240 });
-      return `<figure class="half"><img alt="${escape(name)} over steps" width="${picture.width}" src="${dataUri('image/svg+xml', Buffer.from(picture.svg!))}"></figure>`;
-    })
-    .join('');
-}
-
-const figure = (source: string, caption: string, width: number): string =>
-  `<figure><img alt="${escape(caption)}" width="${width}" src="${source}"><figcaption>${escape(caption)}</figcaption></figure>`;
 
 const keyTable = (rows: Record<string, string>): string =>
   `<table class="keys"><tbody>${Object.entries(rows)
@@ -148,19 +135,9 @@ function runFacts(record: RunRecord): Record<string, string> {
   };
 }
 
-/** Nested records as dotted keys, values as JSON. */
-function flatten(config: Readonly<Record<string, unknown>>, path = ''): Record<string, string> {
-  const out: Record<string, string> = {};
-  for (const [key, value] of Object.entries(config)) {
-    const full = path === '' ? key : `${path}.${key}`;
-    if (value !== null && typeof value === 'object' && !Array.isArray(value))
-      Object.assign(out, flatten(value as Record<string, unknown>, full));
-    else out[full] = JSON.stringify(value);
-  }
-  return out;
+/** A picture of a run folder inside the page. */
+function dataUri(folder: string, file: string): string {
+  const bytes = readFileSync(join(folder, file));
+  const type = file.endsWith('.svg') ? 'image/svg+xml' : 'image/png';
+  return `data:${type};base64,${bytes.toString('base64')}`;
 }
-
-const dataUri = (type: string, bytes: Uint8Array): string => `data:${type};base64,${Buffer.from(bytes).toString('base64')}`;
-
-/** Width in pixels of layout of a PNG that was drawn at twice the density: half of what its header says. */
-const pngWidth = (bytes: Buffer): number => Math.round(bytes.readUInt32BE(16) / 2);

@@ -1,3 +1,4 @@
+export { findChromium } from './chromium.ts';
 export { expectClose, relativeError, type Tolerance } from './close.ts';
 export {
   centralDifference,
