@@ -75,7 +75,7 @@ describe.skipIf(program === undefined)(`the pages of runs in a browser${reason}`
     await page.close();
   });
 
-  it('fits 390 and 1400 pixels, light and dark; the verdict is on the screen', async () => {
+  it('fits 390 and 1400 pixels, light and dark; the verdict is on the screen', { timeout: 300_000 }, async () => {
     for (const path of [`${ids[0]}/report.html`, `index.html#${ids.join(',')}`, 'results.html']) {
       const page = await open(path);
       for (const [colorScheme, paper] of [
