@@ -27,7 +27,10 @@ const exportsName = (text: string, name: string): boolean =>
 function formulasOf(page: string): { formula: string; display: boolean }[] {
   const text = textOf(page).replace(/`[^`\n]*`/g, '');
   const display = [...text.matchAll(/\$\$([\s\S]*?)\$\$/g)].map(([, formula]) => ({ formula: formula!, display: true }));
-  const inline = [...text.replace(/\$\$[\s\S]*?\$\$/g, '').matchAll(/\$([^$\n]+)\$/g)].map(([, formula]) => ({ formula: formula!, display: false }));
+  const inline = [...text.replace(/\$\$[\s\S]*?\$\$/g, '').matchAll(/\$([^$\n]+)\$/g)].map(([, formula]) => ({
+    formula: formula!,
+    display: false,
+  }));
   return [...display, ...inline];
 }
 
@@ -47,7 +50,8 @@ describe('the pages of the papers', () => {
   it.each(pages.map((page) => [basename(page), page]))('%s: formulas can be read, and numbers of equations are used once', (_, page) => {
     const formulas = formulasOf(page);
     expect(formulas.filter(({ display }) => display).length).toBeGreaterThanOrEqual(6);
-    for (const { formula, display } of formulas) katex.renderToString(formula, { displayMode: display, throwOnError: true, strict: 'error' });
+    for (const { formula, display } of formulas)
+      katex.renderToString(formula, { displayMode: display, throwOnError: true, strict: 'error' });
     const numbers = formulas.flatMap(({ formula }) => [...formula.matchAll(/\\tag\{(\w+)\}/g)].map(([, number]) => number));
     expect(new Set(numbers).size).toBe(numbers.length);
   });
