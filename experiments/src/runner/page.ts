@@ -43,7 +43,7 @@ h3 { font-size: 0.95rem; margin: 0; overflow-wrap: anywhere; }
 p.soft { margin: 0.2rem 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; font-size: 0.88rem; }
 th, td { text-align: left; vertical-align: top; padding: 0.55rem 0.9rem 0.55rem 0; border-bottom: 1px solid var(--faint); overflow-wrap: anywhere; }
-thead th { color: var(--soft); font-weight: normal; border-bottom-color: var(--line); }
+thead th { color: var(--soft); font-weight: normal; border-bottom-color: var(--line); } .claims thead th, .runs thead th { white-space: nowrap; }
 .number { font-variant-numeric: tabular-nums; }
 table.keys th { color: var(--soft); font-weight: normal; width: 16rem; }
 table.keys td, table.differences td { font-family: "DejaVu Sans Mono", ui-monospace, monospace; font-size: 0.82rem; }
