@@ -41,7 +41,8 @@ export function drawChart({ title, note, lines }: ChartData, axes: readonly Char
 
 function legend(lines: readonly ChartLine[]): HTMLElement {
   const entries = new Map(lines.map(({ method, color }) => [method, color]));
-  const seeds = lines.length > entries.size ? [element('span', { class: 'soft' }, 'a method may have several lines, for seeds or parts')] : [];
+  const seeds =
+    lines.length > entries.size ? [element('span', { class: 'soft' }, 'a method may have several lines, for seeds or parts')] : [];
   return element('p', { class: 'legend' }, ...[...entries].map(([method, color]) => element('span', {}, swatch(color), method)), ...seeds);
 }
 
