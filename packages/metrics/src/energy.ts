@@ -1,10 +1,8 @@
-import { tf } from '@atelier/tensor';
+import { forGramRows } from './gram.ts';
 import { countSamples, squaredDistance, type Samples } from './samples.ts';
 
 /** Up to this dimension the pairs are summed one by one on the host; above it a matrix product is faster. */
 const DIRECT_DIM = 8;
-/** Number of rows of the Gram matrix that are in memory at a time. */
-const BLOCK_ROWS = 256;
 /** If |a|² + |b|² - 2·a·b is below this share of |a|² + |b|², too few digits are left, and the distance is computed directly; equal samples give exactly 0. */
 const CANCELLED = 1e-3;
 
@@ -77,26 +75,14 @@ function centred(a: Samples, b: Samples, dim: number): [Float32Array, Float32Arr
 /** Sum over all i, j of |a_i - b_j| by blocks of rows of the Gram matrix a·bᵀ. */
 async function gramSum(a: Float32Array, b: Float32Array, dim: number): Promise<number> {
   const [normsA, normsB] = [squaredNorms(a, dim), squaredNorms(b, dim)];
-  const [n, m] = [normsA.length, normsB.length];
-  const right = tf.tensor2d(b, [m, dim]);
   let sum = 0;
-  try {
-    for (let first = 0; first < n; first += BLOCK_ROWS) {
-      const rows = Math.min(BLOCK_ROWS, n - first);
-      const product = tf.tidy(() => tf.matMul(tf.tensor2d(a.subarray(first * dim, (first + rows) * dim), [rows, dim]), right, false, true));
-      const gram = (await product.data()) as Float32Array;
-      product.dispose();
-      for (let i = 0; i < rows; i++) {
-        for (let j = 0; j < m; j++) {
-          const norms = normsA[first + i]! + normsB[j]!;
-          const square = norms - 2 * gram[i * m + j]!;
-          sum += Math.sqrt(square > CANCELLED * norms ? square : squaredDistance(a, (first + i) * dim, b, j * dim, dim));
-        }
-      }
+  await forGramRows(a, b, dim, (i, products) => {
+    for (let j = 0; j < products.length; j++) {
+      const norms = normsA[i]! + normsB[j]!;
+      const square = norms - 2 * products[j]!;
+      sum += Math.sqrt(square > CANCELLED * norms ? square : squaredDistance(a, i * dim, b, j * dim, dim));
     }
-  } finally {
-    right.dispose();
-  }
+  });
   return sum;
 }
 

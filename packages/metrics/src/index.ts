@@ -5,4 +5,8 @@ export { frechetDistance, frechetDistanceOfGaussians, gaussianMoments, type Gaus
 export { CONV_FEATURES, convFeatures, initConvFeatures, type ConvFeatures } from './conv-features.ts';
 export { classShare, predictedClasses } from './class-share.ts';
 export { symmetricSpectrum, type Spectrum } from './eigen.ts';
-export { precisionRecall } from './precision-recall.ts';
+export { densityCoverage, precisionRecall } from './precision-recall.ts';
+export { kernelDistance, type Estimate } from './kernel-distance.ts';
+export { classScore } from './class-score.ts';
+export { bootstrapInterval, type BootstrapOptions, type Interval } from './bootstrap.ts';
+export { encodeNpz, encodeStatistics, parseNpz, parseStatistics, type NpyArray } from './npz.ts';

@@ -21,6 +21,35 @@ export function precisionRecall(
   return { precision: shareInside(fake, m, real, n, dim, k), recall: shareInside(real, n, fake, m, dim, k) };
 }
 
+/**
+ * Density and coverage of samples (Naeem et al., arXiv 2002.09797), which single true points far away from the others do not spoil. Density is the number of balls around
+ * true points that a sample lies in, as a mean over the samples, divided by k: about 1 for samples of the true density, 0 for samples far away. Coverage is the share of the balls
+ * that hold a sample.
+ *
+ * @param real, fake [n, dim] and [m, dim] flattened
+ * @param options.k which neighbour the balls reach to, 5 if absent; below n
+ * @throws Error if an argument has a wrong size or a value is not finite
+ */
+export function densityCoverage(
+  real: Samples,
+  fake: Samples,
+  dim: number,
+  { k = 5 }: { k?: number } = {},
+): { density: number; coverage: number } {
+  const n = countSamples('densityCoverage: real', real, dim);
+  const m = countSamples('densityCoverage: fake', fake, dim);
+  if (!Number.isInteger(k) || k < 1 || k >= n) throw new Error(`densityCoverage: k: wanted a whole number from 1 to ${n - 1}, got ${k}`);
+  let [held, covered] = [0, 0];
+  for (let i = 0; i < n; i++) {
+    const reach = neighbourDistance(real, n, dim, i, k);
+    let inside = 0;
+    for (let j = 0; j < m; j++) if (squaredDistance(real, i * dim, fake, j * dim, dim) <= reach) inside++;
+    held += inside;
+    if (inside > 0) covered++;
+  }
+  return { density: held / (k * m), coverage: covered / n };
+}
+
 /** Share of the points that lie in a ball around some centre. */
 function shareInside(points: Samples, count: number, centres: Samples, n: number, dim: number, k: number): number {
   const reach = Float64Array.from({ length: n }, (_, i) => neighbourDistance(centres, n, dim, i, k));
