@@ -38,21 +38,23 @@ async function install() {
   return 0;
 }
 
-/** The main job: MeanFlow beside flow matching, small enough for two cores. Further words go to `atelier run`. */
+/**
+ * The tour of all papers. With words, `atelier run` with them: `meanflow` alone is a longer run of that paper, MeanFlow beside flow matching on letters, small
+ * enough for two cores.
+ */
 async function start() {
-  const job = words.length > 0 ? words : ['meanflow', 'start'];
+  const job = words.length === 0 ? ['tour'] : ['run', ...(words.join() === 'meanflow' ? ['meanflow', 'start'] : words)];
   const began = Date.now();
   const code = await run(process.execPath, [
     '--import',
     'tsx',
     '--conditions=@atelier/source',
     join('experiments', 'src', 'cli.ts'),
-    'run',
     ...job,
   ]);
   if (code === 0) {
     console.log(
-      `\ndone in ${Math.round((Date.now() - began) / 1000)} s: open the report above in a browser; \`npx ${packageManager} atelier list\` shows what else can be run`,
+      `\ndone in ${Math.round((Date.now() - began) / 1000)} s: open the page above in a browser; \`npx atelier list\` shows what else can be run`,
     );
   }
   return code;

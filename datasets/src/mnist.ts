@@ -19,6 +19,22 @@ type Source = {
   classNames: readonly string[];
 };
 
+/** Names of the classes of MNIST. */
+export const MNIST_CLASSES: readonly string[] = [...'0123456789'];
+/** Names of the classes of Fashion-MNIST. */
+export const FASHION_MNIST_CLASSES: readonly string[] = [
+  'T-shirt',
+  'trouser',
+  'pullover',
+  'dress',
+  'coat',
+  'sandal',
+  'shirt',
+  'sneaker',
+  'bag',
+  'ankle boot',
+];
+
 const MNIST: Source = {
   name: 'mnist',
   torchvision: 'MNIST',
@@ -27,7 +43,7 @@ const MNIST: Source = {
     train: { images: 'f68b3c2dcbeaaa9fbdd348bbdeb94873', labels: 'd53e105ee54ea40749a09fcbcd1e9432' },
     test: { images: '9fb629c4189551a2d022fa330f9573f3', labels: 'ec29112dd5afa0611ce80d1b7f02629c' },
   },
-  classNames: [...'0123456789'],
+  classNames: MNIST_CLASSES,
 };
 
 const FASHION_MNIST: Source = {
@@ -38,7 +54,7 @@ const FASHION_MNIST: Source = {
     train: { images: '8d4fb7e6c68d591d4c3dfef9ec88bf0d', labels: '25c81989df183df01b3e8a0aad5dffbe' },
     test: { images: 'bef4ecab320f06d8554ea6380940ec79', labels: 'bb300cfdad3c16e7a12a480ee83cd310' },
   },
-  classNames: ['T-shirt', 'trouser', 'pullover', 'dress', 'coat', 'sandal', 'shirt', 'sneaker', 'bag', 'ankle boot'],
+  classNames: FASHION_MNIST_CLASSES,
 };
 
 /** Both sets use the same file names; these digests of label files tell them apart: of the published .gz, and of MNIST's content, however compressed. */

@@ -4,6 +4,6 @@ export { movingGlyphOptions, movingGlyphs, type MovingGlyphOptions } from './mov
 export { GLYPH_FACES, type GlyphFace } from './glyph-raster.ts';
 export { parseIdx, parseIdxPair, type IdxArray } from './idx.ts';
 export type { NamedBytes } from './gzip.ts';
-export { fashionMnist, mnist, type MnistOptions, type Split } from './mnist.ts';
+export { FASHION_MNIST_CLASSES, fashionMnist, mnist, MNIST_CLASSES, type MnistOptions, type Split } from './mnist.ts';
 export { cifar10, CIFAR10_CLASSES, type Cifar10Options } from './cifar10.ts';
 export type { Places } from './download.ts';

@@ -3,6 +3,7 @@ import { imageStream } from '../src/data/image-stream.ts';
 import { defineExperiment, type RunContext } from '../src/runner/experiment.ts';
 import { claims } from './claims.ts';
 import { configSchema, type Config } from './config.ts';
+import { drawers } from './drawers.ts';
 import {
   measureExact,
   measureIterations,
@@ -30,6 +31,8 @@ export const gsJacobi = defineExperiment<Config>({
   schema: configSchema,
   presets,
   claims,
+  drawers,
+  tour: { preset: 'smoke', shows: 'a flow that is made to be sampled token by token, sampled in parallel', figure: 'comparison' },
   async run(context) {
     const { config, rng } = context;
     const data = await imageStream(config.data, config.side, config.training.batch, rng.child('data'));

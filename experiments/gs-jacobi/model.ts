@@ -31,16 +31,22 @@ const WATCHED = 16;
 
 export type Trained = { model: TarFlow; config: TarFlowConfig };
 
+/** The sizes of the network for these images. */
+export const networkConfig = (
+  { network }: Config,
+  { side, channels, classes }: Pick<ImageStream, 'side' | 'channels' | 'classes'>,
+): TarFlowConfig => tarflowConfig.parse({ ...network, imageSize: side, inChannels: channels, numClasses: classes });
+
 /** The network of the run: trained, or Model A as it is stored. */
 export async function makeModel(context: RunContext<Config>, data: ImageStream): Promise<Trained> {
-  const { network, weights } = context.config;
-  const config = tarflowConfig.parse({ ...network, imageSize: data.side, inChannels: data.channels, numClasses: data.classes });
+  const { weights } = context.config;
+  const config = networkConfig(context.config, data);
   const { T, D } = tokenSizes(config);
   context.note(`${data.name}: ${T} tokens of ${D} values; ${tarflowParameterCount(config)} parameters, ${config.blocks} blocks`);
   return { config, model: weights === 'stored' ? await storedModel(config) : await trainModel(context, data, config) };
 }
 
-async function storedModel(config: TarFlowConfig): Promise<TarFlow> {
+export async function storedModel(config: TarFlowConfig): Promise<TarFlow> {
   try {
     const { tensors } = await readSafetensors(STORED);
     return loadTarFlow(tensors, config);

@@ -67,7 +67,7 @@ const scheduleOf = ({ chunkFrames, window, steps, history }: Glyphs, chunks: num
   history,
 });
 
-const optionsOf = (keys: Glyphs, chunks: number, prompts: VideoOptions['prompts']): VideoOptions => ({
+export const optionsOf = (keys: Glyphs, chunks: number, prompts: VideoOptions['prompts']): VideoOptions => ({
   schedule: scheduleOf(keys, chunks),
   prompts,
   guidance: keys.guidance,

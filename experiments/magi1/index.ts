@@ -2,6 +2,7 @@ import { mean } from 'd3-array';
 import { defineExperiment, type RunContext } from '../src/runner/experiment.ts';
 import { claims } from './claims.ts';
 import { configSchema, type Config } from './config.ts';
+import { drawers } from './drawers.ts';
 import { runGlyphs } from './glyphs.ts';
 import { curve } from './methods.ts';
 import { presets } from './presets.ts';
@@ -16,6 +17,8 @@ export const magi1 = defineExperiment<Config>({
   presets,
   claims,
   curve,
+  drawers,
+  tour: { preset: 'smoke', shows: 'videos of a walking bump, continued chunk by chunk', figure: 'strip' },
   async run(context) {
     const { parts } = context.config;
     if (parts.includes('strip')) await claimStrip(context, await runStrip(context));

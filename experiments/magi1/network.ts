@@ -38,12 +38,20 @@ export function networkFor(keys: Strip | Glyphs, { classes }: ClipSize): MagiCon
   });
 }
 
-/** Classes as texts of one token: one-hot features [n, 1, N]. */
-export function classText(y: ArrayLike<number>, classes: number): { features: Tensor; mask: Tensor } {
-  const features = new Float32Array(y.length * classes);
-  for (let i = 0; i < y.length; i++) features[i * classes + y[i]!] = Math.sqrt(classes);
-  return { features: tf.tensor3d(features, [y.length, 1, classes]), mask: tf.ones([y.length, 1], 'bool') };
+/** Classes y [n] int32 as texts of one token: one-hot features [n, 1, N]. */
+export function textOf(y: Tensor, classes: number): { features: Tensor; mask: Tensor } {
+  const B = y.shape[0]!;
+  const features = tf.tidy(() => tf.expandDims(tf.mul(tf.oneHot(y as tf.Tensor1D, classes, 1, 0, 'float32'), Math.sqrt(classes)), 1));
+  return { features, mask: tf.ones([B, 1], 'bool') };
 }
+
+/** The same from classes on the host. */
+export const classText = (y: ArrayLike<number>, classes: number): { features: Tensor; mask: Tensor } => {
+  const labels = tf.tensor1d(Int32Array.from(y), 'int32');
+  const text = textOf(labels, classes);
+  labels.dispose();
+  return text;
+};
 
 /** The same text for every chunk: [n, M, 1, N] and [n, M, 1]. */
 export function chunkTexts(y: ArrayLike<number>, classes: number, chunks: number): { features: Tensor; mask: Tensor } {

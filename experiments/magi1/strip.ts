@@ -41,7 +41,7 @@ type Judged = {
 export type StripFindings = { window: Judged[]; detached: number[]; distilled?: { student: number; teacher: number } };
 
 const TRAINING = { law: { kind: 'window' as const }, aloneShare: 0.2, textDropout: 0.1, firstFrameProbability: 0.3 };
-const PLAIN = constantGuidance(1, 1);
+export const PLAIN = constantGuidance(1, 1);
 
 /** Trains and judges all networks of the part. */
 export async function runStrip(context: RunContext<Config>): Promise<StripFindings> {
@@ -67,7 +67,7 @@ export async function runStrip(context: RunContext<Config>): Promise<StripFindin
   return found;
 }
 
-const scheduleOf = (
+export const scheduleOf = (
   { chunks, chunkFrames, window, steps }: Strip,
   history: number,
   more: Partial<ScheduleSettings> = {},

@@ -118,7 +118,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     scale: imagesScale,
     bound: { atMost: 0.2 },
     neutral: 1,
-    presets: ['smoke', 'start', 'full', 'mnist', 'paper'],
+    presets: ['smoke', 'tour', 'start', 'full', 'mnist', 'paper'],
   },
   {
     id: 'images-many-steps',
@@ -138,7 +138,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: 'share of samples that a classifier, trained on the true images, assigns to the requested class; MeanFlow with one step divided by flow matching with many steps',
     scale: (config) => `${config.images.manySteps} steps of flow matching; ${imagesScale(config)}`,
     bound: { atLeast: 0.9 },
-    presets: ['start', 'full', 'mnist', 'paper'],
+    presets: ['tour', 'start', 'full', 'mnist', 'paper'],
   },
   {
     id: 'images-cost',

@@ -2,6 +2,7 @@ import { mean } from 'd3-array';
 import { defineExperiment, type RunContext } from '../src/runner/experiment.ts';
 import { claims, tangentClaim } from './claims.ts';
 import { configSchema, type Config } from './config.ts';
+import { drawers } from './drawers.ts';
 import { runImages, type ImageFindings } from './images.ts';
 import { curve } from './methods.ts';
 import { GAUSSIAN_MEAN, runPoints, thousandths, type PointFindings } from './points.ts';
@@ -16,6 +17,8 @@ export const meanflow = defineExperiment<Config>({
   presets,
   claims,
   curve,
+  drawers,
+  tour: { preset: 'tour', shows: 'letters drawn in one step, by MeanFlow and by flow matching', figure: 'comparison' },
   async run(context) {
     const { parts } = context.config;
     if (parts.includes('gaussian')) await claimGaussian(context, (await runPoints(context, 'gaussian'))[0]!);

@@ -1,4 +1,3 @@
-import type { ImageSet } from '@atelier/datasets';
 import {
   augmentImages,
   drawAugmentation,
@@ -19,6 +18,7 @@ import {
   type SongUNetParams,
 } from '@atelier/nn';
 import { parseConfig, toTensor, type Rng, type Tensor } from '@atelier/tensor';
+import type { ImageFacts } from '../src/data/images.ts';
 import type { Images } from './config.ts';
 import type { Network } from './training.ts';
 
@@ -26,11 +26,11 @@ export type ImageParams = DiTParams | SongUNetParams;
 export type ImageNetwork = Network<ImageParams> & { readonly parameters: number };
 
 /** The network of a configuration for a set of images: the DiT, or the U-Net where one is described. */
-export function imageNetwork({ network, unet }: Images, set: ImageSet): ImageNetwork {
+export function imageNetwork({ network, unet }: Images, set: ImageFacts): ImageNetwork {
   return unet === undefined ? ditFor(network, set) : unetFor(unet, set);
 }
 
-function ditFor(network: Images['network'], set: ImageSet): ImageNetwork {
+function ditFor(network: Images['network'], set: ImageFacts): ImageNetwork {
   const settings = { ...network, inChannels: set.channels, numClasses: set.classes, interval: true };
   const config = parseConfig(ditConfig, settings, 'meanflow: images.network');
   return {
@@ -43,7 +43,7 @@ function ditFor(network: Images['network'], set: ImageSet): ImageNetwork {
 /** Number of labels that tell the U-Net how its images were augmented. */
 const AUGMENT_LABELS = 6;
 
-function unetFor({ augment, ...network }: NonNullable<Images['unet']>, set: ImageSet): ImageNetwork {
+function unetFor({ augment, ...network }: NonNullable<Images['unet']>, set: ImageFacts): ImageNetwork {
   const config = meanFlowUNetConfig({
     ...network,
     resolution: set.height,

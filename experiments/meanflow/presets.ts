@@ -1,6 +1,19 @@
 import type { PartialConfig } from '../src/runner/experiment.ts';
 import type { Config } from './config.ts';
 
+/** Letters drawn from fonts that come along. */
+const letters = {
+  data: 'glyphs',
+  glyphs: { characters: 'MEANFLOW', faces: ['DejaVuSans-Bold', 'DejaVuSerif-Bold', 'DejaVuSansMono'], rotation: 8, shear: 0.1 },
+  drawn: 20_000,
+  network: { patchSize: 4 },
+  training: { steps: 4000, batch: 32, learningRate: 3e-3, warmUp: 100, decay: 'cosine' },
+  classDrop: 0,
+  classifier: { steps: 500 },
+  samples: 1024,
+  watch: 1000,
+} as const satisfies PartialConfig<Config['images']>;
+
 /** Steps and sizes by the time that is at hand; what a preset does not name is as in the full one. */
 export const presets = {
   /** Under 60 s: the exactly solvable case, and short runs on the checkerboard and on 8 x 8 shapes. */
@@ -17,21 +30,13 @@ export const presets = {
       watch: 400,
     },
   },
-  /** What `npm start` runs, under 4 minutes: letters drawn in one step, from fonts that come along. */
+  /** About a minute and a half, for `atelier tour`: the same letters with fewer steps, and nothing else. */
+  tour: { parts: ['images'], images: { ...letters, training: { ...letters.training, steps: 2000 }, classifier: { steps: 300 } } },
+  /** What `npm start -- meanflow` runs, under 4 minutes: letters drawn in one step, from fonts that come along. */
   start: {
     parts: ['gaussian', 'checkerboard', 'images'],
     points: { training: { steps: 1500 } },
-    images: {
-      data: 'glyphs',
-      glyphs: { characters: 'MEANFLOW', faces: ['DejaVuSans-Bold', 'DejaVuSerif-Bold', 'DejaVuSansMono'], rotation: 8, shear: 0.1 },
-      drawn: 20_000,
-      network: { patchSize: 4 },
-      training: { steps: 4000, batch: 32, learningRate: 3e-3, warmUp: 100, decay: 'cosine' },
-      classDrop: 0,
-      classifier: { steps: 500 },
-      samples: 1024,
-      watch: 1000,
-    },
+    images: letters,
   },
   /** 10 to 30 minutes: every claim that two cores can decide. */
   full: {

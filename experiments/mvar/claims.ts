@@ -19,7 +19,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     scale: figuresScale,
     bound: { atMost: 0.65 },
     neutral: 1,
-    presets: ['smoke', 'full', 'one-seed'],
+    presets: ['smoke', 'tour', 'full', 'one-seed'],
   },
   {
     id: 'published-macs',
@@ -29,7 +29,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
       'VAR 43.61 / 81.52 / 136.63; MVAR 35.44 / 68.75 / 118.25; d16 with a history of 3, 2, 1: 41.54, 40.15, 37.84; windows 3, 5, 7, 9: 34.89, 35.11, 35.44, 35.89',
     how: 'largest difference in G between these 12 numbers and the cost model',
     bound: { atMost: 0.02 },
-    presets: ['smoke', 'full', 'one-seed'],
+    presets: ['smoke', 'tour', 'full', 'one-seed'],
   },
   {
     id: 'training-memory',
@@ -40,7 +40,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     scale: figuresScale,
     bound: { atMost: 0.7 },
     neutral: 1,
-    presets: ['smoke', 'full', 'one-seed'],
+    presets: ['smoke', 'tour', 'full', 'one-seed'],
   },
   {
     id: 'windows',
@@ -71,7 +71,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: 'bytes of keys and values that are kept between steps, the most of all steps, by the formula that a test compares with the sampler',
     scale: figuresScale,
     bound: { atMost: 0 },
-    presets: ['smoke', 'full', 'one-seed'],
+    presets: ['smoke', 'tour', 'full', 'one-seed'],
   },
   {
     id: 'quality',
@@ -91,7 +91,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: `${ce}: difference in nats between MVAR and VAR at equal iterations`,
     scale: figuresScale,
     bound: { atMost: 0.1 },
-    presets: ['smoke'],
+    presets: ['smoke', 'tour'],
   },
   {
     id: 'mixed-training',

@@ -27,6 +27,8 @@ import { model, tokensPerIteration, trainModel, validate, type Model } from './t
 
 const SIDE = 32;
 const BLOCK = { block: 4, coefficients: 8 };
+/** Channels of the latents of figures. */
+export const FIGURE_CHANNELS = BLOCK.coefficients;
 /** Images that the codebook is made from. */
 const FITTED = 256;
 /** Random directions that latents are compared along. */
@@ -55,7 +57,7 @@ export async function runFigures(context: RunContext<Config>): Promise<FigureFin
   const { dct, codes, set, validation, reference } = await tokens(rng, config, train, held);
   const tokenizer = await context.stage('tokenizer', () => tokenizerQuality(validation, held, dct));
   context.note(`tokenizer: relative error ${tokenizer.error.toFixed(3)} of the latents, ${tokenizer.used} of ${config.codes} codes used`);
-  const models = modelsOf(config, set, train.classes);
+  const models = figureModels(config, set.coding, train.classes);
   for (const one of models) context.note(`${one.label}: ${costText(one, config)}`);
 
   const memory = await context.stage('memory', () => {
@@ -94,8 +96,8 @@ export async function runFigures(context: RunContext<Config>): Promise<FigureFin
 }
 
 /** All models: those that are named, and besides other windows and histories, each trained with all groups at once. */
-function modelsOf(config: Figures, set: TokenSet, classes: number): Model[] {
-  const data = { coding: set.coding, classes };
+export function figureModels(config: Figures, coding: TokenSet['coding'], classes: number): Model[] {
+  const data = { coding, classes };
   const K = config.ladder.length;
   return [
     ...config.kinds.map((kind) => model(kind, config, data)),
@@ -118,12 +120,13 @@ function costText(one: Model, { batch, ratio }: Figures): string {
   return `${visiblePairCount(config)} pairs, ${(attentionMacs(config) / 1e6).toFixed(2)} M multiply-accumulates in attention, passes of up to ${longest} tokens, ${cacheBytes(config, batch, false)} bytes kept, ${tokensPerIteration(one, ratio).toFixed(1)} tokens an iteration and image`;
 }
 
-/** A codebook from some images, and the tokens of all; the held images split into those to validate on and those to compare samples with. */
-async function tokens(rng: Rng, config: Figures, train: ImageSet, held: ImageSet) {
-  const latentsOf = (set: ImageSet, from: number, to: number, dct: DctSettings): Tensor => {
-    const { x } = imagesOf(slice(set, from, to));
-    return tf.tidy(() => dctLatents(tf.tensor4d(x, [to - from, SIDE, SIDE, 1]), dct));
-  };
+const latentsOf = (set: ImageSet, from: number, to: number, dct: DctSettings): Tensor => {
+  const { x } = imagesOf(slice(set, from, to));
+  return tf.tidy(() => dctLatents(tf.tensor4d(x, [to - from, SIDE, SIDE, 1]), dct));
+};
+
+/** The tokenizer of figures: cosine coefficients, and a codebook made from the first of the images to train on. @param rng that of the part */
+export function figureCodes(rng: Rng, config: Figures, train = figures(rng.child('train'), FITTED, SIDE)) {
   const raw = latentsOf(train, 0, FITTED, { ...BLOCK, deviation: 1 });
   const deviation = Math.sqrt(tf.tidy(() => tf.moments(raw).variance.dataSync()[0]!));
   raw.dispose();
@@ -132,6 +135,12 @@ async function tokens(rng: Rng, config: Figures, train: ImageSet, held: ImageSet
   const some = latentsOf(train, 0, FITTED, dct);
   const codes = fitCodebook(some, coding, rng.child('codebook'));
   some.dispose();
+  return { dct, coding, codes };
+}
+
+/** A codebook, and the tokens of all images; the held ones split into those to validate on and those to compare samples with. */
+async function tokens(rng: Rng, config: Figures, train: ImageSet, held: ImageSet) {
+  const { dct, coding, codes } = figureCodes(rng, config, train);
   const make = (set: ImageSet, first: number, count: number): Promise<TokenSet> =>
     tokenSet(count, set.labels.slice(first, first + count), (from, to) => latentsOf(set, first + from, first + to, dct), codes, coding);
   return {

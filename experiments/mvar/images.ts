@@ -112,7 +112,8 @@ function first(set: ImageSet, count: number): ImageSet {
   return { ...set, count, pixels: set.pixels.slice(0, count * size), labels: set.labels.slice(0, count) };
 }
 
-function tokenizerSettings({ tokenizer: t, ladder, codes }: Images, { channels }: ImageSet): TokenizerSettings {
+/** The tokenizer of a configuration. */
+export function tokenizerSettings({ tokenizer: t, ladder, codes }: Images, { channels }: Pick<ImageSet, 'channels'>): TokenizerSettings {
   const { latentChannels, width, multipliers, blocks, groups } = t;
   return {
     autoencoder: { imageChannels: channels, latentChannels, width, multipliers, blocks, groups },

@@ -4,6 +4,7 @@ import { defineExperiment, type RunContext } from '../src/runner/experiment.ts';
 import { claims } from './claims.ts';
 import { publishedMacsError } from './costs.ts';
 import { configSchema, type Config } from './config.ts';
+import { drawers } from './drawers.ts';
 import { runFigures, type FigureFindings } from './figures.ts';
 import { runImages, type ImageFindings } from './images.ts';
 import { curve } from './methods.ts';
@@ -18,6 +19,8 @@ export const mvar = defineExperiment<Config>({
   presets,
   claims,
   curve,
+  drawers,
+  tour: { preset: 'tour', shows: 'images drawn scale by scale, each from the scale before it alone', figure: 'samples' },
   async run(context) {
     const { parts } = context.config;
     if (parts.includes('figures')) await claimFigures(context, await runFigures(context));

@@ -1,23 +1,26 @@
 import type { PartialConfig } from '../src/runner/experiment.ts';
 import type { Config } from './config.ts';
 
+/** Small networks of VAR and of MVAR, trained shortly, with one seed. */
+const small = {
+  width: 32,
+  depth: 2,
+  heads: 2,
+  iterations: 80,
+  kinds: ['var', 'concat'],
+  images: 2048,
+  samples: 128,
+  repeats: 1,
+  windows: [],
+  histories: [],
+} as const satisfies PartialConfig<Config['figures']>;
+
 /** Steps and sizes by the time that is at hand; what a preset does not name is as in the full one. */
 export const presets = {
   /** Under 60 s: VAR and MVAR on drawn figures. */
-  smoke: {
-    figures: {
-      width: 32,
-      depth: 2,
-      heads: 2,
-      iterations: 80,
-      kinds: ['var', 'concat'],
-      images: 2048,
-      samples: 128,
-      repeats: 1,
-      windows: [],
-      histories: [],
-    },
-  },
+  smoke: { figures: small },
+  /** About a minute, for `atelier tour`: the same with more iterations, so that the samples show figures. */
+  tour: { figures: { ...small, iterations: 600 } },
   /** VAR, MVAR in both ways of training, other windows and histories, three seeds. */
   full: {},
   /** `full` with one seed. */

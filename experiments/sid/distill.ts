@@ -22,8 +22,7 @@ import { trainNetwork } from '../src/training/train-network.ts';
 import type { Config, DistillSettings } from './config.ts';
 
 /** Networks of one architecture on data of one shape. */
-export interface Ground<P extends Tree> {
-  readonly context: RunContext<Config>;
+export interface Networks<P extends Tree> {
   readonly parameterization: Parameterization;
   init(rng: Rng): P;
   readonly network: NetworkOf<P>;
@@ -33,12 +32,17 @@ export interface Ground<P extends Tree> {
   /** Number of classes, 0 for none; the label behind the last one is "none". */
   readonly classes: number;
 }
+/** The networks of a run. */
+export interface Ground<P extends Tree> extends Networks<P> {
+  readonly context: RunContext<Config>;
+}
 
 /** x [B, …] and, where there are classes, y [B] int32. */
 export type Sample = { x: Tensor; y?: Tensor };
 export type Source = { next(rng: Rng): Sample; readonly cursor?: Resumable | undefined };
 
-const labelsOf = (y: Tensor | undefined, classes: number) => y && { given: y, none: tf.tensor1d([classes], 'int32') };
+/** Classes as the networks take them. */
+export const labelsOf = (y: Tensor | undefined, classes: number) => y && { given: y, none: tf.tensor1d([classes], 'int32') };
 
 /** Trains a teacher by denoising; with classes some samples are shown without theirs. @returns the averaged weights, the caller's */
 export async function trainTeacher<P extends Tree>(

@@ -7,7 +7,7 @@ import type { RunContext } from '../src/runner/experiment.ts';
 import type { Config, GuidanceToy } from './config.ts';
 import { distill, drawChain, trainTeacher, type Source, type Variant } from './distill.ts';
 import { colorOf } from './methods.ts';
-import { pointGround } from './points.ts';
+import { pointNetworks } from './points.ts';
 
 /** Share of samples in their class by the true density, and distance from the data. */
 export type GuidanceScore = { readonly agreement: number; readonly distance: number };
@@ -79,7 +79,7 @@ export async function runGuidance(context: RunContext<Config>): Promise<Guidance
 async function runOnce(context: RunContext<Config>, repeat: number): Promise<GuidanceFindings> {
   const { guidance: config } = context.config;
   const { samples, std, repeats } = config;
-  const ground = pointGround(context, config, 2);
+  const ground = { context, ...pointNetworks(config, 2) };
   const rng = context.rng.child('guidance');
   const own = rng.child(repeat);
   const ending = repeats > 1 ? `-${repeat + 1}` : '';

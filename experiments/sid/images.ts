@@ -11,14 +11,14 @@ import {
 import { karrasSigmas } from '@atelier/diffusion';
 import { adversarialSettings, edmParameterization, guidanceScales, unetCritic, unetNetwork } from '@atelier/sid';
 import { disposeTree } from '@atelier/tensor';
-import { imageBatches, imagesOf, loadImages, type ImageData } from '../src/data/images.ts';
+import { imageBatches, imagesOf, loadImages, type ImageData, type ImageFacts } from '../src/data/images.ts';
 import { CLASSIFIER_FEATURES, trainJudge, type Judge } from '../src/evaluation/classifier.ts';
 import { floats, labels } from '../src/evaluation/in-batches.ts';
 import { imageRows, tileOf, type ImageRow } from '../src/pictures/image-rows.ts';
 import { lineChart } from '../src/pictures/line-chart.ts';
 import type { RunContext } from '../src/runner/experiment.ts';
 import type { Config, Images, StudentName } from './config.ts';
-import { distill, drawChain, trainTeacher, type Ground, type Variant } from './distill.ts';
+import { distill, drawChain, trainTeacher, type Networks, type Variant } from './distill.ts';
 import { colorOf } from './methods.ts';
 
 /** Fréchet distance, precision and recall in the judge's features, and the share of samples in their class. */
@@ -32,7 +32,8 @@ export async function runImages(context: RunContext<Config>): Promise<void> {
   const { images: config } = context.config;
   const rng = context.rng.child('images');
   const data = await loadImages(config, rng.child('data'), 'sid');
-  const { ground, parameters } = groundOf(context, config, data.train);
+  const { networks, parameters } = imageNetworks(config, data.train);
+  const ground = { context, ...networks };
   context.note(`${data.train.count} images of ${config.data}, ${data.train.height} x ${data.train.width}; ${parameters} parameters`);
   const judge = await trainJudge(context, data, config.classifier);
   const asked = imagesOf(data.reference, config.samples).y;
@@ -91,13 +92,13 @@ export async function runImages(context: RunContext<Config>): Promise<void> {
   disposeTree(teacher);
 }
 
-function groundOf(context: RunContext<Config>, { network }: Images, set: ImageSet): { ground: Ground<SongUNetParams>; parameters: number } {
+/** The U-Net of a configuration for images. */
+export function imageNetworks({ network }: Images, set: ImageFacts): { networks: Networks<SongUNetParams>; parameters: number } {
   const config: SongUNetConfig = parseSongUNetConfig(
     { ...network, resolution: set.height, inChannels: set.channels, outChannels: set.channels, numClasses: set.classes },
     'sid: images.network',
   );
-  const ground: Ground<SongUNetParams> = {
-    context,
+  const networks: Networks<SongUNetParams> = {
     parameterization: edmParameterization(),
     init: (rng) => initSongUNet(rng, config),
     network: (params) => unetNetwork(params, config),
@@ -105,12 +106,13 @@ function groundOf(context: RunContext<Config>, { network }: Images, set: ImageSe
     shape: [set.height, set.width, set.channels],
     classes: set.classes,
   };
-  return { ground, parameters: parameterCount(songUNetParameters(config)) };
+  return { networks, parameters: parameterCount(songUNetParameters(config)) };
 }
 
 type Named = Variant & { label: string };
 
-function variantsOf({ steps, students, scale }: Images): Named[] {
+/** The students of a configuration. */
+export function variantsOf({ steps, students, scale }: Images): Named[] {
   const most = Math.max(...steps);
   const adversarial = adversarialSettings.sida;
   const kinds: Record<StudentName, Pick<Named, 'label' | 'guidance' | 'adversarial'>> = {

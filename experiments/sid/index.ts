@@ -2,6 +2,7 @@ import { max, mean, min } from 'd3-array';
 import { defineExperiment, type RunContext } from '../src/runner/experiment.ts';
 import { claims } from './claims.ts';
 import { configSchema, type Config } from './config.ts';
+import { drawers } from './drawers.ts';
 import { runGuidance, type GuidanceFindings } from './guidance-toy.ts';
 import { runImages } from './images.ts';
 import { curve } from './methods.ts';
@@ -17,6 +18,8 @@ export const sid = defineExperiment<Config>({
   presets,
   claims,
   curve,
+  drawers,
+  tour: { preset: 'smoke', shows: 'a diffusion model of a ring distilled to one step and to four, without data', figure: 'ring8-samples' },
   async run(context) {
     const { parts } = context.config;
     if (parts.includes('points')) await claimPoints(context, await runPoints(context));

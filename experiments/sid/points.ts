@@ -15,7 +15,7 @@ import { lineChart } from '../src/pictures/line-chart.ts';
 import { scatterGrid, type ScatterPanel } from '../src/pictures/scatter-grid.ts';
 import type { RunContext } from '../src/runner/experiment.ts';
 import type { Config, Points } from './config.ts';
-import { distill, drawChain, trainTeacher, type Ground, type Source, type Variant } from './distill.ts';
+import { distill, drawChain, trainTeacher, type Networks, type Source, type Variant } from './distill.ts';
 import { colorOf } from './methods.ts';
 
 /** Sliced Wasserstein distances of x^(1) … x^(K) after some iterations. */
@@ -35,15 +35,10 @@ export type PointFindings = {
 const densities = { ring8: () => ring({ radius: 1.4, std: 0.08 }), check: () => checkerboard({ scale: 0.85 }) };
 export type DensityName = keyof typeof densities;
 
-/** A ground of points in the plane. */
-export function pointGround(
-  context: RunContext<Config>,
-  { width, depth }: { width: number; depth: number },
-  classes: number,
-): Ground<PointNetworkParams> {
+/** Networks of points in the plane. */
+export function pointNetworks({ width, depth }: { width: number; depth: number }, classes: number): Networks<PointNetworkParams> {
   const network = parsePointNetwork({ width, depth, classes });
   return {
-    context,
     parameterization: epsilonParameterization(),
     init: (rng) => initPointNetwork(rng, network),
     network: (params) => pointNetwork(params, network),
@@ -66,7 +61,7 @@ export async function runPoints(context: RunContext<Config>): Promise<PointFindi
 async function runOnce(context: RunContext<Config>, config: Points, name: DensityName, repeat: number): Promise<PointFindings> {
   const density = densities[name]();
   const rng = context.rng.child(name);
-  const ground = pointGround(context, config, 0);
+  const ground = { context, ...pointNetworks(config, 0) };
   const own = rng.child(repeat);
   const ending = config.repeats > 1 ? `-${repeat + 1}` : '';
   // The noise and the true samples that judge are the same in all repetitions.
@@ -150,7 +145,8 @@ async function readCurve(context: RunContext<Config>, student: string, iteration
   );
 }
 
-function variantsOf(config: Points, name: DensityName): (Omit<Variant, 'guidance'> & { alpha: number })[] {
+/** The students of a density. */
+export function variantsOf(config: Points, name: DensityName): (Omit<Variant, 'guidance'> & { alpha: number })[] {
   const plain = config.steps.map((steps) => ({ name: `sid-${steps}`, steps, alpha: 1 }));
   if (name !== 'ring8') return plain;
   const alphas = [...config.alphas, ...(config.unstable ? [2] : [])];

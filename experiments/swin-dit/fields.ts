@@ -6,19 +6,18 @@ import { SEAM_TIME, type Config, type Fields } from './config.ts';
 import type { Bound, FieldFindings, FieldScores } from './field-findings.ts';
 import { fieldPictures } from './field-pictures.ts';
 import { EVALUATION_TIMES, leastError, linearDenoiser, type LinearDenoiser } from './linear-denoiser.ts';
-import { model, type Model } from './models.ts';
+import { fieldModels, type Model } from './models.ts';
 import { denoised, noiseError, noisy, predictNoise, type NoisyFields } from './prediction.ts';
 import { tables, trainDenoiser } from './training.ts';
 
 /** Trains all models on Gaussian random fields, holds them against the best that is possible, and draws the first repetition. */
 export async function runFields(context: RunContext<Config>): Promise<FieldFindings> {
   const { fields: config } = context.config;
-  const { grid, patchSize, width, depth, heads, window, kernel } = config;
+  const { grid, patchSize, window } = config;
   const side = grid * patchSize;
   const rng = context.rng.child('fields');
   const field = gaussianField(side);
-  const dit = { inChannels: 1, patchSize, width, depth, heads, numClasses: 1, nullClass: false };
-  const models = config.models.map((name) => model(name, { dit, grid: [grid, grid], window, kernel }));
+  const models = fieldModels(config);
   context.note(`Gaussian random fields of ${side} x ${side} pixels, ${grid} x ${grid} tokens, windows of ${window} x ${window}`);
 
   const x0 = field.sample(rng.child('evaluation fields'), config.images);

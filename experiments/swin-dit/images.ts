@@ -8,7 +8,7 @@ import { classGrid } from '../src/pictures/image-rows.ts';
 import type { Picture, RunContext } from '../src/runner/experiment.ts';
 import { analyseAttention, type AttentionFindings } from './attention.ts';
 import type { Config, Images } from './config.ts';
-import { model, type Model } from './models.ts';
+import { imageModels, type Model } from './models.ts';
 import { drawSamples, type Sampling } from './sampling.ts';
 import { trainDenoiser } from './training.ts';
 
@@ -29,10 +29,8 @@ export async function runImages(context: RunContext<Config>): Promise<ImageFindi
   const { images: config } = context.config;
   const rng = context.rng.child('images');
   const { train: set, reference, second } = await loadImages(config, rng.child('data'), 'swin-dit');
-  const { patchSize, width, depth, heads, window, kernel, learnSigma } = config.network;
-  const dit = { inChannels: set.channels, patchSize, width, depth, heads, numClasses: set.classes, learnSigma };
-  const grid: [number, number] = [set.height / patchSize, set.width / patchSize];
-  const models = config.models.map((name) => model(name, { dit, grid, window, kernel }));
+  const models = imageModels(config, set);
+  const grid = models[0]!.settings.grid;
   context.note(`${set.count} images of ${set.name}, ${set.height} x ${set.width}, ${grid.join(' x ')} tokens`);
   for (const { label, parameters, blockMacs } of models)
     context.note(`${label}: ${parameters} parameters, ${(blockMacs / 1e6).toFixed(1)} M multiply-accumulates in its blocks`);

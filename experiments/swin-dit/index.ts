@@ -2,6 +2,7 @@ import { defineExperiment, type RunContext } from '../src/runner/experiment.ts';
 import { NEAR } from './attention.ts';
 import { claims } from './claims.ts';
 import { configSchema, SEAM_TIME, type Config, type ModelName } from './config.ts';
+import { drawers } from './drawers.ts';
 import { excess, meanOver, type FieldFindings } from './field-findings.ts';
 import { runFields } from './fields.ts';
 import { runImages, type ImageFindings } from './images.ts';
@@ -17,6 +18,8 @@ export const swinDit = defineExperiment<Config>({
   presets,
   claims,
   curve,
+  drawers,
+  tour: { preset: 'smoke', shows: 'windows with a bridge between them in the place of global attention', figure: 'field-samples' },
   async run(context) {
     const { parts } = context.config;
     if (parts.includes('fields')) await claimFields(context, await runFields(context));

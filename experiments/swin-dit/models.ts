@@ -1,5 +1,6 @@
 import { swinDiTMacs, swinDiTParameterCount, type AttentionKind, type SwinDiTSettings } from '@atelier/swin-dit';
-import type { ModelName } from './config.ts';
+import type { ImageFacts } from '../src/data/images.ts';
+import type { Fields, Images, ModelName } from './config.ts';
 import { modelLabels } from './methods.ts';
 
 /** The sizes that all models of a comparison share. */
@@ -38,4 +39,18 @@ export function model(name: ModelName, { kernel, ...shared }: SharedSettings): M
   };
   const blockMacs = swinDiTMacs(settings).blocks.reduce((a, b) => a + b, 0);
   return { name, label: modelLabels[name], settings, parameters: swinDiTParameterCount(settings), blockMacs };
+}
+
+/** The networks that a configuration trains on fields. */
+export function fieldModels({ grid, patchSize, width, depth, heads, window, kernel, models }: Fields): Model[] {
+  const dit = { inChannels: 1, patchSize, width, depth, heads, numClasses: 1, nullClass: false };
+  return models.map((name) => model(name, { dit, grid: [grid, grid], window, kernel }));
+}
+
+/** The networks that a configuration trains on images. */
+export function imageModels({ network, models }: Images, set: Pick<ImageFacts, 'height' | 'width' | 'channels' | 'classes'>): Model[] {
+  const { patchSize, width, depth, heads, window, kernel, learnSigma } = network;
+  const dit = { inChannels: set.channels, patchSize, width, depth, heads, numClasses: set.classes, learnSigma };
+  const grid: [number, number] = [set.height / patchSize, set.width / patchSize];
+  return models.map((name) => model(name, { dit, grid, window, kernel }));
 }

@@ -1,4 +1,4 @@
-import { ddimSampler, ddpmSampler, guidedNetwork, respace, stepNoise, type SamplerNetwork } from '@atelier/diffusion';
+import { ddimSampler, ddpmSampler, guidedNetwork, respace, stepNoise, type SamplerNetwork, type Variance } from '@atelier/diffusion';
 import { applySwinDiT, type SwinDiTParams } from '@atelier/swin-dit';
 import type { HostTensor, Rng, Tensor } from '@atelier/tensor';
 import { inBatches } from '../src/evaluation/in-batches.ts';
@@ -17,6 +17,22 @@ export type Sampling = {
   readonly signal?: AbortSignal;
 };
 
+/** The network of a model as samplers call it, with guidance, and whether it has learnt its variance. */
+export function samplerNetwork(
+  { settings }: Model,
+  guidance: number,
+): { network: SamplerNetwork<{ params: SwinDiTParams; y: Tensor }>; variance: Variance } {
+  const { dit } = settings;
+  return {
+    variance: dit.learnSigma === true ? 'learned' : 'small',
+    network: (x, t, { params, y }) => {
+      const plain = (images: Tensor, times: Tensor, labels: Tensor): Tensor =>
+        applySwinDiT(params, images, { t: times, y: labels }, settings);
+      return guidedNetwork(plain, { scale: guidance, channels: 'all', nullLabel: dit.numClasses! })(x, t, y);
+    },
+  };
+}
+
 /**
  * Samples of a network from given starts z [N, H, W, C] and labels y [N]; ancestral sampling draws its own noise from `rng`.
  *
@@ -29,13 +45,7 @@ export async function drawSamples(
   rng: Rng,
   { sampler: kind, steps, guidance, clip, batch, signal }: Sampling,
 ): Promise<Float32Array> {
-  const { dit } = model.settings;
-  const variance = dit.learnSigma === true ? 'learned' : 'small';
-  const network: SamplerNetwork<{ params: SwinDiTParams; y: Tensor }> = (x, t, { params: weights, y }) => {
-    const plain = (images: Tensor, times: Tensor, labels: Tensor): Tensor =>
-      applySwinDiT(weights, images, { t: times, y: labels }, model.settings);
-    return guidedNetwork(plain, { scale: guidance, channels: 'all', nullLabel: dit.numClasses! })(x, t, y);
-  };
+  const { network, variance } = samplerNetwork(model, guidance);
   const sampler = kind === 'ddim' ? ddimSampler(network, { variance, clip }) : ddpmSampler(network, { variance, clip });
   const shorter = respace(tables, steps);
   try {

@@ -13,6 +13,7 @@ import { barChart } from '../src/pictures/bar-chart.ts';
 import { heatMap } from '../src/pictures/heat-map.ts';
 import { experiments } from '../src/registry.ts';
 import { here, onlyRun, readJson, temporaryFolder } from './child.ts';
+import { expectExported } from './exported.ts';
 
 /** The command line over all experiments. */
 const atelier = (words: readonly string[], runs: string) => here(words, runs, undefined, experiments);
@@ -80,6 +81,10 @@ describe('the smoke preset', () => {
     expect(claims.get('equal-work')!.measured).toBeLessThan(0.05);
     expect(claims.get('converges')!.measured).toBeLessThan(1e-4);
     expect(claims.get('exact')!.measured).toBeLessThan(1e-4);
+  });
+
+  it('is drawn from, also outside of this workspace', async () => {
+    await expectExported(run, 'tarflow', ['--steps', '3']);
   });
 
   it('draws what was found', () => {

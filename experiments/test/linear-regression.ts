@@ -32,6 +32,7 @@ export const linearRegression = defineExperiment<Config>({
   paper: { slug: 'least-squares', title: 'Nouvelles méthodes pour la détermination des orbites des comètes', arxiv: '0000.00000' },
   title: 'Linear regression by gradient descent',
   schema,
+  tour: { preset: 'smoke', shows: 'a line through points', figure: 'weights' },
   presets: { smoke: {}, full: { steps: 200, data: { size: 64 } } },
   claims: [
     {

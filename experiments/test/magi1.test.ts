@@ -6,6 +6,7 @@ import { checkClaims, type ClaimRecord } from '../src/runner/claims.ts';
 import { resolveConfig } from '../src/runner/config.ts';
 import { experiments } from '../src/registry.ts';
 import { here, onlyRun, readJson, temporaryFolder } from './child.ts';
+import { expectExported } from './exported.ts';
 
 /** The command line over all experiments. */
 const atelier = (words: readonly string[], runs: string) => here(words, runs, undefined, experiments);
@@ -66,6 +67,7 @@ it('passes through every stage of the other parts', async () => {
   const run = onlyRun(runs);
   for (const name of ['strip', 'glyphs', 'glyphs-animated', 'switch', 'stream', 'stream-animated', 'staircase', 'time', 'memory'])
     expect(existsSync(join(run, 'figures', `${name}.png`))).toBe(true);
+  await expectExported(run, 'glyphs', ['--class', 'B']);
   // A picture of every chunk was written as it came.
   for (const chunk of [0, 7]) expect(existsSync(join(run, 'samples', `stream-step-${String(chunk).padStart(6, '0')}.png`))).toBe(true);
 });

@@ -9,6 +9,7 @@ import { resolveConfig } from '../src/runner/config.ts';
 import { readMetrics } from '../src/runner/metrics-file.ts';
 import { experiments } from '../src/registry.ts';
 import { here, onlyRun, readJson, temporaryFolder } from './child.ts';
+import { expectExported } from './exported.ts';
 import { killAfter, weightsAndScores } from './killed-run.ts';
 
 /** The command line over all experiments. */
@@ -140,6 +141,7 @@ describe('images', () => {
       'distances.svg',
       'one-step.png',
     ]);
+    await expectExported(run, 'meanflow');
     expect(out).toMatch(/the classifier is right on \d+\.\d\d % of 128 images/);
   });
 });

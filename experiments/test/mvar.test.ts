@@ -7,6 +7,7 @@ import { checkClaims, type ClaimRecord } from '../src/runner/claims.ts';
 import { resolveConfig } from '../src/runner/config.ts';
 import { experiments } from '../src/registry.ts';
 import { here, onlyRun, readJson, temporaryFolder } from './child.ts';
+import { expectExported } from './exported.ts';
 
 /** The command line over all experiments. */
 const atelier = (words: readonly string[], runs: string) => here(words, runs, undefined, experiments);
@@ -57,6 +58,10 @@ describe('the figures, with few steps', () => {
     expect(code).toBe(0);
     run = onlyRun(runs);
     claims = new Map((readJson(join(run, 'claims.json')) as unknown as ClaimRecord[]).map((claim) => [claim.id, claim]));
+  });
+
+  it('are drawn from, also outside of this workspace', async () => {
+    await expectExported(run, 'figures-concat-1', ['--class', 'disc,cross']);
   });
 
   it('cost what the paper says', () => {

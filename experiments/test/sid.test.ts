@@ -6,6 +6,7 @@ import { checkClaims, type ClaimRecord } from '../src/runner/claims.ts';
 import { resolveConfig } from '../src/runner/config.ts';
 import { experiments } from '../src/registry.ts';
 import { here, onlyRun, readJson, temporaryFolder } from './child.ts';
+import { expectExported } from './exported.ts';
 
 /** The command line over all experiments. */
 const atelier = (words: readonly string[], runs: string) => here(words, runs, undefined, experiments);
@@ -82,4 +83,6 @@ it('passes through every stage of the other parts', async () => {
   expect(code).toBe(0);
   const run = onlyRun(runs);
   for (const name of ['guidance', 'images', 'agreement']) expect(existsSync(join(run, 'figures', `${name}.png`))).toBe(true);
+  await expectExported(run, 'image-none-2');
+  await expectExported(run, 'image-teacher', ['--steps', '3', '--class', 'B']);
 });

@@ -14,6 +14,7 @@ import { model } from '../swin-dit/models.ts';
 import { noiseError, noisy } from '../swin-dit/prediction.ts';
 import { tables } from '../swin-dit/training.ts';
 import { here, onlyRun, readJson, temporaryFolder } from './child.ts';
+import { expectExported } from './exported.ts';
 import { killAfter, weightsAndScores } from './killed-run.ts';
 
 /** The command line over all experiments. */
@@ -160,6 +161,7 @@ describe('the full preset', () => {
     const words = ['parts=[images]', 'images.models=[pswa]', 'images.sampler=ddpm', 'images.network.learnSigma=true'];
     const { code, err } = await atelier(['run', 'swin-dit', 'full', ...TINY, ...words, 'images.training.steps=2'], runs);
     expect({ code, err }).toEqual({ code: 0, err: '' });
+    await expectExported(onlyRun(runs), 'image-pswa', ['--steps', '3']);
     const last = readMetrics(join(onlyRun(runs), 'metrics.jsonl')).at(-1)!;
     // The variational term comes on top of the squared error.
     expect(Number(last['loss'])).toBeGreaterThan(Number(last['mse']));

@@ -11,6 +11,7 @@ import { DICTIONARY_GRID, DICTIONARY_TILE, dictionaryVideos } from '../vsa/patch
 import { selectionPicture } from '../vsa/selection-picture.ts';
 import { vsa } from '../vsa/index.ts';
 import { here, onlyRun, readJson, temporaryFolder } from './child.ts';
+import { expectExported } from './exported.ts';
 
 beforeAll(async () => void (await useEngine()));
 
@@ -111,5 +112,6 @@ describe('a run', () => {
     const checkpoints = readdirSync(join(run, 'checkpoints'));
     for (const name of ['full', 'glyphs-full']) expect(checkpoints.some((file) => file.startsWith(name))).toBe(true);
     for (const name of ['sweep', 'samples-vsa', 'time']) expect(existsSync(join(run, 'figures', `${name}.png`))).toBe(true);
+    await expectExported(run, 'glyphs-vsa');
   });
 });

@@ -17,7 +17,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     how: `error of sparse attention (1.7 is that of a denoiser that sees only one copy); ${data}`,
     scale,
     bound: { atMost: 1.9 },
-    presets: ['smoke', 'full'],
+    presets: ['smoke', 'tour', 'full'],
   },
   {
     id: 'vsa-full',
@@ -28,7 +28,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     scale,
     bound: { atMost: -0.05 },
     neutral: 0,
-    presets: ['full'],
+    presets: ['tour', 'full'],
   },
   {
     id: 'vsa-local',
@@ -39,7 +39,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     scale,
     bound: { atMost: -0.15 },
     neutral: 0,
-    presets: ['full'],
+    presets: ['tour', 'full'],
   },
   {
     id: 'coarse-output',
@@ -60,7 +60,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     scale,
     bound: { atLeast: 2.5 },
     neutral: 1,
-    presets: ['full'],
+    presets: ['tour', 'full'],
   },
   {
     id: 'training-flops',
@@ -71,7 +71,7 @@ export const claims: readonly ClaimDefinition<Config>[] = [
     scale,
     bound: { atLeast: 1.5 },
     neutral: 1,
-    presets: ['full'],
+    presets: ['tour', 'full'],
   },
   {
     id: 'zero-gate',

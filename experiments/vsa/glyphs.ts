@@ -13,7 +13,7 @@ import { initNetwork, massOf, mixerOf, type LayerView } from './network.ts';
 import { selectionPicture } from './selection-picture.ts';
 import { drawNoise, meanError, operations, optimizer, TIMES, velocityError, type Batch } from './training.ts';
 
-const TILE: Grid = [4, 4, 4];
+export const TILE: Grid = [4, 4, 4];
 const PATCH: [number, number, number] = [1, 2, 2];
 /** Videos that are drawn, two of each class if there are four. */
 const DRAWN = 8;
@@ -75,7 +75,8 @@ export async function runGlyphs(context: RunContext<Config>): Promise<void> {
   }
 }
 
-const settingsOf = ({ heads, headDim, ffnDim, layers, characters }: Glyphs, gate: boolean): WanSettings => ({
+/** Settings of the network of moving letters. */
+export const settingsOf = ({ heads, headDim, ffnDim, layers, characters }: Glyphs, gate: boolean): WanSettings => ({
   heads,
   headDim,
   ffnDim,
@@ -88,7 +89,7 @@ const settingsOf = ({ heads, headDim, ffnDim, layers, characters }: Glyphs, gate
 });
 
 /** A class as a text of one token, 1 at the class: [B, 1, classes]. */
-const textOf = (y: Tensor, classes: number): Tensor => tf.expandDims(tf.oneHot(y as tf.Tensor1D, classes, 1, 0, 'float32'), 1);
+export const textOf = (y: Tensor, classes: number): Tensor => tf.expandDims(tf.oneHot(y as tf.Tensor1D, classes, 1, 0, 'float32'), 1);
 const oneHot = (labels: Int32Array, classes: number): Tensor => tf.tidy(() => textOf(tf.tensor1d(labels, 'int32'), classes));
 
 const shapeOf = ({ frames, height, width, channels }: VideoSet, count: number): number[] => [count, frames, height, width, channels];

@@ -1,6 +1,7 @@
 import { defineExperiment } from '../src/runner/experiment.ts';
 import { claims } from './claims.ts';
 import { configSchema, type Config } from './config.ts';
+import { drawers } from './drawers.ts';
 import { runDictionary } from './dictionary.ts';
 import { claimDictionary, drawDictionary } from './dictionary-findings.ts';
 import { runGlyphs } from './glyphs.ts';
@@ -17,6 +18,8 @@ export const vsa = defineExperiment<Config>({
   presets,
   claims,
   curve,
+  drawers,
+  tour: { preset: 'tour', shows: 'attention that learns which tiles of a video to look at', figure: 'errors' },
   async run(context) {
     const { parts } = context.config;
     if (parts.includes('dictionary')) {

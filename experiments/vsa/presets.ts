@@ -5,6 +5,8 @@ import type { Config } from './config.ts';
 export const presets = {
   /** About 20 s: sparse attention for 30 steps. */
   smoke: { dictionary: { variants: ['vsa'], training: { steps: 30 }, watch: 30, judged: 4, adaptation: 0 } },
+  /** About a minute, for `atelier tour`: full, sparse and local attention as in `full`, and nothing else. */
+  tour: { dictionary: { variants: ['full', 'vsa', 'local'], sweep: [4], adaptation: 0 } },
   /** All variants on the patch dictionary, the sweep over the number of tiles, and the adaptation of the full network. */
   full: {},
   /** Moving letters of 8 × 32 × 32 pixels, full attention against sparse attention at equal counted operations. */

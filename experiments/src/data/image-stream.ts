@@ -1,7 +1,7 @@
-import { discsAndBoxes, gather, type ImageSet } from '@atelier/datasets';
+import { DISC_AND_BOX_CLASSES, discsAndBoxes, gather } from '@atelier/datasets';
 import type { Rng, Tensor } from '@atelier/tensor';
 import type { Resumable } from '../runner/experiment.ts';
-import { asTensors, imageBatches, imagesOf, imageSizes, readImages } from './images.ts';
+import { asTensors, factsOfRead, imageBatches, imagesOf, imageSizes, readImages, type ImageFacts } from './images.ts';
 
 /** Images x [B, H, W, C] in [-1, 1] and labels y [B] int32. */
 type Batch = { x: Tensor; y: Tensor };
@@ -60,4 +60,13 @@ function drawnStream(side: number, batch: number, rng: Rng): ImageStream {
   };
 }
 
-const factsOf = ({ height, channels, classes, classNames }: ImageSet) => ({ side: height, channels, classes, classNames });
+/** The facts of the images of a stream, without reading them. */
+export const streamFacts = (
+  name: StreamName,
+  drawnSide: number,
+): Pick<ImageStream, 'name' | 'side' | 'channels' | 'classes' | 'classNames'> =>
+  name === 'discs'
+    ? { name, side: drawnSide, channels: 3, classes: DISC_AND_BOX_CLASSES.length, classNames: DISC_AND_BOX_CLASSES }
+    : { name, ...factsOf(factsOfRead(name)) };
+
+const factsOf = ({ height, channels, classes, classNames }: ImageFacts) => ({ side: height, channels, classes, classNames });

@@ -1,5 +1,24 @@
-import { batches, gather, shapes, slice, type Batches, type ImageBatch, type ImageSet, type VideoSet } from '@atelier/datasets';
-import { cifar10, fashionMnist, glyphOptions, glyphs, mnist } from '@atelier/datasets/node';
+import {
+  batches,
+  gather,
+  SHAPE_CLASSES,
+  shapes,
+  slice,
+  type Batches,
+  type ImageBatch,
+  type ImageSet,
+  type VideoSet,
+} from '@atelier/datasets';
+import {
+  cifar10,
+  CIFAR10_CLASSES,
+  FASHION_MNIST_CLASSES,
+  fashionMnist,
+  glyphOptions,
+  glyphs,
+  mnist,
+  MNIST_CLASSES,
+} from '@atelier/datasets/node';
 import { tf, type Rng, type Tensor } from '@atelier/tensor';
 import { z } from 'zod';
 import { StopError } from '../runner/errors.ts';
@@ -28,6 +47,29 @@ export type ImageSource = z.output<z.ZodObject<ReturnType<typeof imageSourceKeys
 /** Side of the images of a source, in pixels. */
 export const imageSide = ({ data, glyphs }: Pick<ImageSource, 'data' | 'glyphs'>): number =>
   data === 'glyphs' ? glyphs.size : imageSizes[data];
+
+/** Size and classes of images. */
+export type ImageFacts = Pick<ImageSet, 'name' | 'height' | 'width' | 'channels' | 'classes' | 'classNames'>;
+
+/** Channels and classes of the data sets that are read. */
+const readFacts: Record<ReadName, { channels: number; classNames: readonly string[] }> = {
+  mnist: { channels: 1, classNames: MNIST_CLASSES },
+  'fashion-mnist': { channels: 1, classNames: FASHION_MNIST_CLASSES },
+  cifar10: { channels: 3, classNames: CIFAR10_CLASSES },
+};
+
+/** The facts of a data set that is read, without reading it. */
+export const factsOfRead = (name: ReadName): ImageFacts => {
+  const { channels, classNames } = readFacts[name];
+  return { name, height: imageSizes[name], width: imageSizes[name], channels, classes: classNames.length, classNames };
+};
+
+/** The facts of a source, without reading or drawing its images. */
+export function imageFacts({ data, glyphs: options }: Pick<ImageSource, 'data' | 'glyphs'>): ImageFacts {
+  if (data !== 'shapes' && data !== 'glyphs') return factsOfRead(data);
+  const [side, classNames] = data === 'shapes' ? [imageSizes.shapes, SHAPE_CLASSES] : [options.size, [...options.characters]];
+  return { name: data, height: side, width: side, channels: 1, classes: classNames.length, classNames };
+}
 
 /** `train` to learn from; `reference` to compare samples with; `second`, other true images: their distance from `reference` is the best a model can reach. */
 export type ImageData = { readonly train: ImageSet; readonly reference: ImageSet; readonly second: ImageSet };

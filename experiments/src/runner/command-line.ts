@@ -1,14 +1,18 @@
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { configKeys } from '@atelier/tensor';
-import { cac, type CAC } from 'cac';
+import { configKeys, useEngine } from '@atelier/tensor';
+import { cac, type CAC, type Command } from 'cac';
 import { boundText, verdictSign } from './claims.ts';
 import { numberText } from './number-text.ts';
 import { resolveConfig } from './config.ts';
 import { examine } from './doctor.ts';
+import { openRun, type DrawRequest, type OpenedRun } from './draw.ts';
 import { Interrupted, sentence, StopError } from './errors.ts';
 import type { Experiment } from './experiment.ts';
+import { exportRun } from './export-run.ts';
+import { fidRun, type FidRequest } from './fid-run.ts';
 import { committed, mergeRuns, reportRuns } from './ledger-files.ts';
+import { planLedger, planLines, runPlan } from './ledger-run.ts';
 import { unknown } from '@atelier/tensor';
 import { makeProgress, type Screen } from './progress.ts';
 import { writeReport } from './report-html.ts';
@@ -16,6 +20,8 @@ import { readClaims, type Audience } from './run-context.ts';
 import { RunFolder } from './run-folder.ts';
 import { listRuns, removeRuns, type ListedRun } from './run-list.ts';
 import { findExperiment, resumeRun, startRun } from './run.ts';
+import { sampleRun } from './sample-run.ts';
+import { runTour } from './tour.ts';
 import { defaultRuns, typedCommand } from './typed-command.ts';
 import { wrap } from './wrap.ts';
 
@@ -26,10 +32,11 @@ export interface Terminal {
   readonly signal: AbortSignal;
 }
 
+type DrawOptions = RunOptions & { model?: string; n?: number; steps?: number; class?: string | number; seed?: number; out?: string };
 type RunOptions = { runs?: string; engine?: string; device?: string; threads?: number };
 
 /**
- * The command line: `list`, `run`, `resume`, `runs`, `report`, `ledger`, `doctor`.
+ * The command line: `list`, `run`, `resume`, `runs`, `sample`, `export`, `fid`, `tour`, `report`, `ledger`, `doctor`.
  *
  * @param argv the words after `atelier`
  * @returns the exit code: 0, 1 after one sentence on stderr, or 130 after Ctrl-C. With `ATELIER_DEBUG` set, errors are printed whole.
@@ -67,6 +74,43 @@ export async function main(argv: readonly string[], experiments: readonly Experi
   cli.command('resume <run>', 'Go on with a run that was killed, stopped or failed').action(async (run: string, options: RunOptions) => {
     for (const line of closing(await resumeRun(experiments, runsOf(options), run, audience), out.columns)) say(line);
   });
+  const drawOptions = (command: Command): Command =>
+    command
+      .option('--model <name>', 'One of the networks of the run (the first; a wrong name lists them)')
+      .option('--n <count>', 'Number of samples (16)')
+      .option('--steps <count>', 'Steps of the sampler (those of the run)')
+      .option('--class <names>', 'Classes by name or number, joined by commas (all in turn)')
+      .option('--seed <number>', 'Seed of the random numbers (0)')
+      .option('--engine <name>', 'ort, cpu, wasm or tensorflow (ATELIER_ENGINE; ort)');
+  const opened = async (run: string, options: DrawOptions): Promise<{ run: OpenedRun; request: DrawRequest }> => {
+    await useEngine(options.engine);
+    const { model, n = 16, steps, seed = 0 } = options;
+    const classes = options.class === undefined ? undefined : String(options.class);
+    return { run: await openRun(experiments, runsOf(options), run, model), request: { n, steps, classes, seed } };
+  };
+  drawOptions(cli.command('sample <run>', 'Draw samples from a network of a finished run'))
+    .option('--out <file>', 'PNG file (drawn/<model>.png in the folder of the run)')
+    .action(async (name: string, options: DrawOptions) => {
+      const { run, request } = await opened(name, options);
+      say(await sampleRun(run, request, options.out));
+    });
+  drawOptions(cli.command('export <run>', 'Write the sampler of a finished run as an ONNX file with a model card'))
+    .option('--out <file>', 'ONNX file (export/<model>.onnx in the folder of the run)')
+    .action(async (name: string, options: DrawOptions) => {
+      const { run, request } = await opened(name, options);
+      for (const path of await exportRun(run, request, options.out)) say(path);
+    });
+  drawOptions(cli.command('fid <run>', 'Fréchet distance of samples of a run, in the features of an ONNX file'))
+    .option('--features <file>', 'ONNX file that makes features of images, such as InceptionV3')
+    .option('--range <low..high>', 'Values that it wants: 0..1, -1..1 or 0..255 (0..1; uint8 inputs have 0..255)')
+    .option('--reference <file>', '.npz file with mu and sigma of true images')
+    .option('--save <file>', '.npz file for mu and sigma of the samples')
+    .action(async (name: string, options: DrawOptions & Partial<FidRequest>) => {
+      const { features, range, reference, save } = options;
+      if (features === undefined) throw new StopError('fid: wanted --features <file.onnx>, got none');
+      const { run, request } = await opened(name, { ...options, n: options.n ?? 1000 });
+      for (const line of await fidRun(run, { ...request, features, range, reference, save }, audience.progress)) say(line);
+    });
   cli
     .command('runs [action]', 'All runs with their status; `runs clean` removes the failed and the empty ones')
     .action((action: string | undefined, options: RunOptions) => {
@@ -87,11 +131,36 @@ export async function main(argv: readonly string[], experiments: readonly Experi
       } else for (const line of await reportRuns(experiments, runs, options.out ?? runs, warn)) say(line);
     });
   cli
-    .command('ledger <action>', 'For maintainers: merge adds what was measured to the committed ledger')
+    .command(
+      'ledger [action]',
+      'Run what the ledger lacks of a preset; for maintainers: `ledger merge` adds the runs to the committed ledger',
+    )
+    .option('--preset <name>', 'The preset that every paper is to have run (full)')
+    .option('--plan', 'Say what would be run, and run nothing')
     .option('--docs <dir>', 'Folder of the committed ledger (docs/ of the workspace)')
-    .action(async (action: string, options: RunOptions & { docs?: string }) => {
-      if (action !== 'merge') throw new StopError(unknown('action of ledger', action, ['merge']));
-      for (const line of await mergeRuns(experiments, runsOf(options), options.docs ?? committed, warn)) say(line);
+    .option('--engine <name>', 'ort, cpu, wasm or tensorflow (ATELIER_ENGINE; ort)')
+    .option('--threads <n>', 'Threads of ort')
+    .action(async (action: string | undefined, options: RunOptions & { docs?: string; preset?: string; plan?: boolean }) => {
+      const [runs, docs] = [runsOf(options), options.docs ?? committed];
+      if (action !== undefined && action !== 'merge') throw new StopError(unknown('action of ledger', action, ['merge']));
+      if (action === 'merge') {
+        for (const line of await mergeRuns(experiments, runs, docs, warn)) say(line);
+        return;
+      }
+      const plan = planLedger(experiments, runs, String(options.preset ?? 'full'), join(docs, 'results.json'));
+      for (const line of planLines(plan)) say(line);
+      if (options.plan) return;
+      await runPlan(experiments, plan, { runs, engine: { name: options.engine, threads: options.threads } }, audience);
+      for (const line of await reportRuns(experiments, runs, runs, warn)) say(line);
+    });
+  cli
+    .command('tour', 'A short preset of every paper, and one page of what they show')
+    .option('--engine <name>', 'ort, cpu, wasm or tensorflow (ATELIER_ENGINE; ort)')
+    .option('--threads <n>', 'Threads of ort')
+    .action(async (options: RunOptions) => {
+      const { engine: name, threads } = options;
+      const request = { runs: runsOf(options), engine: { name, threads } };
+      for (const line of await runTour(experiments, request, { signal, screen: out, note: say })) say(line);
     });
   cli.command('doctor', 'What this machine has of what runs need').action(async (options: RunOptions) => {
     const findings = await examine(runsOf(options));

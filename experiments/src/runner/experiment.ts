@@ -1,4 +1,4 @@
-import type { HostTensor, Rng, Tree } from '@atelier/tensor';
+import type { HostTensor, Rng, Tensor, Tree } from '@atelier/tensor';
 import type { z } from 'zod';
 
 /**
@@ -42,6 +42,10 @@ export interface Experiment<Config extends BaseConfig = BaseConfig> {
   /** How the report draws a series of `metrics.jsonl`. A series without an answer is a method of its own, on axes of its own. */
   curve?(series: string): Curve | undefined;
   run(context: RunContext<Config>): Promise<void>;
+  /** Its place in `atelier tour`: a preset of about a minute, what that shows in one line, and the figure to look at. */
+  readonly tour?: { readonly preset: string; readonly shows: string; readonly figure: string };
+  /** The networks of a finished run that samples can be drawn from, the one to show first. They are named like their stages. */
+  drawers?(run: SavedRun<Config>): readonly NamedDrawer[];
 }
 
 /** How the report draws a series. */
@@ -156,6 +160,41 @@ export interface RunContext<Config extends BaseConfig = BaseConfig> {
 
   /** Prints one plain line for the user. */
   note(text: string): void;
+}
+
+/** What a finished run leaves to draw from. */
+export type SavedRun<Config extends BaseConfig = BaseConfig> = Pick<RunContext<Config>, 'config' | 'rng' | 'checkpoints'>;
+
+/** A network of a finished run by its name. `open` reads its weights. */
+export interface NamedDrawer {
+  readonly name: string;
+  /** @throws StopError if its checkpoint is missing or does not fit. */
+  open(): Promise<Drawer>;
+}
+
+/** A trained network that draws samples: what `atelier sample` and `atelier export` need of a paper. */
+export interface Drawer {
+  /** How it draws, and what a step is: `jumps of the average velocity; a step is one evaluation of the network`. */
+  readonly method: string;
+  /** What it was trained on: `letters of 16 x 16 pixels`. */
+  readonly data: string;
+  /** Shape of one sample: points [2], images [H, W, C], or videos [F, H, W, C]. */
+  readonly shape: readonly number[];
+  /** Values shown as black and as white; -1 and 1 by default. */
+  readonly range?: readonly [number, number];
+  /** Names of the classes that can be asked for; empty if there are none. */
+  readonly classNames: readonly string[];
+  /** Steps if none are asked for; absent if their number belongs to the network. */
+  readonly steps?: number;
+  /** The random numbers of n samples by name: their shapes, and the law that each number has by itself. */
+  noise(n: number, steps: number): { readonly [name: string]: { readonly shape: readonly number[]; readonly law: 'normal' | 'uniform' } };
+  /**
+   * The samples [n, …shape] float32 from the random numbers, and from `y` [n] int32 where there are classes. A pure function that reads no values: it is
+   * compiled, with the weights as constants.
+   */
+  draw(inputs: { readonly [name: string]: Tensor }, steps: number): Tensor;
+  /** The tensors that `draw` closes over; the caller must dispose them. */
+  readonly weights: Tree;
 }
 
 /** Plain JSON; numbers must be finite, because JSON has no others. */

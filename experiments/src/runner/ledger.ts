@@ -55,8 +55,9 @@ export function recordsOf(runs: string, warn: (text: string) => void): ClaimReco
   });
 }
 
-/** The records in a ledger file (`results.json`). @throws StopError if there is none or it is damaged. */
-function readLedger(path: string): ClaimRecord[] {
+/** The records in a ledger file (`results.json`). @param options.missing what to return if there is no file @throws StopError if it is damaged, or missing */
+export function readLedger(path: string, { missing }: { missing?: ClaimRecord[] } = {}): ClaimRecord[] {
+  if (missing !== undefined && !existsSync(path)) return missing;
   const text = onDisk(path, () => readFileSync(path, 'utf8'));
   let plain: unknown;
   try {
@@ -72,7 +73,7 @@ function readLedger(path: string): ClaimRecord[] {
  * it. Records of changed configurations are not added.
  */
 export function mergeLedger(path: string, records: readonly ClaimRecord[]): { all: ClaimRecord[]; added: number } {
-  const known = existsSync(path) ? readLedger(path) : [];
+  const known = readLedger(path, { missing: [] });
   const key = ({ experiment, id, run }: ClaimRecord): string => `${experiment} ${id} ${run}`;
   const all = new Map(known.map((record) => [key(record), record]));
   for (const record of records) if (!record.changed) all.set(key(record), record);

@@ -69,6 +69,9 @@ export function graphBackend(): OrtBackend | null {
   return 'traceGraph' in backend ? (backend as OrtBackend) : null;
 }
 
+/** Whether a function is being compiled now: then tensors have no values yet, so that checks of values must be left out. */
+export const isTracing = (): boolean => graphBackend()?.isTracing ?? false;
+
 /** The engine in use. */
 export const engineName = (): string => tf.getBackend();
 

@@ -11,7 +11,7 @@ export { compile, type Compiled, type CompileOptions } from './compile.ts';
 export { compileModel, type CompiledModel, type ModelInputs, type TfjsModel } from './compile-model.ts';
 export { einsum } from './einsum.ts';
 export { sumTo } from './gradients/sum-to.ts';
-export { engineName, runFused, useEngine, type EngineName, type EngineOptions } from './engine.ts';
+export { engineName, isTracing, runFused, useEngine, type EngineName, type EngineOptions } from './engine.ts';
 export { profile } from './profile.ts';
 export { Rng, type RngState } from './rng.ts';
 export { scan } from './scan.ts';
