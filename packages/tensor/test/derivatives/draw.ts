@@ -9,6 +9,8 @@ export type Case = {
   xs: () => Tensor[];
   /** Where a derivative in the strict sense does not exist; the forward mode is then only compared with the gradient. */
   kink?: boolean;
+  /** Equal elements share the derivative of a maximum or minimum. Then differences say nothing, but the shares must add up. */
+  ties?: boolean;
 };
 
 const rng = (name: string): Rng => new Rng(`derivatives ${name}`);
