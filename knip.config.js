@@ -26,6 +26,6 @@ export default {
       ignoreDependencies: ['jasmine-core', 'onnxruntime-node'],
     },
     // Loaded by name when the engine is chosen.
-    'packages/tensor': { ignoreDependencies: ['@tensorflow/tfjs-backend-wasm'] },
+    'packages/tensor': { entry: ['test/derivatives/audit.ts'], ignoreDependencies: ['@tensorflow/tfjs-backend-wasm'] },
   },
 };
