@@ -107,8 +107,9 @@ export const elementwise: Operator[] = [
   }),
   // Both engines approximate it, `cpu` with an absolute error of 1.5e-7.
   ...operators('mixed')({ erf: (p) => tf.erf(p.number()) }),
+  // TensorFlow.js passes gradients on through casts to bool and int32.
+  ...operators('moved', false)({ cast: (p) => tf.cast(p.any(), p.of(['float32', 'int32', 'bool'] as const)) }),
   ...operators('moved')({
-    cast: (p) => tf.cast(p.any(), p.of(['float32', 'int32', 'bool'] as const)),
     floor: float(tf.floor),
     ceil: float(tf.ceil),
     round: float(tf.round),

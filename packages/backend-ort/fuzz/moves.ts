@@ -52,7 +52,8 @@ export const moves: Operator[] = [
       return tf.unstack(x, p.below(x.rank)).slice(0, 2);
     },
     split: (p) => {
-      const x = p.any((y) => y.shape.some((s) => s >= 2 && s % 2 === 0));
+      // Without elements, `cpu` throws.
+      const x = p.any((y) => y.size > 0 && y.shape.some((s) => s >= 2 && s % 2 === 0));
       return tf.split(
         x,
         2,
@@ -128,10 +129,21 @@ export const moves: Operator[] = [
       const columns = x.shape.slice(0, depth).map((s) => p.indices([rows, 1], s));
       return tf.gatherND(x, tf.concat(columns, 1));
     },
+  }),
+  // Equal indices add.
+  ...operators(
+    'sum',
+    false,
+  )({
     scatterND: (p) => {
       const x = p.any((y) => y.rank > 0 && y.rank < 4 && y.size > 0);
       return tf.scatterND(p.indices([x.shape[0]!, 1], 4), x.dtype === 'bool' ? tf.cast(x, 'int32') : x, [4, ...x.shape.slice(1)]);
     },
+  }),
+  ...operators(
+    'moved',
+    false,
+  )({
     tensorScatterUpdate: (p) => {
       const x = p.any((y) => y.rank > 0 && y.rank < 4 && y.size > 0);
       // `cpu` writes into the tensor that it is given.
