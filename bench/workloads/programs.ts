@@ -15,7 +15,12 @@ function fixWeights(model: tf.LayersModel): void {
   );
 }
 
-const sumOfSquares = (y: Tensor): number => tf.tidy(() => tf.sum(tf.square(y)).dataSync()[0]!);
+/** Brings the output to the host, as a program that uses it must, and computes one figure of it there. */
+async function sumOfSquares(y: Tensor): Promise<number> {
+  const values = await y.data();
+  y.dispose();
+  return values.reduce((sum, value) => sum + value * value, 0);
+}
 
 /** Two convolutions, two pools, two dense layers on images of 28 × 28. */
 function convolutional(): tf.Sequential {
@@ -43,14 +48,9 @@ function recurrent(): tf.Sequential {
 
 function prediction(model: tf.Sequential, x: Tensor): ProgramWork {
   const fast = compileModel(model);
-  const read = (y: Tensor): number => {
-    const figure = sumOfSquares(y);
-    y.dispose();
-    return figure;
-  };
   return {
-    eager: async () => read(model.predict(x) as Tensor),
-    compiled: async () => read(fast.predict(x) as Tensor),
+    eager: () => sumOfSquares(model.predict(x) as Tensor),
+    compiled: () => sumOfSquares(fast.predict(x) as Tensor),
   };
 }
 
@@ -110,9 +110,9 @@ function layersTraining(): ProgramWork {
     compiled: async () => {
       const next = step(weights);
       weights = next.w;
-      const value = next.loss.dataSync()[0]!;
+      const [value] = await next.loss.data();
       next.loss.dispose();
-      return value;
+      return value!;
     },
   };
 }

@@ -1,8 +1,12 @@
+import { copy, repeatedValue } from './bits.ts';
 import { BufferPool } from './buffer-pool.ts';
+import { Calls } from './calls.ts';
 import { traceGraph, type CompiledGraph } from './compiled-graph.ts';
-import { evaluate } from './evaluate.ts';
-import { Graph, emptyArray, sizeOf, type Node } from './graph.ts';
-import { topological } from './lower.ts';
+import { Entries } from './entries.ts';
+import { Entry, spread } from './entry.ts';
+import { evaluate, foldConstant } from './evaluate.ts';
+import { Graph, emptyArray, isPending, sizeOf, type Node } from './graph.ts';
+import { isConstant } from './lower.ts';
 import type { HostArray, OnnxType } from './onnx.ts';
 import { runtimeOptions, type RuntimeOptions } from './runtime.ts';
 import { traceScan } from './scan.ts';
@@ -20,31 +24,23 @@ type tfDataType = 'float32' | 'int32' | 'bool' | 'complex64' | 'string';
 type Rest<F> = F extends (first: OrtBackend, ...rest: infer R) => unknown ? R : never;
 type BackendValues = Float32Array | Int32Array | Uint8Array | Uint8Array[];
 
-/**
- * What belongs to a data id: one node (and a second one for the imaginary part of a complex tensor), or strings. Strings are never part of
- * a graph.
- */
-interface Entry {
-  node: Node | null;
-  imag: Node | null;
-  strings: Uint8Array[] | null;
-  refCount: number;
-}
-
 /** If a program never reads a value, its graph grows. At these limits it is evaluated anyway, so that memory stays limited too. */
 const MAX_PENDING_NODES = 20_000;
 const MAX_PENDING_BYTES = 2 ** 30;
 
 /**
- * TensorFlow.js backend on ONNX Runtime. Kernels compute nothing: they make nodes. Reading a value evaluates the nodes of all live tensors,
- * in one ONNX graph. Nodes whose tensors were disposed are not computed.
+ * TensorFlow.js backend on ONNX Runtime. Kernels compute nothing: they make nodes, or only go along a path of calls that is already known
+ * (see `calls.ts`). Reading a value evaluates the nodes of all live tensors, in one ONNX graph. Nodes whose tensors were disposed are not
+ * computed.
  */
 export class OrtBackend extends tf.KernelBackend {
   readonly options: RuntimeOptions;
   readonly graph = new Graph();
   readonly sessions: SessionCache;
-  private entries = new Map<DataId, Entry>();
-  private complexCount = 0;
+  readonly calls = new Calls(this);
+  private readonly entries = new Entries(this);
+  /** Entries that may have pending nodes. */
+  private pending: Entry[] = [];
   private pendingBytes = 0;
   private tracing = 0;
   private buffers = new BufferPool();
@@ -68,18 +64,24 @@ export class OrtBackend extends tf.KernelBackend {
   // --- methods that TensorFlow.js calls -----------------------------------------------------------------------------------------
 
   override write(values: BackendValues | null, shape: number[], dtype: tfDataType): DataId {
-    if (dtype === 'string') return this.store({ node: null, imag: null, strings: ((values ?? []) as Uint8Array[]).slice(), refCount: 1 });
-    const type = onnxType(dtype, 'write');
-    const size = sizeOf(shape);
-    if (values !== null && values.length !== size) throw new Error(`ort write: wanted ${size} values for [${shape}], got ${values.length}`);
-    // `tf.zeros` and `tf.ones` arrive as full arrays. As an expanded scalar they allow simplifications (x · 1 is x).
-    const repeated = values === null ? 0 : repeatedValue(values as ArrayLike<number>);
-    if (size > 1 && (repeated === 0 || repeated === 1)) return this.register(this.graph.fill(repeated, shape, type));
-    // A copy: the caller may change its array before the lazy graph reads it.
-    const data = values === null ? emptyArray(type, size) : this.takeBuffer(type, size);
-    if (values !== null) (data as Float32Array).set(values as unknown as Float32Array);
-    const node = this.tracing > 0 ? this.graph.constant(data, shape, type) : this.graph.leaf(data, shape, type);
-    return this.register(node);
+    const entry = new Entry(this);
+    if (dtype === 'string') entry.strings = ((values ?? []) as Uint8Array[]).slice();
+    else {
+      const type = onnxType(dtype, 'write');
+      const size = sizeOf(shape);
+      if (values !== null && values.length !== size)
+        throw new Error(`ort write: wanted ${size} values for [${shape}], got ${values.length}`);
+      // `tf.zeros` and `tf.ones` arrive as full arrays. As an expanded scalar they allow simplifications (x · 1 is x).
+      const repeated = size < 2 ? null : values === null ? 0 : repeatedValue(values as ArrayLike<number>);
+      if (repeated === 0 || repeated === 1) entry.fill = { value: repeated, shape: [...shape], dtype: type };
+      else {
+        // A copy: the caller may change its array before the lazy graph reads it.
+        const data = values === null ? emptyArray(type, size) : this.takeBuffer(type, size);
+        if (values !== null) copy(values as Float32Array, data as Float32Array);
+        entry.node = this.tracing > 0 ? this.graph.constant(data, [...shape], type) : this.graph.leaf(data, [...shape], type);
+      }
+    }
+    return this.entries.add(entry);
   }
 
   override move(dataId: DataId, values: BackendValues, shape: number[], dtype: tfDataType, refCount: number): void {
@@ -88,39 +90,24 @@ export class OrtBackend extends tf.KernelBackend {
       (data as Float32Array).set(from as unknown as Float32Array);
       return this.graph.leaf(data, shape, type);
     };
-    const entry: Entry = { node: null, imag: null, strings: null, refCount };
+    const entry = new Entry(this);
+    entry.refCount = refCount;
     if (dtype === 'string') entry.strings = (values as Uint8Array[]).slice();
     else if (dtype === 'complex64') {
       const { real, imag } = tf.backend_util.splitRealAndImagArrays(values as Float32Array);
       [entry.node, entry.imag] = [leaf('float32', real), leaf('float32', imag)];
     } else entry.node = leaf(onnxType(dtype, 'move'), values);
-    this.store(entry, dataId);
+    this.entries.adopt(dataId, entry);
   }
 
   override readSync(dataId: DataId): BackendValues {
-    const { node, imag, strings } = this.entry(dataId);
-    if (strings !== null) return strings.slice();
-    const values = this.valuesOf(node!);
-    return imag === null ? values : tf.backend_util.mergeRealAndImagArrays(values as Float32Array, this.valuesOf(imag) as Float32Array);
-  }
-
-  private valuesOf(node: Node): BackendValues {
-    if (this.tracing > 0) this.foldConstant(node);
-    return this.dataOf(node).slice() as BackendValues;
-  }
-
-  /**
-   * While a function is traced, computes a value that no argument of it changes: a shape, or what follows from shapes and other constants.
-   * @throws Error if the value depends on an argument
-   */
-  private foldConstant(node: Node): void {
-    if (node.data !== undefined) return;
-    if (!isConstant(node)) {
-      throw new Error(
-        'compile: the function reads the value of a tensor; a compiled function is traced without values, so return the tensor and read it outside',
-      );
-    }
-    evaluate(this.sessions, [node]);
+    const entry = this.entry(dataId);
+    if (entry.strings !== null) return entry.strings.slice();
+    if (this.tracing > 0) for (const part of [entry.node, entry.imag]) if (part !== null) foldConstant(this.sessions, part);
+    const values = this.dataOf(entry).slice() as BackendValues;
+    return entry.imag === null
+      ? values
+      : tf.backend_util.mergeRealAndImagArrays(values as Float32Array, this.valuesOf(entry.imag) as Float32Array);
   }
 
   /** Whether the values of a tensor can be read now. While a function is traced, this is so only if they do not depend on its arguments. */
@@ -135,12 +122,11 @@ export class OrtBackend extends tf.KernelBackend {
   }
 
   override numDataIds(): number {
-    // TensorFlow.js counts a complex tensor as three: itself and its two parts.
-    return this.entries.size + 2 * this.complexCount;
+    return this.entries.count;
   }
 
   override refCount(dataId: DataId): number {
-    return this.entries.get(dataId)?.refCount ?? 0;
+    return this.entries.find(dataId)?.refCount ?? 0;
   }
 
   override incRef(dataId: DataId): void {
@@ -148,17 +134,7 @@ export class OrtBackend extends tf.KernelBackend {
   }
 
   override disposeData(dataId: DataId, force = false): boolean {
-    const entry = this.entries.get(dataId);
-    if (entry === undefined) return true;
-    entry.refCount--;
-    if (!force && entry.refCount > 0) return false;
-    this.entries.delete(dataId);
-    if (entry.node !== null) entry.node.owners--;
-    if (entry.imag !== null) {
-      entry.imag.owners--;
-      this.complexCount--;
-    }
-    return true;
+    return this.entries.release(dataId, force);
   }
 
   override memory(): { unreliable: boolean; reasons: string[] } {
@@ -188,6 +164,8 @@ export class OrtBackend extends tf.KernelBackend {
   /** Frees the sessions. Tensors keep their values, so that another backend can take them over. */
   override dispose(): void {
     this.flush();
+    this.calls.forget();
+    this.calls.restart();
     this.sessions.dispose();
   }
 
@@ -209,9 +187,20 @@ export class OrtBackend extends tf.KernelBackend {
   output(node: Node, imag: Node | null = null): TensorInfo {
     const dataId = this.register(node, imag);
     const dtype = imag === null ? (node.dtype as tfDataType) : 'complex64';
-    this.pendingBytes += node.data === undefined ? 4 * sizeOf(node.shape) : 0;
-    if (this.tracing === 0 && (this.graph.size > MAX_PENDING_NODES || this.pendingBytes > MAX_PENDING_BYTES)) this.flush();
+    const isWaiting = isPending(node) || (imag !== null && isPending(imag));
+    if (isWaiting) this.pending.push(dataId);
+    this.pendingBytes += isWaiting ? 4 * sizeOf(node.shape) : 0;
+    if (this.tracing === 0 && !this.calls.isRunning) {
+      if (isWaiting) this.calls.leave();
+      this.limit(this.graph.size);
+    }
     return { dataId, shape: [...node.shape], dtype };
+  }
+
+  /** Evaluates what is pending if it is too much: `nodes`, and the bytes of the results so far and of `more` results that have no nodes. */
+  limit(nodes: number, more = 0): void {
+    this.pendingBytes += more;
+    if (nodes > MAX_PENDING_NODES || this.pendingBytes > MAX_PENDING_BYTES) this.flush();
   }
 
   /**
@@ -219,24 +208,49 @@ export class OrtBackend extends tf.KernelBackend {
    * node that depends on it. All other nodes get their values.
    */
   flush(): void {
-    const pending = new Set<Node>();
-    for (const { node, imag } of this.entries.values()) {
-      if (node !== null && isPending(node)) pending.add(node);
-      if (imag !== null && isPending(imag)) pending.add(imag);
+    if (!this.calls.compute()) {
+      const wanted = new Set<Node>();
+      for (const { node, imag, refCount } of this.pending) {
+        if (refCount > 0 && node !== null && isPending(node)) wanted.add(node);
+        if (refCount > 0 && imag !== null && isPending(imag)) wanted.add(imag);
+      }
+      this.calls.remember(evaluate(this.sessions, [...wanted]));
     }
-    if (pending.size > 0) evaluate(this.sessions, [...pending]);
+    this.calls.restart();
     this.graph.forget();
+    this.pending = [];
     this.pendingBytes = 0;
   }
 
   /**
-   * The data of a node in host memory.
+   * The data of an entry's (first) node in host memory.
    * @throws Error with the message of the operator that failed, the same at every read
    */
-  private dataOf(node: Node): HostArray {
+  private dataOf(entry: Entry): HostArray {
+    if (entry.fill !== null) spread(this.graph, entry, entry.fill);
+    if (entry.node === null) this.flush();
+    return this.valuesOf(entry.node!);
+  }
+
+  private valuesOf(node: Node): HostArray {
     if (isPending(node)) this.flush();
     if (node.failure !== undefined) throw node.failure;
     return node.data!;
+  }
+
+  // --- methods that `calls` calls -----------------------------------------------------------------------------------------------
+
+  /** A data id for a result that has no node yet. */
+  promise(): Entry {
+    return this.entries.add(new Entry(this));
+  }
+
+  /** Gives the result of a replayed call its node. */
+  fulfil(entry: Entry, node: Node): void {
+    entry.node = node;
+    if (entry.refCount <= 0) return;
+    node.owners++;
+    if (isPending(node)) this.pending.push(entry);
   }
 
   // --- methods that `compile` calls ---------------------------------------------------------------------------------------------
@@ -254,14 +268,19 @@ export class OrtBackend extends tf.KernelBackend {
       return build();
     } finally {
       this.tracing--;
-      if (this.tracing === 0) this.graph.forget();
+      if (this.tracing === 0) {
+        this.graph.forget();
+        this.pending = this.pending.filter(({ refCount, node }) => refCount > 0 && isPending(node!));
+        if (this.pending.length > 0) this.calls.leave();
+      }
     }
   }
 
   /** The data of an argument of a compiled call, in host memory. */
   hostData(dataId: DataId): HostArray {
-    const node = this.storedNode(dataId);
-    return this.dataOf(node);
+    const entry = this.entry(dataId);
+    if (entry.imag !== null || entry.strings !== null) this.storedNode(dataId);
+    return this.dataOf(entry);
   }
 
   /** An array for new values. It comes from the pool if an array of that size was donated, otherwise it is new. */
@@ -281,50 +300,28 @@ export class OrtBackend extends tf.KernelBackend {
 
   /** The node as it is stored. Its shape may differ from the shape of the tensor. */
   storedNode(dataId: DataId): Node {
-    const { node, imag, strings } = this.entry(dataId);
-    if (node === null || imag !== null) {
+    const { imag, strings } = this.entry(dataId);
+    if (imag !== null || strings !== null)
       throw new Error(`ort: wanted dtype float32, int32 or bool, got ${strings === null ? 'complex64' : 'string'}`);
-    }
-    return node;
+    return this.nodeOf(this.entry(dataId));
   }
 
-  register(node: Node, imag: Node | null = null): DataId {
-    return this.store({ node, imag, strings: null, refCount: 1 });
+  private nodeOf(entry: Entry): Node {
+    if (entry.fill !== null) return this.graph.fill(entry.fill.value, entry.fill.shape, entry.fill.dtype);
+    if (entry.node === null) this.calls.recall();
+    return entry.node!;
   }
 
-  private store(entry: Entry, dataId: DataId = {}): DataId {
-    if (entry.node !== null) entry.node.owners++;
-    if (entry.imag !== null) {
-      entry.imag.owners++;
-      this.complexCount++;
-    }
-    this.entries.set(dataId, entry);
-    return dataId;
+  private register(node: Node, imag: Node | null): Entry {
+    const entry = new Entry(this);
+    [entry.node, entry.imag] = [node, imag];
+    return this.entries.add(entry);
   }
 
-  private entry(dataId: DataId): Entry {
-    let entry = this.entries.get(dataId);
-    if (entry === undefined && (tf.engine().state.tensorInfo.get(dataId)?.backend ?? this) !== this) {
-      // The tensor lives on another backend.
-      tf.engine().moveData(this, dataId);
-      entry = this.entries.get(dataId);
-    }
-    if (entry === undefined) throw new Error('ort: the tensor was disposed, or donated to a compiled call, before this use');
-    return entry;
+  entry(dataId: DataId): Entry {
+    // While a path is recalled, its operands may belong to tensors that are gone.
+    return this.calls.isRecalling && dataId instanceof Entry ? dataId : this.entries.get(dataId);
   }
-}
-
-/** Whether no argument of a traced function is among the nodes that this node needs. */
-const isConstant = (node: Node): boolean => topological([node]).every(({ op }) => op !== 'Input');
-
-const isPending = ({ data, op, failure }: Node): boolean => data === undefined && op !== 'Input' && failure === undefined;
-
-/** The value that all elements have in common, or null. -0 differs from 0. */
-function repeatedValue(values: ArrayLike<number>): number | null {
-  const first = values[0];
-  if (first === undefined) return null;
-  for (let i = 0; i < values.length; i++) if (!Object.is(values[i], first)) return null;
-  return Object.is(first, -0) ? null : first;
 }
 
 export function onnxType(dtype: string, where: string): OnnxType {

@@ -26,3 +26,17 @@ export function sameBits(a: HostArray, b: HostArray): boolean {
   const [x, y] = [bitsOf(a), bitsOf(b)];
   return x.length === y.length && (x as Int32Array).every((value, i) => value === (y as Int32Array)[i]);
 }
+
+/** For a few numbers, a loop takes less time than `set`. */
+export function copy(from: ArrayLike<number>, to: Float32Array): void {
+  if (from.length > 8) to.set(from);
+  else for (let i = 0; i < from.length; i++) to[i] = from[i]!;
+}
+
+/** The value that all elements have in common, or null. -0 differs from 0. */
+export function repeatedValue(values: ArrayLike<number>): number | null {
+  const first = values[0];
+  if (first === undefined) return null;
+  for (let i = 0; i < values.length; i++) if (!Object.is(values[i], first)) return null;
+  return Object.is(first, -0) ? null : first;
+}

@@ -12,6 +12,7 @@ export class BufferPool {
   private bytes = 0;
 
   take(dtype: OnnxType, size: number): HostArray | undefined {
+    if (this.bytes === 0) return undefined;
     const key = `${dtype}${size}`;
     const list = this.free.get(key);
     const found = list?.pop();

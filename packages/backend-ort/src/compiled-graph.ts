@@ -6,10 +6,11 @@ import { feedsOfCall, lower, multiplyAdds, nameOf, topological, workOf } from '.
 import type { OnnxType } from './onnx.ts';
 import { profileModel, type OperatorTime } from './profile.ts';
 import { rewrite } from './rewrite.ts';
-import type { HostValue, SessionOptions } from './runtime.ts';
+import { hostValue, type HostValue, type SessionOptions } from './runtime.ts';
 import { threadsFor } from './session-cache.ts';
 import { tf } from './tf.ts';
 import { PooledSession } from './thread-pools.ts';
+import { tinyGraph, type TinyGraph } from './tiny.ts';
 
 type Tensor = tf.Tensor;
 
@@ -28,6 +29,8 @@ export class CompiledGraph {
   private readonly name: string;
   /** Null if nothing has to be computed. */
   private readonly session: PooledSession | null;
+  /** The same graph in JavaScript, if it is small enough. */
+  private readonly tiny: TinyGraph | null;
   private readonly threads: number;
   private readonly argumentNodes: readonly Node[];
   private readonly results: readonly Node[];
@@ -74,6 +77,7 @@ export class CompiledGraph {
       }
       return { kind: 'computed', node, name: nameOf(position.get(node)!) };
     });
+    this.tiny = tinyGraph(order, computed, feedsOfCall);
     this.threads = threadsFor(workOf(order), backend.options.threads);
     this.session =
       computed.length === 0 ? null : new PooledSession({ ...backend.options, threads: this.threads, optimize: 'all', keepMemory, idle });
@@ -120,7 +124,7 @@ export class CompiledGraph {
     const feeds: Record<string, HostValue> = {};
     inputs.forEach((x, i) => {
       const name = this.feedNames[i]!;
-      if (name !== null) feeds[name] = { type: x.dtype as OnnxType, dims: x.shape, data: this.backend.hostData(x.dataId) };
+      if (name !== null) feeds[name] = hostValue({ dtype: x.dtype as OnnxType, shape: x.shape }, this.backend.hostData(x.dataId));
     });
     return feeds;
   }
@@ -128,7 +132,7 @@ export class CompiledGraph {
   private fetches(): Record<string, HostValue> {
     const fetches: Record<string, HostValue> = {};
     for (const { node, name } of this.computed) {
-      fetches[name] = { type: node.dtype, dims: node.shape, data: this.backend.takeBuffer(node.dtype, sizeOf(node.shape)) };
+      fetches[name] = hostValue(node, this.backend.takeBuffer(node.dtype, sizeOf(node.shape)));
     }
     return fetches;
   }
@@ -136,7 +140,8 @@ export class CompiledGraph {
   /** Runs the graph. Arguments that are marked as donated are disposed, and their memory is used for later results. */
   run(inputs: readonly Tensor[], donated: readonly boolean[]): Tensor[] {
     const fetches = this.fetches();
-    this.session?.run(this.feeds(inputs), fetches, this.model);
+    if (this.tiny !== null) this.tiny.run(this.feeds(inputs), fetches);
+    else this.session?.run(this.feeds(inputs), fetches, this.model);
     const leaves = new Map<Node, Node>();
     const outputs = this.sources.map((source): TensorInfo => {
       if (source.kind === 'argument') {

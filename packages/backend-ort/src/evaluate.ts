@@ -1,6 +1,6 @@
-import type { Node } from './graph.ts';
-import { topological } from './lower.ts';
-import { GraphError, type SessionCache } from './session-cache.ts';
+import { NO_ATTRIBUTES, NO_INPUTS, type Node } from './graph.ts';
+import { isConstant, topological } from './lower.ts';
+import { GraphError, type Evaluation, type SessionCache } from './session-cache.ts';
 
 /**
  * Largest number of results per run. With some thousand results, the time of ONNX Runtime grows faster than linearly. Smaller groups also
@@ -11,23 +11,41 @@ const MAX_RESULTS = 512;
 /**
  * Computes every node of `wanted` that can be computed, and stores its data in it. The other nodes get the reason why they cannot be
  * computed. Nothing is computed twice: if a later group of results needs a value from an earlier group, the value is kept.
+ * @returns how the values were computed, or null if this took more than one run
  */
-export function evaluate(sessions: SessionCache, wanted: readonly Node[]): void {
+export function evaluate(sessions: SessionCache, wanted: readonly Node[]): Evaluation | null {
+  if (wanted.length === 0) return { session: null, feeds: [], outputs: [] };
   const order = topological(wanted);
-  if (wanted.length <= MAX_RESULTS) evaluateTogether(sessions, wanted, order);
-  else for (const group of groupsOf(order, new Set(wanted))) evaluateTogether(sessions, group);
+  if (wanted.length <= MAX_RESULTS) return evaluateTogether(sessions, wanted, order);
+  for (const group of groupsOf(order, new Set(wanted))) evaluateTogether(sessions, group);
+  return null;
+}
+
+/**
+ * While a function is traced, computes a value that no argument of it changes: a shape, or what follows from shapes and other constants.
+ * @throws Error if the value depends on an argument
+ */
+export function foldConstant(sessions: SessionCache, node: Node): void {
+  if (node.data !== undefined) return;
+  if (!isConstant(node)) {
+    throw new Error(
+      'compile: the function reads the value of a tensor; a compiled function is traced without values, so return the tensor and read it outside',
+    );
+  }
+  evaluate(sessions, [node]);
 }
 
 /**
  * Computes everything in one run, if no operator fails. If one fails, it and all nodes that depend on it are left out, and the rest is
  * tried again. From the second failure on, the rest is tried in halves.
  */
-function evaluateTogether(sessions: SessionCache, wanted: readonly Node[], order = topological(wanted), failures = 0): void {
+function evaluateTogether(sessions: SessionCache, wanted: readonly Node[], order = topological(wanted), failures = 0): Evaluation | null {
   const sound = withoutFailed(wanted, order);
-  if (sound.length === 0) return;
+  if (sound.length === 0) return null;
   try {
-    const values = sessions.evaluate(sound.length === wanted.length ? order : topological(sound), sound);
+    const { values, evaluation } = sessions.evaluate(sound.length === wanted.length ? order : topological(sound), sound);
     sound.forEach((node, i) => settle(node, values[i]!));
+    return sound.length === wanted.length ? evaluation : null;
   } catch (error) {
     if (!(error instanceof GraphError)) throw error;
     const lacksMemory = /alloc|out of memory/i.test(error.message);
@@ -38,14 +56,15 @@ function evaluateTogether(sessions: SessionCache, wanted: readonly Node[], order
     if (culprit !== null && failures === 0) return evaluateTogether(sessions, sound, undefined, 1);
     const half = Math.ceil(sound.length / 2);
     for (const part of [sound.slice(0, half), sound.slice(half)]) evaluateTogether(sessions, part, undefined, failures + 1);
+    return null;
   }
 }
 
 /** Turns a computed node into a leaf. */
 function settle(node: Node, data: NonNullable<Node['data']>): void {
   node.op = 'Leaf';
-  node.inputs = [];
-  node.attributes = {};
+  node.inputs = NO_INPUTS;
+  node.attributes = NO_ATTRIBUTES;
   delete node.body;
   node.data = data;
 }

@@ -35,6 +35,9 @@ export interface Node {
   owners: number;
   /** True if something outside may use `data`, or a pending node reads it. Then no other result may use its memory. */
   shared: boolean;
+  /** The last path that read this value from outside (see `calls.ts`), and the number of the value there. */
+  epoch: number;
+  slot: number;
 }
 
 /**
@@ -69,6 +72,9 @@ export function broadcastShape(a: readonly number[], b: readonly number[], op: s
   return out;
 }
 
+/** Whether a value will be computed, and is not an argument of a compiled call. */
+export const isPending = ({ data, op, failure }: Node): boolean => data === undefined && op !== 'Input' && failure === undefined;
+
 export function emptyArray(dtype: OnnxType, size: number): HostArray {
   if (dtype === 'float32') return new Float32Array(size);
   if (dtype === 'int32') return new Int32Array(size);
@@ -100,11 +106,12 @@ export class Graph {
   }
 
   leaf(data: HostArray, shape: readonly number[], dtype: OnnxType): Node {
-    return { id: this.nextId++, op: 'Leaf', domain: '', inputs: [], attributes: {}, shape, dtype, data, owners: 0, shared: false };
+    // Spelled out, because every value that is read becomes a leaf.
+    return { id: this.nextId++, op: 'Leaf', domain: '', inputs: NO_INPUTS, attributes: NO_ATTRIBUTES, shape, dtype, data, owners: 0, shared: false, epoch: 0, slot: 0 }; // prettier-ignore
   }
 
   input(shape: readonly number[], dtype: OnnxType): Node {
-    return { id: this.nextId++, op: 'Input', domain: '', inputs: [], attributes: {}, shape, dtype, owners: 0, shared: false };
+    return { id: this.nextId++, op: 'Input', domain: '', inputs: NO_INPUTS, attributes: NO_ATTRIBUTES, shape, dtype, ...fresh() };
   }
 
   constant(data: HostArray, shape: readonly number[], dtype: OnnxType, place = false): Node {
@@ -113,8 +120,8 @@ export class Graph {
     const make = (): Omit<Node, MadeByIntern> => ({
       op: 'Constant',
       domain: '',
-      inputs: [],
-      attributes: {},
+      inputs: NO_INPUTS,
+      attributes: NO_ATTRIBUTES,
       shape,
       dtype,
       data,
@@ -286,13 +293,20 @@ export class Graph {
   private intern(key: string, make: () => Omit<Node, MadeByIntern>): Node {
     const known = this.nodes.get(key);
     if (known !== undefined) return known;
-    const node: Node = { ...make(), id: this.nextId++, key, origin: this.origin, owners: 0, shared: false };
+    const node: Node = { ...make(), id: this.nextId++, key, origin: this.origin, ...fresh() };
     this.nodes.set(key, node);
     return node;
   }
 }
 
-type MadeByIntern = 'id' | 'key' | 'origin' | 'owners' | 'shared';
+type MadeByIntern = 'id' | 'key' | 'origin' | keyof ReturnType<typeof fresh>;
+
+/** How each node begins: nobody uses it. */
+const fresh = () => ({ owners: 0, shared: false, epoch: 0, slot: 0 });
+
+/** The inputs and attributes of nodes that have none. */
+export const NO_INPUTS: (Node | null)[] = [];
+export const NO_ATTRIBUTES: Readonly<Record<string, Attribute>> = Object.freeze({});
 
 /** The operand before it was expanded, if broadcasting with the other operand gives the same result shape. */
 function unspread(x: Node, other: readonly number[], shape: readonly number[]): Node {

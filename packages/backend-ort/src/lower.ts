@@ -30,6 +30,9 @@ export function topological(outputs: readonly Node[]): Node[] {
   return order;
 }
 
+/** Whether no argument of a traced function is among the nodes that this node needs. */
+export const isConstant = (node: Node): boolean => topological([node]).every(({ op }) => op !== 'Input');
+
 /** Says which nodes get their values at each run. The others are operators, or constants that are stored in the model. */
 export type Feeds = (node: Node) => boolean;
 

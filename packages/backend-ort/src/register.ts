@@ -1,4 +1,5 @@
 import { OrtBackend, type TensorInfo } from './backend.ts';
+import { NO_ATTRIBUTES } from './graph.ts';
 import { deliver, KernelCall, type KernelTable } from './kernel.ts';
 import { binary } from './kernels/binary.ts';
 import { blocks } from './kernels/blocks.ts';
@@ -9,7 +10,7 @@ import { dilations } from './kernels/dilation.ts';
 import { einsums } from './kernels/einsum.ts';
 import { elementwise } from './kernels/elementwise.ts';
 import { fused, registerFusedGradients } from './kernels/fused.ts';
-import { host, onHost } from './kernels/host.ts';
+import { host, hostReasons, onHost } from './kernels/host.ts';
 import { images } from './kernels/images.ts';
 import { indexing } from './kernels/indexing.ts';
 import { matmul } from './kernels/matmul.ts';
@@ -55,25 +56,35 @@ const lookAtNothing = new Set(['Identity', 'Reshape', 'ExpandDims']);
  */
 function registerKernels(backendName: string): void {
   for (const kernelName of new Set([...Object.keys(kernels), ...Object.keys(onComplex)])) {
+    // A kernel on the host reads values, so its call cannot be remembered.
+    const remembered = kernelName in hostReasons ? null : (kernels[kernelName] ?? null);
     tf.registerKernel({
       kernelName,
       backendName,
       kernelFunc: ({ inputs, backend, attrs }) => {
         const ort = backend as OrtBackend;
         ort.graph.origin = kernelName;
-        const call = new KernelCall(kernelName, ort, inputs as unknown as Record<string, TensorInfo>, attrs ?? {});
-        const { kind } = call;
-        if (kind === 'string' && !lookAtNothing.has(kernelName)) return deliver(ort, onHost(call)) as never;
-        const kernel = (kind === 'complex64' ? onComplex : kernels)[kernelName];
-        if (kernel === undefined) {
-          throw call.refuse(
-            ...((kind === 'number' ? ['a complex64 tensor', 'numbers'] : ['float32, int32 or bool', kind]) as [string, string]),
-          );
-        }
-        return deliver(ort, kernel(call)) as never;
+        const infos = inputs as unknown as Record<string, TensorInfo>;
+        const attributes = attrs ?? NO_ATTRIBUTES;
+        if (remembered === null || ort.isTracing || isView(kernelName, infos, attributes))
+          return perform(new KernelCall(kernelName, ort, infos, attributes)) as never;
+        return ort.calls.call(kernelName, remembered, infos, attributes, perform) as never;
       },
     });
   }
+}
+
+/** Whether the result is the data of the input, perhaps in another shape. */
+const isView = (name: string, { x }: Record<string, TensorInfo>, { dtype }: Record<string, unknown>): boolean =>
+  lookAtNothing.has(name) || (name === 'Cast' && x?.dtype === dtype);
+
+function perform(call: KernelCall): TensorInfo | TensorInfo[] {
+  const { name, backend, kind } = call;
+  if (kind === 'string' && !lookAtNothing.has(name)) return deliver(backend, onHost(call));
+  const kernel = (kind === 'complex64' ? onComplex : kernels)[name];
+  if (kernel === undefined)
+    throw call.refuse(...((kind === 'number' ? ['a complex64 tensor', 'numbers'] : ['float32, int32 or bool', kind]) as [string, string]));
+  return deliver(backend, kernel(call));
 }
 
 /**

@@ -18,12 +18,20 @@ export interface RuntimeOptions {
   threads: number;
 }
 
-/** A tensor that is passed to or from ONNX Runtime: a view on host memory. */
+/** A tensor that is passed to or from ONNX Runtime: a view on host memory. The native class reads these four properties of a tensor. */
 export interface HostValue {
   type: OnnxType;
   dims: readonly number[];
   data: HostArray;
+  location: 'cpu';
 }
+
+export const hostValue = ({ dtype, shape }: { dtype: OnnxType; shape: readonly number[] }, data: HostArray): HostValue => ({
+  type: dtype,
+  dims: shape,
+  data,
+  location: 'cpu',
+});
 
 export interface SessionOptions extends RuntimeOptions {
   /** How much ONNX Runtime rewrites the graph before its first run. */
@@ -56,17 +64,14 @@ interface NativeBinding {
   initOrt(): void;
   binding: { InferenceSession: new () => NativeSession; listSupportedBackends(): { name: string; bundled: boolean }[] };
 }
-type TensorClass = new (type: string, data: HostArray, dims: readonly number[]) => unknown;
 
 const load = createRequire(import.meta.url);
-let loaded: { native: NativeBinding; Tensor: TensorClass } | undefined;
+let loaded: NativeBinding | undefined;
 
-function runtime(): { native: NativeBinding; Tensor: TensorClass } {
+function runtime(): NativeBinding {
   if (loaded === undefined) {
-    const native = installed('onnxruntime-node/dist/binding.js') as NativeBinding;
-    const { Tensor } = installed('onnxruntime-node') as { Tensor: TensorClass };
-    native.initOrt();
-    loaded = { native, Tensor };
+    loaded = installed('onnxruntime-node/dist/binding.js') as NativeBinding;
+    loaded.initOrt();
   }
   return loaded;
 }
@@ -102,7 +107,7 @@ export function checkRuntime({ device }: RuntimeOptions): void {
 /** The execution providers that this build of ONNX Runtime contains. */
 export function bundledDevices(): string[] {
   return runtime()
-    .native.binding.listSupportedBackends()
+    .binding.listSupportedBackends()
     .filter((backend) => backend.bundled)
     .map((backend) => backend.name);
 }
@@ -119,8 +124,7 @@ export function runtimeOptions(options: Partial<RuntimeOptions> = {}): RuntimeOp
 
 /** @throws Error with ONNX Runtime's own message if it rejects the model. */
 export function createSession(model: Uint8Array, options: SessionOptions): Session {
-  const { native, Tensor } = runtime();
-  const session = new native.binding.InferenceSession();
+  const session = new (runtime().binding.InferenceSession)();
   told(`ort: no session on device '${options.device}'`, () =>
     session.loadModel(model.buffer, model.byteOffset, model.byteLength, {
       executionProviders: [options.device],
@@ -142,17 +146,9 @@ export function createSession(model: Uint8Array, options: SessionOptions): Sessi
       ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
     }),
   );
-  const wrap = (values: Record<string, HostValue>): Record<string, unknown> => {
-    const out: Record<string, unknown> = {};
-    for (const name in values) {
-      const { type, data, dims } = values[name]!;
-      out[name] = new Tensor(type, data, dims);
-    }
-    return out;
-  };
   return {
     run(feeds, fetches) {
-      told('ort: the graph did not run', () => session.run(wrap(feeds), wrap(fetches), {}));
+      told('ort: the graph did not run', () => session.run(feeds, fetches, {}));
     },
     dispose() {
       if (options.profile !== undefined) session.endProfiling();

@@ -1,8 +1,9 @@
 import { emptyArray, sizeOf, type Node } from './graph.ts';
 import { feedsOfEvaluation, lower, nameOf, positionIn, structureOf, workOf } from './lower.ts';
 import type { HostArray } from './onnx.ts';
-import type { HostValue, RuntimeOptions } from './runtime.ts';
+import { hostValue, type RuntimeOptions, type Session } from './runtime.ts';
 import { PooledSession } from './thread-pools.ts';
+import { tinyGraph, type TinyGraph } from './tiny.ts';
 
 /**
  * A graph with fewer operations than this runs faster on one thread, because waking another thread takes longer than the work that it would
@@ -29,9 +30,36 @@ export class GraphError extends Error {
   }
 }
 
-interface Kept {
-  session: PooledSession;
-  modelBytes: number;
+/** A session of the cache. */
+export class CachedSession {
+  readonly modelBytes: number;
+  readonly pooled: PooledSession;
+  /** The same graph in JavaScript, if it is small enough. */
+  private readonly tiny: TinyGraph | null;
+  /** When it was last used, counted in uses of all sessions. */
+  used = 0;
+  private readonly clock: { now: number };
+
+  constructor(pooled: PooledSession, tiny: TinyGraph | null, modelBytes: number, clock: { now: number }) {
+    this.pooled = pooled;
+    this.tiny = tiny;
+    this.modelBytes = modelBytes;
+    this.clock = clock;
+  }
+
+  /** What runs the graph without its model. Null if the session was closed, or waits for its threads. */
+  ready(): Pick<Session, 'run'> | null {
+    this.used = ++this.clock.now;
+    return this.tiny ?? this.pooled.ready();
+  }
+}
+
+/** How the values of some nodes were computed, in one run. */
+export interface Evaluation {
+  /** Null if nothing had to be computed. */
+  session: CachedSession | null;
+  feeds: readonly { name: string; node: Node }[];
+  outputs: readonly { name: string; node: Node }[];
 }
 
 /**
@@ -39,8 +67,9 @@ interface Kept {
  * memory after a run.
  */
 export class SessionCache {
-  private sessions = new Map<string, Kept>();
+  private sessions = new Map<string, CachedSession>();
   private modelBytes = 0;
+  private readonly clock = { now: 0 };
   private readonly options: RuntimeOptions;
   private readonly capacity: number;
   /** Number of sessions made for new structures, for tests and the profile. */
@@ -60,56 +89,54 @@ export class SessionCache {
    * its inputs.
    * @throws GraphError
    */
-  evaluate(order: readonly Node[], outputs: readonly Node[]): HostArray[] {
-    const feeds: Record<string, HostValue> = {};
-    const position = new Map<Node, number>();
-    order.forEach((node, i) => {
-      position.set(node, i);
-      if (feedsOfEvaluation(node)) feeds[nameOf(i)] = { type: node.dtype, dims: node.shape, data: node.data! };
-    });
+  evaluate(order: readonly Node[], outputs: readonly Node[]): { values: HostArray[]; evaluation: Evaluation } {
+    const position = new Map(order.map((node, i) => [node, i]));
+    const named = (node: Node): { name: string; node: Node } => ({ name: nameOf(position.get(node)!), node });
+    const [fed, wanted] = [order.filter(feedsOfEvaluation).map(named), outputs.map(named)];
     const values = outputs.map((node) => emptyArray(node.dtype, sizeOf(node.shape)));
-    const fetches: Record<string, HostValue> = {};
-    outputs.forEach((node, i) => (fetches[nameOf(position.get(node)!)] = { type: node.dtype, dims: node.shape, data: values[i]! }));
+    const model = (): Uint8Array => lower(order, outputs, 'atelier', feedsOfEvaluation);
     try {
-      this.run(order, outputs, feeds, fetches);
+      const session = this.session(order, outputs, model);
+      session.pooled.run(
+        Object.fromEntries(fed.map(({ name, node }) => [name, hostValue(node, node.data!)])),
+        Object.fromEntries(wanted.map(({ name, node }, i) => [name, hostValue(node, values[i]!)])),
+        model,
+      );
+      return { values, evaluation: { session, feeds: fed, outputs: wanted } };
     } catch (error) {
       throw new GraphError(error as Error, order[positionIn((error as Error).message)] ?? null);
     }
-    return values;
   }
 
-  private run(
-    order: readonly Node[],
-    outputs: readonly Node[],
-    feeds: Record<string, HostValue>,
-    fetches: Record<string, HostValue>,
-  ): void {
+  private session(order: readonly Node[], outputs: readonly Node[], model: () => Uint8Array): CachedSession {
     const key = structureOf(order, outputs, feedsOfEvaluation);
-    const model = (): Uint8Array => lower(order, outputs, 'atelier', feedsOfEvaluation);
-    let kept = this.sessions.get(key);
-    if (kept === undefined) {
-      const threads = threadsFor(workOf(order), this.options.threads);
-      const bytes = model();
-      kept = {
-        session: new PooledSession({ ...this.options, threads, optimize: 'basic', keepMemory: false, idle: 'spin' }),
-        modelBytes: bytes.length,
-      };
-      kept.session.open(() => bytes);
-      this.created++;
-      this.modelBytes += kept.modelBytes;
-    } else this.sessions.delete(key);
-    this.sessions.set(key, kept);
-    for (const [oldest, { session, modelBytes }] of this.sessions) {
-      if (oldest === key || (this.sessions.size <= this.capacity && this.modelBytes <= MAX_MODEL_BYTES)) break;
-      session.dispose();
-      this.sessions.delete(oldest);
-      this.modelBytes -= modelBytes;
+    const known = this.sessions.get(key);
+    if (known !== undefined) {
+      known.used = ++this.clock.now;
+      return known;
     }
-    kept.session.run(feeds, fetches, model);
+    const threads = threadsFor(workOf(order), this.options.threads);
+    const bytes = model();
+    const pooled = new PooledSession({ ...this.options, threads, optimize: 'basic', keepMemory: false, idle: 'spin' });
+    pooled.open(() => bytes);
+    const made = new CachedSession(pooled, tinyGraph(order, outputs, feedsOfEvaluation), bytes.length, this.clock);
+    made.used = ++this.clock.now;
+    this.created++;
+    this.modelBytes += made.modelBytes;
+    this.sessions.set(key, made);
+    while (this.sessions.size > 1 && (this.sessions.size > this.capacity || this.modelBytes > MAX_MODEL_BYTES)) this.closeOldest();
+    return made;
+  }
+
+  private closeOldest(): void {
+    const [key, oldest] = [...this.sessions].reduce((a, b) => (b[1].used < a[1].used ? b : a));
+    oldest.pooled.dispose();
+    this.sessions.delete(key);
+    this.modelBytes -= oldest.modelBytes;
   }
 
   dispose(): void {
-    for (const { session } of this.sessions.values()) session.dispose();
+    for (const { pooled } of this.sessions.values()) pooled.dispose();
     this.sessions.clear();
     this.modelBytes = 0;
   }

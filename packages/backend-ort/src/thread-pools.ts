@@ -81,6 +81,14 @@ export class PooledSession {
     return this.session;
   }
 
+  /** The session, if it is open with all its threads. Otherwise null, and `open` is needed. */
+  ready(): Session | null {
+    if (this.session === null || !this.full) return null;
+    return this.open(() => {
+      throw new Error('thread pools: an open session needs no model');
+    });
+  }
+
   private close(): void {
     holders.delete(this);
     this.session?.dispose();
