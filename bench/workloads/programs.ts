@@ -17,7 +17,7 @@ function fixWeights(model: tf.LayersModel): void {
 
 /** Brings the output to the host, as a program that uses it must, and computes one figure of it there. */
 async function sumOfSquares(y: Tensor): Promise<number> {
-  const values = await y.data();
+  const values = (await y.data()) as Float32Array;
   y.dispose();
   return values.reduce((sum, value) => sum + value * value, 0);
 }
