@@ -47,7 +47,9 @@ describe('the packed packages, in an empty folder with npm alone', () => {
 
   it.each(['tensor', 'testkit', 'meanflow'])('have types that fit their modules: %s', (name) => {
     const attw = ['attw', '--profile', 'esm-only', '--format', 'ascii', '--no-emoji', tarballs[`@atelier/${name}`]!];
-    expect(run(workspace, 'npx', attw)).toContain('No problems found');
+    // It ends with an error code if it finds a problem that the profile does not leave out.
+    const report = run(workspace, 'npx', attw);
+    for (const resolution of ['node16 (from ESM): OK', 'bundler: OK']) expect(report).toContain(resolution);
   });
 
   it('share one copy of TensorFlow.js, which is the one of the reader', () => {
