@@ -1,7 +1,7 @@
 /** Distances in units in the last place (ulp) of float32. */
 
 /** The smallest normal float32. Below it, numbers are 2⁻¹⁴⁹ apart. */
-export const NORMAL = 2 ** -126;
+const NORMAL = 2 ** -126;
 /** An infinite result counts as this number. */
 const BEYOND = 2 ** 128;
 
@@ -9,7 +9,7 @@ const one = new Float32Array(1);
 const pattern = new Uint32Array(one.buffer);
 
 /** The distance between two neighbouring float32 numbers near a value. */
-export function unitAt(value: number): number {
+function unitAt(value: number): number {
   one[0] = Math.min(Math.abs(value), 3.4028234663852886e38);
   const exponent = pattern[0]! >>> 23;
   return 2 ** (Math.max(exponent, 1) - 150);
@@ -27,7 +27,7 @@ export interface Worst {
   at: string;
 }
 
-export const nothing = (): Worst => ({ normal: 0, tiny: 0, otherZero: false, at: '' });
+const nothing = (): Worst => ({ normal: 0, tiny: 0, otherZero: false, at: '' });
 
 export const larger = (a: Worst, b: Worst): Worst => ({
   normal: Math.max(a.normal, b.normal),
@@ -40,7 +40,7 @@ export const larger = (a: Worst, b: Worst): Worst => ({
  * The error of `got` in ulp of the right value. With `scale`, in ulp of that number: for a sum, the sum of the absolute values. Infinite if one of them
  * is NaN and the other is not, or if the sign of an infinite result is wrong.
  */
-export function errorOf(got: number, exact: number, scale = Math.abs(exact)): number {
+function errorOf(got: number, exact: number, scale = Math.abs(exact)): number {
   const rounded = Math.fround(exact);
   if (Object.is(got, rounded) || got === rounded) return got === exact || !Number.isFinite(got) ? 0 : Math.abs(got - exact) / unitAt(scale);
   if (Number.isNaN(got) || Number.isNaN(exact)) return Infinity;
