@@ -93,6 +93,6 @@ function claimTable(rows: readonly ClaimRecord[]): string {
   const line = ({ claim, published, measured, detail, bound, verdict }: ClaimRecord): string =>
     `<tr><td>${escape(claim)}</td><td>${escape(published)}</td>` +
     `<td class="number">${numberText(measured)} (${boundText(bound)})${detail ? `<div class="soft">${escape(detail)}</div>` : ''}</td>` +
-    `<td>${verdictSign[verdict]} ${verdict}</td></tr>`;
+    `<td class="verdict">${verdictSign[verdict]} ${verdict}</td></tr>`;
   return `<div class="wide"><table><thead><tr><th>claim</th><th>published</th><th>here (bound)</th><th>verdict</th></tr></thead><tbody>${rows.map(line).join('')}</tbody></table></div>`;
 }
