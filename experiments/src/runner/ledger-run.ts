@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { min } from 'd3-array';
 import { unknown } from '@atelier/tensor';
@@ -73,7 +73,7 @@ function whatToDo(
 
 /**
  * Whether what the numbers of a paper depend on is as it was at a commit: the folder of its experiment, the sources of its package, and those of the packages of
- * the workspace that this package needs. Files that were changed since the last commit count. Outside of a repository nothing is known, and code is the same.
+ * the workspace that this package needs, down to the engine. Files that were changed since the last commit count. Outside of a repository nothing is known, and code is the same.
  */
 function sameCode(commit: string, { name, paper }: Experiment): boolean {
   if (commit === 'unknown') return true;
@@ -89,15 +89,18 @@ function sameCode(commit: string, { name, paper }: Experiment): boolean {
   }
 }
 
-/** The packages of the workspace that the package of a paper needs. */
-function dependencies(slug: string): string[] {
-  try {
-    const text = readFileSync(join(workspace, 'packages', slug, 'package.json'), 'utf8');
-    const { dependencies: found = {} } = JSON.parse(text) as { dependencies?: Record<string, string> };
-    return Object.keys(found).flatMap((name) => (name.startsWith('@atelier/') ? [name.slice('@atelier/'.length)] : []));
-  } catch {
-    return [];
+/** The packages of the workspace that a package needs, also through others: the engine among them. */
+function dependencies(slug: string, known: Set<string> = new Set()): Set<string> {
+  const file = join(workspace, 'packages', slug, 'package.json');
+  if (!existsSync(file)) return known;
+  const { dependencies: found = {} } = JSON.parse(readFileSync(file, 'utf8')) as { dependencies?: Record<string, string> };
+  for (const name of Object.keys(found)) {
+    const own = name.startsWith('@atelier/') ? name.slice('@atelier/'.length) : undefined;
+    if (own === undefined || known.has(own)) continue;
+    known.add(own);
+    dependencies(own, known);
   }
+  return known;
 }
 
 /** The shortest run of a preset in seconds: of the finished ones here, and of those in the committed ledger, from the time in their id to their last claim. */

@@ -15,7 +15,7 @@ export function makeProgress(screen: Screen, seconds = 5): Progress {
 }
 
 /** Moves to the start of the line and erases it. */
-const CLEAR = '\r\u001b[2K';
+export const CLEAR = '\r\u001b[2K';
 const LONGEST_BAR = 30;
 const SHORTEST_BAR = 5;
 

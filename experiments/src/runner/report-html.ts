@@ -57,7 +57,7 @@ function header(experiment: Experiment, record: RunRecord): string {
   const status = record.status === 'finished' ? 'finished' : record.reason ? `${record.status}: ${record.reason}` : record.status;
   return (
     `<header><p class="soft">${paperLink(experiment)}</p><h1>${escape(experiment.title)}</h1>` +
-    `<p class="soft">${escape(`${record.experiment} ${record.preset} · seed ${record.seed} · ${timeText(record.started)} · ${status}`)}</p></header>`
+    `<p class="soft">${escape(`${record.experiment} ${record.preset} · seed ${record.seed} · ${dateText(record.started)} · ${status}`)}</p></header>`
   );
 }
 
@@ -66,7 +66,7 @@ export const paperLink = ({ paper: { title, arxiv } }: Pick<Experiment, 'paper'>
   `<a href="https://arxiv.org/abs/${escape(arxiv)}">${escape(title)}</a> · arXiv ${escape(arxiv)}`;
 
 /** `2026-11-28 09:54 UTC` */
-export const timeText = (iso: string): string => `${iso.slice(0, 16).replace('T', ' ')} UTC`;
+export const dateText = (iso: string): string => `${iso.slice(0, 16).replace('T', ' ')} UTC`;
 
 const section = (title: string, body: string): string => (body === '' ? '' : `<section><h2>${title}</h2>${body}</section>`);
 
@@ -74,7 +74,8 @@ const folded = (title: string, body: string): string => `<details><summary><h2>$
 
 const CLAIM_COLUMNS = ['verdict', 'claim', 'measured here', 'bound', 'published'];
 
-function claimsTable(rows: readonly ClaimRecord[]): string {
+/** The claims of a run with their verdicts, as HTML; empty without any. Narrow screens show it as a list. */
+export function claimsTable(rows: readonly ClaimRecord[]): string {
   if (rows.length === 0) return '';
   const line = (row: ClaimRecord): string => {
     const detail = row.detail ? `<div class="soft">${escape(row.detail)}</div>` : '';
@@ -136,7 +137,7 @@ function runFacts(record: RunRecord): Record<string, string> {
 }
 
 /** A picture of a run folder inside the page. */
-function dataUri(folder: string, file: string): string {
+export function dataUri(folder: string, file: string): string {
   const bytes = readFileSync(join(folder, file));
   const type = file.endsWith('.svg') ? 'image/svg+xml' : 'image/png';
   return `data:${type};base64,${bytes.toString('base64')}`;

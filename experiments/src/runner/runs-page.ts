@@ -6,7 +6,7 @@ import type { Experiment } from './experiment.ts';
 import { page } from './page.ts';
 import { pageData, pageScript } from './page-script.ts';
 import { escapeXml as escape } from '../pictures/style.ts';
-import { paperLink, timeText } from './report-html.ts';
+import { paperLink, dateText } from './report-html.ts';
 import { readClaims } from './run-context.ts';
 import {
   chartsOf,
@@ -113,7 +113,7 @@ function rowOf(
     `<tr><td>${box}</td><td>${name}${soft(about)}${soft(escape(record.words.join(' ')))}</td>` +
     `<td class="counts" data-column="claims">${countText(claims.map(({ verdict }) => verdict))}</td>` +
     `<td data-column="status">${escape(status)}${soft(escape(record.reason ?? ''))}</td>` +
-    `<td class="when" data-column="started">${timeText(record.started)}</td></tr>`
+    `<td class="when" data-column="started">${dateText(record.started)}</td></tr>`
   );
 }
 

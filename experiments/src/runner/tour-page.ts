@@ -1,11 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { escapeXml as escape } from '../pictures/style.ts';
-import { boundText, verdictSign, type ClaimRecord } from './claims.ts';
-import { numberText } from './number-text.ts';
+import type { ClaimRecord } from './claims.ts';
 import type { ClaimDefinition, Experiment } from './experiment.ts';
 import { page } from './page.ts';
 import { timeText } from './progress.ts';
+import { claimsTable, dataUri } from './report-html.ts';
 import { readCaptions } from './run-context.ts';
 import type { RunFolder } from './run-folder.ts';
 import { writeFile } from './write-file.ts';
@@ -53,7 +53,7 @@ export async function writeTour(stops: readonly TourStop[], runs: string): Promi
   const path = join(runs, 'tour.html');
   const head =
     '<header><h1>Seven papers in a few minutes</h1>' +
-    '<p>Each part is a short run on this machine. It tests only the claims in its table. The bounds were fixed before the runs. ' +
+    '<p>Each part is a short run on this machine. It tests only the claims in its table, with the bounds of the ledger. ' +
     'Claims that need a longer run, or another machine, are listed below the table, and nothing is said here about whether they hold.</p></header>';
   await writeFile(path, page('A tour of Atelier', head + stops.map(section).join('')));
   return path;
@@ -74,7 +74,7 @@ function section(stop: TourStop): string {
     `<p>Shown here: ${escape(tour!.shows)}. The preset '${escape(record.preset)}' took ${timeText(seconds)}; ` +
     `<a href="${encodeURIComponent(record.id)}/report.html">the report of the run</a> has all curves and pictures.</p>` +
     figure(folder.path, tour!.figure) +
-    claimTable(claims) +
+    (claims.length === 0 ? '<p>This run tests no claim.</p>' : claimsTable(claims)) +
     list('claims need a longer run, and were not tested here', longer) +
     list('claims are out of reach of this machine', outOfReach) +
     '</section>'
@@ -82,17 +82,8 @@ function section(stop: TourStop): string {
 }
 
 function figure(folder: string, name: string): string {
-  const png = join(folder, 'figures', `${name}.png`);
-  if (!existsSync(png)) return '';
+  const file = `figures/${name}.png`;
+  if (!existsSync(join(folder, file))) return '';
   const caption = readCaptions(folder)[name] ?? '';
-  return `<figure><img alt="${escape(name)}" src="data:image/png;base64,${readFileSync(png).toString('base64')}"><figcaption>${escape(caption)}</figcaption></figure>`;
-}
-
-function claimTable(rows: readonly ClaimRecord[]): string {
-  if (rows.length === 0) return '<p>This run tests no claim.</p>';
-  const line = ({ claim, published, measured, detail, bound, verdict }: ClaimRecord): string =>
-    `<tr><td>${escape(claim)}</td><td>${escape(published)}</td>` +
-    `<td class="number">${numberText(measured)} (${boundText(bound)})${detail ? `<div class="soft">${escape(detail)}</div>` : ''}</td>` +
-    `<td class="verdict">${verdictSign[verdict]} ${verdict}</td></tr>`;
-  return `<div class="wide"><table><thead><tr><th>claim</th><th>published</th><th>here (bound)</th><th>verdict</th></tr></thead><tbody>${rows.map(line).join('')}</tbody></table></div>`;
+  return `<figure><img alt="${escape(name)}" src="${dataUri(folder, file)}"><figcaption>${escape(caption)}</figcaption></figure>`;
 }

@@ -1,7 +1,7 @@
 import { relative } from 'node:path';
 import { StopError } from './errors.ts';
 import type { Experiment, Progress } from './experiment.ts';
-import { timeText, type Screen } from './progress.ts';
+import { CLEAR, timeText, type Screen } from './progress.ts';
 import { readClaims, type Audience } from './run-context.ts';
 import type { RunFolder } from './run-folder.ts';
 import { startRun, type RunRequest } from './run.ts';
@@ -90,6 +90,3 @@ class TourProgress implements Progress {
     if (this.redraws) this.#screen.write(CLEAR);
   }
 }
-
-/** Moves to the start of the line and erases it. */
-const CLEAR = '\r\u001b[2K';
