@@ -72,6 +72,20 @@ describe('the Fréchet distance in the features of an ONNX file', () => {
     kept.mean.forEach((value, k) => expect(value).toBeCloseTo(moments.mean[k]!, 6));
   });
 
+  it('draws batches that no other seed repeats', async () => {
+    const drawn = async (seed: number, part: number) =>
+      Array.from((await drawInputs(opened, { n: N, seed, part })).inputs['z']!.data as Float32Array);
+    const batches = [await drawn(0, 0), await drawn(0, 1), await drawn(0, 2), await drawn(N, 0), await drawn(1, 0)];
+    expect(new Set(batches.map(String)).size).toBe(batches.length);
+    const save = join(folder, 'two.npz');
+    expect(await fidRun(opened, { ...request, n: N + 20, features, save }, silent)).toEqual([
+      `statistics of 70 samples in 3 features: ${save}`,
+    ]);
+    const once = parseStatistics(new Uint8Array(readFileSync(join(folder, 'samples.npz'))), 'samples.npz');
+    const { mean } = parseStatistics(new Uint8Array(readFileSync(save)), save);
+    expect(mean[0]).not.toBe(once.mean[0]);
+  });
+
   it('is refused with what is wrong', async () => {
     const asked = (more: object) => fidRun(opened, { ...request, features, reference, ...more }, silent);
     await expect(asked({ reference: undefined })).rejects.toThrow(

@@ -32,6 +32,8 @@ export interface DrawRequest {
   readonly classes?: string | undefined;
   /** Seed of the random numbers. */
   readonly seed: number;
+  /** Number of a batch, where the samples of one seed are drawn in several; 0 if absent. */
+  readonly part?: number;
 }
 
 /** A network of a run that is ready to draw. */
@@ -69,7 +71,7 @@ export async function openRun(experiments: readonly Experiment[], runs: string, 
 /** The inputs of `draw` on the host, and the number of steps. The random numbers depend on the seed, the steps and n only. */
 export async function drawInputs(
   { drawer, name }: OpenedRun,
-  { n, steps: asked, classes, seed }: DrawRequest,
+  { n, steps: asked, classes, seed, part = 0 }: DrawRequest,
 ): Promise<{ inputs: Record<string, HostTensor>; steps: number }> {
   const where = `sample of '${name}'`;
   checkNumber(`${where}: n`, n, { integer: true, min: 1, max: MOST });
@@ -78,7 +80,8 @@ export async function drawInputs(
   if (asked !== undefined && drawer.steps === undefined)
     throw new StopError(`${where}: steps: wanted none, for their number belongs to the network, got ${asked}`);
   const steps = asked ?? drawer.steps ?? 1;
-  const rng = new Rng(seed).child('samples');
+  const whole = new Rng(seed).child('samples');
+  const rng = part === 0 ? whole : whole.child(`part ${part}`);
   const inputs: Record<string, HostTensor> = {};
   for (const [key, { shape, law }] of Object.entries(drawer.noise(n, steps))) {
     const drawn = law === 'normal' ? rng.child(key).normal(shape) : rng.child(key).uniform(shape);

@@ -31,7 +31,7 @@ const BATCH = 50;
  */
 export async function fidRun(opened: OpenedRun, request: FidRequest, progress: Progress): Promise<string[]> {
   const { drawer, name } = opened;
-  const { n, features: path, reference, save, seed } = request;
+  const { n, features: path, reference, save } = request;
   const range = (request.range ?? '0..1') as ValueRange;
   checkNumber('fid: n', n, { integer: true, min: 2, max: 1_000_000 });
   if (!(range in valueRanges)) throw new StopError(unknown('range', range, Object.keys(valueRanges)));
@@ -49,12 +49,12 @@ export async function fidRun(opened: OpenedRun, request: FidRequest, progress: P
   const extractor = await openFeatures(path, range);
   const found: Float32Array[] = [];
   const batch = Math.min(BATCH, n);
-  const { steps } = await drawInputs(opened, { ...request, n: batch });
-  const run = compileDrawer(opened, steps);
+  const first = await drawInputs(opened, { ...request, n: batch });
+  const run = compileDrawer(opened, first.steps);
   progress.start('fid', n);
   for (let from = 0; from < n; from += batch) {
-    // Every batch has a seed of its own. The last one is drawn whole and cut.
-    const { inputs } = await drawInputs(opened, { ...request, n: batch, seed: seed + from });
+    // The last batch is drawn whole and cut.
+    const { inputs } = from === 0 ? first : await drawInputs(opened, { ...request, n: batch, part: from / batch });
     const samples = inRange(await drawSamples(run, inputs), drawer.range);
     const features = await extractor.features(samples);
     found.push(features.subarray(0, (features.length / batch) * Math.min(batch, n - from)));
