@@ -50,11 +50,11 @@ export function install(): { folder: string; tarballs: Record<string, string> } 
   const folder = mkdtempSync(join(tmpdir(), 'atelier-outside-'));
   const packed = join(folder, 'tarballs');
   mkdirSync(packed);
-  const tarballs: Record<string, string> = {};
-  for (const [i, from] of publicFolders.entries()) {
-    const lines = run(from, 'npx', ['--yes', packageManager, 'pack', '--pack-destination', packed]).trim().split('\n');
-    tarballs[publicNames[i]!] = lines.at(-1)!.trim();
-  }
+  const these = ['--filter', './packages/*', '--filter', './datasets'];
+  const report = run(workspace, 'npx', ['--yes', packageManager, '--recursive', ...these, 'pack', '--json', '--pack-destination', packed]);
+  const tarballs = Object.fromEntries(
+    (JSON.parse(report) as { name: string; filename: string }[]).map(({ name, filename }) => [name, filename]),
+  );
   writeFileSync(join(folder, 'package.json'), '{ "name": "new-user", "private": true, "type": "module" }\n');
   const others = ['@tensorflow/tfjs', '@tensorflow/tfjs-backend-wasm'].map((name) => `${name}@${testedVersion(name)}`);
   const tools = ['vite@8', `vitest@${devDependencies['vitest']}`];

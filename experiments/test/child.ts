@@ -1,13 +1,13 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { afterAll } from 'vitest';
 import type { Experiment } from '../src/runner/experiment.ts';
 import { main } from '../src/runner/command-line.ts';
 import { readMetrics } from '../src/runner/metrics-file.ts';
 import { runIds } from '../src/runner/run-folder.ts';
+import { bundled } from '../bin/bundle.mjs';
 import { linearRegression } from './linear-regression.ts';
 
 /** An empty folder that is gone after the tests of the file. */
@@ -28,17 +28,15 @@ export interface Ended {
  * The command line in a process of its own; `watch` gets the process and its output so far whenever there is more; `cli` is a path from here; `begun` gets the
  * process before it has written anything.
  */
-export function inChild(
+export async function inChild(
   words: readonly string[],
   runs: string,
   watch: (child: ChildProcess, out: string) => void = () => {},
   cli = 'linear-regression-cli.ts',
   begun: (child: ChildProcess) => void = () => {},
 ): Promise<Ended> {
-  const script = join(dirname(fileURLToPath(import.meta.url)), cli);
-  const child = spawn(process.execPath, ['--import', 'tsx', '--conditions=@atelier/source', script, ...words, '--runs', runs], {
-    stdio: 'pipe',
-  });
+  const script = await bundled(join(import.meta.dirname, cli));
+  const child = spawn(process.execPath, [script, ...words, '--runs', runs], { stdio: 'pipe' });
   begun(child);
   let [out, err] = ['', ''];
   child.stdout.on('data', (chunk: Buffer) => watch(child, (out += chunk.toString())));
