@@ -43,7 +43,7 @@ const others = {
 /** A name for the sources as they are: their paths, sizes and times of change. The bundle holds absolute paths, so the workspace's own path is part of it. */
 function nameOfSources(entry) {
   const hash = createHash('sha256').update(
-    `${workspace} ${process.version} ${stamp(fileURLToPath(import.meta.url))} ${stamp(join(workspace, 'pnpm-lock.yaml'))}`,
+    `${entry} ${workspace} ${process.version} ${stamp(fileURLToPath(import.meta.url))} ${stamp(join(workspace, 'pnpm-lock.yaml'))}`,
   );
   const packages = readdirSync(join(workspace, 'packages')).map((name) => join(workspace, 'packages', name));
   for (const folder of [experiments, join(workspace, 'datasets'), ...packages]) {
