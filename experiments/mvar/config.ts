@@ -3,7 +3,10 @@ import { runKeys } from '../src/runner/run-keys.ts';
 
 const count = z.int().min(1);
 
-/** How a network is trained: VAR on all scales at once; MVAR with the losses of its groups added (`concat`) or with one group an iteration (`mixed`). */
+/**
+ * The networks and how they are trained: `var` is VAR, on all scales at once. MVAR adds the losses of all groups (`concat`) or trains one group per
+ * iteration (`mixed`).
+ */
 export const kindNames = ['var', 'concat', 'mixed'] as const;
 export type Kind = (typeof kindNames)[number];
 
@@ -11,7 +14,9 @@ const networkKeys = (defaults: { width: number; depth: number; heads: number; re
   width: count.default(defaults.width),
   depth: count.default(defaults.depth),
   heads: count.default(defaults.heads),
+  /** First scale with windows, counted from 0 (MVAR). */
   refineStep: count.default(defaults.refineStep),
+  /** Side of a window. */
   kernelSize: count.default(defaults.kernelSize),
 });
 
@@ -20,20 +25,25 @@ const trainingKeys = (defaults: { iterations: number; mixedIterations: number })
     .array(z.enum(kindNames))
     .min(1)
     .default([...kindNames]),
-  /** Steps of VAR and of MVAR with all groups at once: equal iterations are equal token updates. */
+  /** Iterations of VAR, and of MVAR with all groups at once. Both train on all N tokens in each iteration. */
   iterations: count.default(defaults.iterations),
-  /** Steps of MVAR with one group an iteration; 3.8 times as many are about as many token updates. */
+  /**
+   * Iterations of MVAR with one group per iteration. An iteration trains fewer tokens: with the default ladder, 3.8 times as many iterations train as
+   * many tokens.
+   */
   mixedIterations: count.default(defaults.mixedIterations),
   batch: count.default(32),
   learningRate: z.number().positive().default(2e-3),
+  /** Steps of the linear warm-up of the learning rate. */
   warmUp: z.int().min(0).default(20),
+  /** Share of the labels that are replaced by "no class", so that guidance is possible. */
   labelDrop: z.number().min(0).max(1).default(0.1),
-  /** ρ of mixed training, 8 for 8:1:1. */
+  /** ρ_k of mixed training, 8 for 8:1:1. */
   ratio: count.default(8),
 });
 
 const samplingKeys = (samples: number) => ({
-  /** Samples that are measured. */
+  /** How many samples are drawn and compared with true images. */
   samples: count.default(samples),
   guidance: z.number().min(0).default(1.5),
   topK: z.int().min(0).default(0),
@@ -50,9 +60,9 @@ const figuresSchema = z
     /** Images to train on, and others to validate on. */
     images: count.default(4096),
     validation: count.default(512),
-    /** Repetitions with other weights and batches; the data and tokens are the same. */
+    /** Repetitions with other initial weights and batches; the data and tokens are the same. */
     repeats: count.default(3),
-    /** Window sides, and widths of the history, that are compared besides, each trained as MVAR with all groups at once. */
+    /** More networks to compare, each trained like MVAR with all groups at once: with other window sides, or with other histories and no windows. */
     windows: z.array(count).default([3, 6]),
     histories: z.array(count).default([1, 2]),
   })
@@ -79,7 +89,7 @@ const imagesSchema = z
         multipliers: z.array(count).default([1, 2, 2]),
         blocks: count.default(1),
         groups: count.default(8),
-        /** Steps without quantizing, and then with it. */
+        /** Training steps as a plain autoencoder (`plainSteps`), and then with the quantizer (`steps`). */
         plainSteps: count.default(300),
         steps: count.default(500),
         batch: count.default(16),

@@ -12,7 +12,10 @@ import { compile, disposeTree, engineName, Rng, tf, type Tree } from '@atelier/t
 import { batchOf, type TokenSet } from './token-set.ts';
 import type { Model } from './training.ts';
 
-/** Largest difference, in 10⁹ multiply-accumulates, between the published costs of attention (Tables 2 to 4, Fig. 7; 256 pixels) and the cost model's. */
+/**
+ * The largest difference between the published costs of attention (Tables 2 to 4, Fig. 7; 256 pixels) and those of the cost model, in 10⁹
+ * multiply-accumulates.
+ */
 export function publishedMacsError(): number {
   const markov = (depth: 16 | 20 | 24) => publishedMvar(depth, { ladder: ladders[256] });
   const history = (historyScales: number) => ({ ...markov(16), historyScales, refineStep: ladders[256].length, kernelSize: 1 });
@@ -33,7 +36,10 @@ export function publishedMacsError(): number {
   return Math.max(...rows.map(([settings, published]) => Math.abs(attentionMacs(settings) / 1e9 - published)));
 }
 
-/** Most bytes of tensors that live at one time in a training iteration on one group of scales, of all groups; null on an engine without a graph. */
+/**
+ * The memory of training one group of scales per iteration: the largest number of bytes of tensors that live at one time, over the groups. `size` is
+ * the batch. Null on an engine without a graph.
+ */
 export function trainingPeak({ config }: Model, set: TokenSet, size: number): number | null {
   if (engineName() !== 'ort') return null;
   const state = initMvarTraining(initMvar(new Rng('memory'), config));

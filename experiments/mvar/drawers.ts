@@ -22,11 +22,11 @@ import { model, type Model } from './training.ts';
 
 const SIDE = 32;
 
-/** What turns tokens into images. */
+/** Turns tokens into images. */
 type Tokenizer = { codes: QuantizerParams; coding: QuantizerConfig; weights: Tree; images(latents: Tensor): Tensor };
 type Facts = Pick<Drawer, 'data' | 'shape' | 'classNames'>;
 
-/** Trained one group at a time, with all groups at once, and VAR: the order in which networks are shown. */
+/** The order in which networks are shown: MVAR trained one group at a time, MVAR with all groups at once, VAR. */
 const ORDER: readonly Kind[] = ['mixed', 'concat', 'var'];
 
 /** The networks of the first repetition, MVAR before VAR. */

@@ -29,20 +29,22 @@ const SIDE = 32;
 const BLOCK = { block: 4, coefficients: 8 };
 /** Channels of the latents of figures. */
 export const FIGURE_CHANNELS = BLOCK.coefficients;
-/** Images that the codebook is made from. */
+/** How many images the codebook is made from. */
 const FITTED = 256;
-/** Random directions that latents are compared along. */
+/** How many random directions latents are projected on to compare them. */
 const DIRECTIONS = 64;
 
-/** What was measured of each model: validation cross-entropies of the repetitions, and of the first one its samples. */
 export interface FigureFindings {
   readonly models: readonly Model[];
+  /** By name of the model: nats per token on the validation set, one number for each repetition. */
   readonly ce: Readonly<Record<string, number[]>>;
+  /** By name of the model, samples of the first repetition: Fréchet distance of their latents, and the share that is nearest to the mean of its own class. */
   readonly samples: Readonly<Record<string, { distance: number; share: number }>>;
+  /** The same distance for true images of the training set: the best that samples can reach. */
   readonly floor: number;
-  /** Most bytes of a training iteration, by the plan of its graph: VAR, and MVAR one group at a time. */
+  /** Bytes that a training iteration needs by the plan of its graph: VAR (`causal`), and MVAR one group at a time (`markov`). */
   readonly memory?: { causal: number; markov: number };
-  /** Shares of a trained VAR's attention: of the last scale in itself, and of that in windows of 5 × 5. */
+  /** Attention of the last scale in a trained VAR: the share that stays in this scale (`own`), and of this, the share within 5 × 5 tokens (`near`). */
   readonly mass?: { own: number; near: number };
 }
 
@@ -95,7 +97,7 @@ export async function runFigures(context: RunContext<Config>): Promise<FigureFin
   return { models, ce, samples, floor, ...(memory.causal > 0 && { memory }), ...(mass && { mass }) };
 }
 
-/** All models: those that are named, and besides other windows and histories, each trained with all groups at once. */
+/** All models to train: those in `kinds`, then MVAR with other windows and with other histories, each trained with all groups at once. */
 export function figureModels(config: Figures, coding: TokenSet['coding'], classes: number): Model[] {
   const data = { coding, classes };
   const K = config.ladder.length;
@@ -125,7 +127,10 @@ const latentsOf = (set: ImageSet, from: number, to: number, dct: DctSettings): T
   return tf.tidy(() => dctLatents(tf.tensor4d(x, [to - from, SIDE, SIDE, 1]), dct));
 };
 
-/** The tokenizer of figures: cosine coefficients, and a codebook made from the first of the images to train on. @param rng that of the part */
+/**
+ * The tokenizer of figures: cosine coefficients, and a codebook from the first training images. Without `train`, these images are drawn again from
+ * the same `rng` (that of the part `figures`), so a finished run can rebuild its tokenizer.
+ */
 export function figureCodes(rng: Rng, config: Figures, train = figures(rng.child('train'), FITTED, SIDE)) {
   const raw = latentsOf(train, 0, FITTED, { ...BLOCK, deviation: 1 });
   const deviation = Math.sqrt(tf.tidy(() => tf.moments(raw).variance.dataSync()[0]!));
@@ -138,7 +143,7 @@ export function figureCodes(rng: Rng, config: Figures, train = figures(rng.child
   return { dct, coding, codes };
 }
 
-/** A codebook, and the tokens of all images; the held ones split into those to validate on and those to compare samples with. */
+/** The tokenizer, and the tokens of all images. The held-out images are split into a validation set and a reference set that samples are compared with. */
 async function tokens(rng: Rng, config: Figures, train: ImageSet, held: ImageSet) {
   const { dct, coding, codes } = figureCodes(rng, config, train);
   const make = (set: ImageSet, first: number, count: number): Promise<TokenSet> =>
@@ -152,7 +157,7 @@ async function tokens(rng: Rng, config: Figures, train: ImageSet, held: ImageSet
   };
 }
 
-/** How much of the latents is lost, and how many codes say something. */
+/** How good the tokenizer is: the relative error of the latents that it reconstructs, and how many different codes are used. */
 function tokenizerQuality(set: TokenSet, images: ImageSet, dct: DctSettings): { error: number; used: number } {
   const { x } = imagesOf(images, set.count);
   const exact = tf.tidy(() => dctLatents(tf.tensor4d(x, [set.count, SIDE, SIDE, 1]), dct).dataSync() as Float32Array);
@@ -164,7 +169,10 @@ function tokenizerQuality(set: TokenSet, images: ImageSet, dct: DctSettings): { 
   return { error: Math.sqrt(lost / whole), used: new Set(set.tokens).size };
 }
 
-/** Distances of latents from those of true images: Fréchet along random directions, and the share that is nearest to the mean of its class. */
+/**
+ * Measures for the latents of samples: the Fréchet distance from true images, after projection on random directions; and the share that is nearest to
+ * the mean of its own class.
+ */
 function latentMeasure(rng: Rng, reference: TokenSet, train: TokenSet) {
   const size = reference.latents.length / reference.count;
   const directions = rng.normals(size * DIRECTIONS).map((value) => value / Math.sqrt(size));
@@ -194,7 +202,7 @@ function latentMeasure(rng: Rng, reference: TokenSet, train: TokenSet) {
   };
 }
 
-/** Eight of each class. */
+/** The classes of a picture with eight samples of each class. */
 const gridClasses = (classes: number): Int32Array => Int32Array.from({ length: 8 * classes }, (_, i) => Math.floor(i / 8));
 
 const toImages = (latents: Float32Array, { coding }: TokenSet, dct: DctSettings): Float32Array => {
@@ -202,7 +210,7 @@ const toImages = (latents: Float32Array, { coding }: TokenSet, dct: DctSettings)
   return tf.tidy(() => dctImages(tf.tensor4d(latents, [latents.length / (side * side * coding.channels), side, side, coding.channels]), dct).dataSync() as Float32Array); // prettier-ignore
 };
 
-/** Where a trained VAR's attention goes, drawn and remembered. */
+/** Measures where the attention of a trained VAR goes, and draws it. */
 async function showMass(
   context: RunContext<Config>,
   params: MvarParams,

@@ -112,7 +112,7 @@ function first(set: ImageSet, count: number): ImageSet {
   return { ...set, count, pixels: set.pixels.slice(0, count * size), labels: set.labels.slice(0, count) };
 }
 
-/** The tokenizer of a configuration. */
+/** The settings of the tokenizer that a configuration asks for. */
 export function tokenizerSettings({ tokenizer: t, ladder, codes }: Images, { channels }: Pick<ImageSet, 'channels'>): TokenizerSettings {
   const { latentChannels, width, multipliers, blocks, groups } = t;
   return {
@@ -122,8 +122,8 @@ export function tokenizerSettings({ tokenizer: t, ladder, codes }: Images, { cha
 }
 
 /**
- * First the autoencoder alone; then a codebook by k-means on its latents, for one that starts at random leaves most codes unused; then all of it with the
- * quantizer's own loss.
+ * Trains a tokenizer in three parts: first the autoencoder without the quantizer; then a codebook by k-means on its latents, because a random
+ * codebook leaves most codes unused; then everything together, with the quantizer's loss.
  */
 async function trainTokenizer(
   context: RunContext<Config>,
@@ -148,7 +148,7 @@ async function trainTokenizer(
     batch: () => plain.next(),
     loss(p, { x }) {
       const latents = encodeLatents(p, x, settings);
-      // Latents of about unit size suit the codebook, the transformer's inputs and the decoder alike.
+      // Keeps the root mean square of the latents near 1, a good size for the codebook and for the inputs of transformer and decoder.
       const spread = tf.square(tf.sub(tf.sqrt(tf.add(tf.mean(tf.square(latents)), 1e-6)), 1));
       return { loss: tf.add(tf.mean(tf.square(tf.sub(decodeLatents(p, latents, settings), x))), tf.mul(spread, 0.1)) };
     },
@@ -160,8 +160,10 @@ async function trainTokenizer(
     const codes = fitCodebook(some, coding, rng.child('codebook'));
     some.dispose();
     const convolutions = 'quant_resi' in start.quantize ? start.quantize.quant_resi.qresi_ls : [];
-    // Φ starts as the identity: half the map itself, half a convolution that passes it on.
-    const quant_resi = { qresi_ls: convolutions.map(({ weight, bias }) => ({ weight: centred(weight.shape), bias: tf.zerosLike(bias) })) };
+    // Φ starts as the identity: (1 - ρ) times its input, plus ρ times a convolution that copies its input.
+    const quant_resi = {
+      qresi_ls: convolutions.map(({ weight, bias }) => ({ weight: identityKernel(weight.shape), bias: tf.zerosLike(bias) })),
+    };
     return { ...start, quantize: { ...codes, quant_resi } } as TokenizerParams & Tree;
   };
   const images = imageBatches(train, t.batch, rng.child('order'));
@@ -181,15 +183,18 @@ async function trainTokenizer(
   return params;
 }
 
-/** A kernel that passes every channel on, [c, c, 3, 3]. */
-function centred(shape: readonly number[]): Tensor {
+/** A 3 × 3 kernel that copies every channel, [c, c, 3, 3]. */
+function identityKernel(shape: readonly number[]): Tensor {
   const c = shape[0]!;
   const data = new Float32Array(c * c * 9);
   for (let k = 0; k < c; k++) data[(k * c + k) * 9 + 4] = 1;
   return tf.tensor4d(data, [c, c, 3, 3]);
 }
 
-/** Images [n, H, W, C] flattened, clipped to [-1, 1], of latents flattened. */
+/**
+ * Decodes flat latents [n, h, w, c] on the host into flat images [n, H, W, C], clipped to [-1, 1]: `all` in batches, `now` at once and synchronously,
+ * for few images.
+ */
 function decoder(tokenizer: TokenizerParams, settings: TokenizerSettings, coding: QuantizerConfig) {
   const side = coding.ladder.at(-1)!;
   const run = compile(

@@ -26,7 +26,7 @@ import { batchOf, type TokenSet } from './token-set.ts';
 
 type Context = RunContext<Config>;
 
-/** Samples of the models below each other, eight of each class in a row, from the same random numbers. */
+/** Samples of the models, one below the other. A row has eight samples of one class. All models use the same random numbers. */
 export async function samplePicture(
   context: Context,
   name: string,
@@ -128,7 +128,7 @@ export async function neighborhoodPicture(context: Context, config: MvarConfig |
   );
 }
 
-/** The paper's motivating figure: how much of a trained VAR's attention stays near. */
+/** The figures that motivate the paper: how much attention of a trained VAR stays in the own scale, and near the query. */
 export async function massPictures(context: Context, { byScale, byWindow }: AttentionMass, ladder: readonly number[]): Promise<void> {
   const series = byScale.slice(1).map((row, i): ChartSeries => ({
     name: `queries of ${ladder[i + 1]} x ${ladder[i + 1]}`,

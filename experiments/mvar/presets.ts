@@ -1,7 +1,7 @@
 import type { PartialConfig } from '../src/runner/experiment.ts';
 import type { Config } from './config.ts';
 
-/** Small networks of VAR and of MVAR, trained shortly, with one seed. */
+/** Small networks of VAR and of MVAR with a short training and one seed. */
 const small = {
   width: 32,
   depth: 2,
@@ -15,13 +15,13 @@ const small = {
   histories: [],
 } as const satisfies PartialConfig<Config['figures']>;
 
-/** Steps and sizes by the time that is at hand; what a preset does not name is as in the full one. */
+/** Steps and sizes for different amounts of time. What a preset does not name is as in `full`. */
 export const presets = {
   /** Under 60 s: VAR and MVAR on drawn figures. */
   smoke: { figures: small },
   /** About a minute, for `atelier tour`: the same with more iterations, so that the samples show figures. */
   tour: { figures: { ...small, iterations: 600 } },
-  /** VAR, MVAR in both ways of training, other windows and histories, three seeds. */
+  /** VAR, MVAR trained in both ways, other windows and histories, three seeds: all defaults of `config.ts`. */
   full: {},
   /** `full` with one seed. */
   'one-seed': { figures: { repeats: 1 } },
@@ -29,7 +29,10 @@ export const presets = {
   mnist: { parts: ['images'], images: { data: 'mnist' } },
   /** Photographs of CIFAR-10. */
   cifar10: { parts: ['images'], images: { data: 'cifar10', tokenizer: { latentChannels: 12, width: 24, steps: 700 } } },
-  /** The released MVAR-d16 in width and depth, on the images of CIFAR-10, for a machine that is up to it; the released tokenizer needs ImageNet. */
+  /**
+   * Width and depth of the released MVAR-d16, on images of CIFAR-10, for a much faster machine. It has not been run here. The released tokenizer
+   * needs ImageNet.
+   */
   paper: {
     parts: ['images'],
     images: {

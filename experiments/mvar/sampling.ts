@@ -7,7 +7,7 @@ import type { Model } from './training.ts';
 const BATCH = 64;
 
 /**
- * Latents [n, H, H, c] flattened for the classes y [n]. Networks that get the same stream get the same random numbers, token by token.
+ * Draws samples of the classes y [n]: latents [n, H, H, c], flat. Networks that are called with the same `rng` get the same random numbers, token by token.
  */
 export async function drawLatents(
   one: Model,

@@ -1,7 +1,10 @@
 import { quantize, teacherInputs, tokenCount, type MvarBatch, type QuantizerConfig, type QuantizerParams } from '@atelier/mvar';
 import { tf, type Rng, type Tensor } from '@atelier/tensor';
 
-/** Images as a transformer sees them, on the host: token maps [n, N], inputs [n, N - 1, c] and classes [n]; and the latents [n, H, H, c] that they say. */
+/**
+ * Tokenized images as flat arrays on the host: token maps [n, N], inputs [n, N - 1, c], classes [n], and the latents [n, H, H, c] as the tokens
+ * reconstruct them.
+ */
 export interface TokenSet {
   readonly count: number;
   readonly tokens: Int32Array;
@@ -13,7 +16,7 @@ export interface TokenSet {
 
 const BATCH = 256;
 
-/** Tokens of latents f [n, H, H, c], which `encode` gives for some images at a time. */
+/** Tokenizes `count` images. `encode` gives the latents [to - from, H, H, c] of the images from … to - 1. */
 export async function tokenSet(
   count: number,
   y: Int32Array,
@@ -46,7 +49,7 @@ export async function tokenSet(
   return set;
 }
 
-/** Some of a set as a batch to train on; the caller's. */
+/** The images with the indices `rows` as a batch. The caller owns its tensors. */
 export function batchOf({ tokens, inputs, y, coding }: TokenSet, rows: ArrayLike<number>): MvarBatch {
   const N = tokenCount(coding.ladder);
   const width = (N - 1) * coding.channels;
@@ -64,5 +67,5 @@ export function batchOf({ tokens, inputs, y, coding }: TokenSet, rows: ArrayLike
   };
 }
 
-/** `size` rows of a set of `count`, drawn from a stream. */
+/** Draws `size` indices of a set of `count` images, with repetition. */
 export const drawnRows = (rng: Rng, size: number, count: number): Int32Array => rng.integers(size, 0, count);

@@ -22,10 +22,11 @@ import { trainLoop } from '../src/training/train-loop.ts';
 import type { Config, Figures, Images, Kind } from './config.ts';
 import { batchOf, drawnRows, type TokenSet } from './token-set.ts';
 
-/** One network to train and how. */
+/** A network to train, and how it is trained. */
 export interface Model {
-  /** Name of its stage, and as people read it. */
+  /** Part of the names of its stages and checkpoints. */
   readonly name: string;
+  /** As people read it. */
   readonly label: string;
   readonly kind: Kind;
   readonly config: MvarConfig;
@@ -45,7 +46,7 @@ export function model(
   return { name: more.name ?? kind, label: more.label ?? labels[kind], kind, config: mvarConfig.parse({ ...settings, ...more.settings }) };
 }
 
-/** Tokens that one image gives to an iteration's loss, on average. */
+/** How many tokens of one image an iteration trains, on average. */
 export function tokensPerIteration({ kind, config }: Model, ratio: number): number {
   const all = tokenCount(config.ladder);
   if (kind !== 'mixed') return all;
@@ -53,7 +54,7 @@ export function tokensPerIteration({ kind, config }: Model, ratio: number): numb
   return (ratio * groups[0]! + all - groups[0]!) / (ratio + groups.length - 1);
 }
 
-/** The rate's factor: up in a straight line over the first steps, and down to a 20th. */
+/** The factor of the learning rate: a linear warm-up, then linearly down to 1/20. */
 const rateFactor = (step: number, steps: number, warmUp: number): number =>
   Math.min(1, (step + 1) / Math.max(1, warmUp)) * Math.min(1, 0.05 + 1 - step / steps);
 
@@ -74,7 +75,7 @@ export async function trainModel(
   const groups = trainingGroups(one.config);
   const grouped = groups.map((group) => mvarTrainingStep(one.config, group));
   const together = mvarConcatStep(one.config);
-  // The key that a batch stands at says which groups it trains, for steps of different groups are different graphs.
+  // The key of a batch names the group that it trains (or `all`). Batches of different groups are then trees of different structure, so each gets its own graph.
   type Inputs = { [group: string]: MvarBatch | Tensor };
   const { state } = await trainLoop<MvarTrainingState & Tree, Inputs & Tree>({
     context,
@@ -104,7 +105,7 @@ export async function trainModel(
 
 const EVALUATED = 128;
 
-/** Mean cross-entropy in nats per token on a set, no label dropped. */
+/** Mean cross-entropy in nats per token on a set, without dropped labels. */
 export function validate(params: MvarParams, one: Model, set: TokenSet): number {
   const run = compile((p: Tree, batch: Tree) =>
     batchLoss(p as unknown as MvarParams, batch as unknown as MvarBatch, trainingGroups(one.config), one.config),

@@ -28,9 +28,10 @@ const [steps, batch, count] = [Number(process.argv[2] ?? 200), 32, 512];
 const rng = new Rng('example');
 const begin = performance.now();
 
-// Tokens without a trained tokenizer: cosine coefficients and k-means.
+// A tokenizer without training: latents are cosine coefficients of blocks of 2 x 2 pixels, and the codebook comes from k-means.
 const dct = { block: 2, coefficients: 3, deviation: 0.5 };
 const coding = quantizerConfig.parse({ ladder: [1, 2, 4], codes: 32, channels: 3, ratio: 0 });
+// 512 shapes with their classes, and their latents [512, 4, 4, 3].
 const set = gather(
   shapes(rng.child('set'), count),
   Int32Array.from({ length: count }, (_, i) => i),
@@ -39,11 +40,13 @@ const latents = dctLatents(tf.tensor(set.x, [count, 8, 8, 1]), dct);
 const codes = fitCodebook(latents, coding, rng.child('codes'), { rounds: 4, drawn: 3000 });
 const { indices, reconstructions } = quantize(codes, latents, coding);
 const all = { tokens: tf.concat(indices, 1), inputs: teacherInputs(reconstructions, coding.ladder), y: tf.tensor1d(set.y, 'int32') };
+/** The images with these indices as a batch. */
 const rows = (at: Int32Array): MvarBatch => {
   const index: Tensor = tf.tensor1d(at, 'int32');
   return { tokens: tf.gather(all.tokens, index), inputs: tf.gather(all.inputs, index), y: tf.gather(all.y, index) };
 };
 
+// The same network twice. MVAR has windows of 3 x 3 in the map of 4 x 4 tokens (scale 2).
 const network = { ladder: [1, 2, 4], width: 32, depth: 2, heads: 2, latentChannels: 3, codes: 32, numClasses: 4 };
 const models = { VAR: varSettings(network), MVAR: { ...network, refineStep: 2, kernelSize: 3 } };
 const rate = mvarSchedule({ peak: 4e-3, warmUpSteps: 10, totalSteps: Math.max(12, steps) });

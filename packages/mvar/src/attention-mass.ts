@@ -7,17 +7,20 @@ import { scalesOf, tokensOf, type Scale } from './ladder.ts';
 import { checkModel, embedTokens, modulations, type MvarInputs, type MvarParams } from './model.ts';
 import { windowStart } from './neighborhood.ts';
 
-/** Where the attention of a network goes, the mean over samples, heads, blocks and queries. */
+/** Where the attention of a network goes: means over samples, heads, blocks and queries. */
 export type AttentionMass = {
-  /** For each scale of queries the share that each scale of keys gets: [K][K], rows sum to 1, 0 above the diagonal. */
+  /**
+   * [K][K]: in the row of a scale of queries, the share of attention that goes to each scale of keys. Rows sum to 1; later scales (above the
+   * diagonal) get 0.
+   */
   byScale: number[][];
-  /** For each odd window side k, the share of its own scale's attention that a query of the last scale gives to its window, moved inwards at borders. */
+  /** For queries of the last scale and each odd window side: of the attention that stays in this scale, the share within the window around the query. */
   byWindow: { side: number; share: number }[];
 };
 
 /**
- * The paper's motivating measurement, on any network that sees all scales: how much of the attention stays in the query's own scale, and how near to the
- * query.
+ * The measurement that motivates the paper, for any network that sees all scales: how much attention stays in the query's own scale, and how near to
+ * the query it stays. Windows at a border are moved inwards, as in `windowStart`.
  *
  * @param inputs classes [B] and the inputs of all scales [B, N - n_0, c]
  */
@@ -54,7 +57,7 @@ export function attentionMass(params: MvarParams, inputs: MvarInputs & { x: Tens
   return { byScale, byWindow: windows.map((window, j) => ({ side: window, share: near[j]! / own })) };
 }
 
-/** Attention weights of one scale's queries over all keys up to it, the mean over samples and heads: rows of the scale, columns of the keys. */
+/** Attention weights of the queries of one scale (rows) for all keys up to this scale (columns), as means over samples and heads. */
 function meanWeights(q: Tensor, k: Tensor, scale: number, own: Scale, scales: readonly Scale[]): { columns: number; data: Float32Array } {
   const columns = tokensOf(scales.slice(0, own.index + 1));
   const [B, h, , d] = q.shape as [number, number, number, number];
@@ -66,14 +69,14 @@ function meanWeights(q: Tensor, k: Tensor, scale: number, own: Scale, scales: re
   return { columns, data };
 }
 
-/** Sum of the weights that the queries of one scale give to another. */
+/** The sum of the weights that the queries of scale `own` give to scale `other`. */
 function sumOf({ columns, data }: ReturnType<typeof meanWeights>, own: Scale, other: Scale): number {
   let sum = 0;
   for (let u = 0; u < own.tokens; u++) for (let w = 0; w < other.tokens; w++) sum += data[u * columns + other.offset + w]!;
   return sum;
 }
 
-/** Sum of the weights that queries give to the window around them. */
+/** The sum of the weights that the queries of a scale give to the window of side `window` around them. */
 function nearby({ columns, data }: ReturnType<typeof meanWeights>, { side, offset }: Scale, window: number): number {
   let sum = 0;
   for (let i = 0; i < side; i++)

@@ -5,8 +5,8 @@ import { checkRange, scalesOf, type Scale, type ScaleRange } from './ladder.ts';
 import { neighborhoodAttention } from './neighborhood.ts';
 
 /**
- * Attention under official names: rows of mat_qkv [3C, C] are q, k, v, each head by head; the keys have no bias. `scale_mul_1H11` [1, h, 1, 1] is the
- * logarithm of a head's factor and is there if queries and keys are normalized.
+ * Parameters of attention, by official names. The rows of `mat_qkv` [3C, C] are q, then k, then v, each head by head; keys have no bias. `scale_mul_1H11`
+ * [1, h, 1, 1] holds θ, the logarithm of the factor of each head; it exists only if queries and keys are normalized (`l2Norm`).
  */
 export type MvarAttentionParams = {
   mat_qkv: { weight: Tensor };
@@ -16,17 +16,18 @@ export type MvarAttentionParams = {
   proj: LinearParams;
 };
 
-/** Keys and values [B, h, m, d] of the tokens of some scales. */
+/** Keys and values [B, h, m, d] of the m tokens of some scales. */
 export type KeyValues = { k: Tensor; v: Tensor };
 
-/** Logarithm of the highest factor of the logits. */
+/** Upper limit of θ: the factor of the logits is at most 100. */
 export const MAX_SCALE = Math.log(100);
-/** Factor of the logits over 1/√d where queries and keys are not normalized. */
+/** Without normalization, the logits are multiplied by this and by 1/√d, as in the official code. */
 const PLAIN_SCALE = 0.25;
 
 /**
- * Queries, keys and values [B, h, n, d] of x [B, n, C], and the factor of the logits. Normalized: q̂·exp(min(θ, ln 100)) and k̂, factor 1; so keys can be kept
- * between steps as they are. Else q and k as they are, factor 0.25/√d.
+ * Queries, keys and values [B, h, n, d] of x [B, n, C], and the factor `scale` of the logits. If `scale_mul_1H11` exists: queries q/‖q‖·exp(min(θ, ln
+ * 100)), keys k/‖k‖, and `scale` 1. The factor is in the queries, so cached keys need no further change. Otherwise: q and k as they are, and `scale`
+ * 0.25/√d.
  */
 export function projections(p: MvarAttentionParams, x: Tensor, heads: number): { q: Tensor; k: Tensor; v: Tensor; scale: number } {
   const { C } = dims<'C'>(x, 'B n C', 'mvar attention: x');
@@ -41,7 +42,7 @@ export function projections(p: MvarAttentionParams, x: Tensor, heads: number): {
   return { q: tf.mul(unit(q), factor), k: unit(k), v, scale: 1 };
 }
 
-/** x/max(‖x‖, 1e-12) over the last axis. Jacobian (I - yyᵀ)/‖x‖. */
+/** y = x/max(‖x‖, 1e-12) over the last axis, with its derivative in closed form: the Jacobian is (I - yyᵀ)/‖x‖. */
 function unit(x: Tensor): Tensor {
   const inverse = (input: Tensor): Tensor => tf.rsqrt(tf.maximum(tf.sum(tf.square(input), -1, true), 1e-24));
   return closedForm(
@@ -56,10 +57,10 @@ function unit(x: Tensor): Tensor {
 }
 
 /**
- * What the tokens of a range of scales attend to, by the rules of the settings: each scale all tokens of the last w scales, or its own k × k windows.
- * q [B, h, n, d] are of the range; keys and values may begin earlier, at scale `from`. -> [B, h, n, d]
+ * Attention of the tokens of a range of scales, by the rules of the settings: a token sees all tokens of the last w scales, or only the k × k window around it
+ * in its own scale. Queries q [B, h, n, d] belong to the range; keys and values may begin earlier, at scale `from`. -> [B, h, n, d]
  *
- * Every scale is worked on apart with just the keys that it sees, so there is neither a mask nor a score of a pair that does not see each other.
+ * Each scale is computed separately, with only the keys that it sees. So there is no mask, and no score is computed for a pair that does not see each other.
  */
 export function attendScales(
   q: Tensor,
@@ -76,7 +77,7 @@ export function attendScales(
     scales[Math.max(from, firstSeen(l, config))]!.offset - firstKey,
     offset + tokens - firstKey,
   ];
-  // Scales with windows come last.
+  // Scales with windows are the last ones of the ladder, so the results below are in the order of the scales.
   const [whole, windowed] = [own.filter(({ index }) => !hasWindow(config, index)), own.filter(({ index }) => hasWindow(config, index))];
   const parts = windowed.map((one) => {
     const keys = [keysOf(one)];
@@ -93,8 +94,9 @@ export function attendScales(
 const join = (xs: readonly Tensor[]): Tensor => (xs.length === 1 ? xs[0]! : tf.concat([...xs], 2));
 
 /**
- * The whole layer: x [B, n, C] of a range of scales, which sees itself alone or what was kept of earlier scales too, one map each from scale `from` on.
- * -> [B, n, C] and the keys and values of the range
+ * The whole attention layer on x [B, n, C], the tokens of a range of scales -> `out` [B, n, C], and `own`, the keys and values of these tokens.
+ *
+ * @param past cached keys and values of earlier scales, one entry for each scale from scale `from` on; without it tokens see only the range
  */
 export function mvarAttention(
   p: MvarAttentionParams,

@@ -23,17 +23,17 @@ export const autoencoderConfig = z
     imageChannels: size.default(3),
     /** c, channels of a latent. */
     latentChannels: size.default(32),
-    /** Width of the first level. */
+    /** Channels of the first level. */
     width: size.default(160),
-    /** Width of each level over the first; the image is halved between two levels. */
+    /** Width of each level, as a multiple of `width`. Between two levels the sides of the image are halved. */
     multipliers: z.array(size).min(1).default([1, 1, 2, 2, 4]),
-    /** Residual blocks of a level of the encoder; the decoder has one more. */
+    /** Residual blocks in each level of the encoder; a level of the decoder has one more. */
     blocks: size.default(2),
-    /** Groups of the group norms; they divide every width. */
+    /** Groups of the group norms; a divisor of every width. */
     groups: size.default(32),
-    /** Whether the blocks of the last, smallest level attend. */
+    /** Whether each block of the last level, which has the smallest images, is followed by self-attention. */
     attention: z.boolean().default(true),
-    /** Whether the middle attends. */
+    /** Whether there is self-attention between the two middle blocks. */
     middleAttention: z.boolean().default(true),
   })
   .refine((c) => c.multipliers.every((m) => (m * c.width) % c.groups === 0), {
@@ -53,7 +53,7 @@ type ResidualParams = {
   conv1: ConvolutionParams;
   norm2: NormParams;
   conv2: ConvolutionParams;
-  /** Where the width changes. */
+  /** A 1 × 1 convolution on the skip connection, only where the width changes. */
   nin_shortcut?: ConvolutionParams;
 };
 type MiddleParams = { block_1: ResidualParams; attn_1?: SpatialAttentionParams; block_2: ResidualParams };
@@ -64,7 +64,7 @@ type EndParams = { conv_in: ConvolutionParams; mid: MiddleParams; norm_out: Norm
 export type EncoderParams = EndParams & { down: (LevelParams & { downsample?: { conv: ConvolutionParams } })[] };
 export type DecoderParams = EndParams & { up: (LevelParams & { upsample?: { conv: ConvolutionParams } })[] };
 
-/** Shape and start of the encoder's parameters below `prefix`. */
+/** Shape and initialization of the encoder's parameters, with names after `prefix`. */
 export function encoderParameters(config: AutoencoderConfig, prefix: string): ParameterTable {
   const widths = config.multipliers.map((m) => m * config.width);
   let at = config.width;
@@ -77,7 +77,7 @@ export function encoderParameters(config: AutoencoderConfig, prefix: string): Pa
   return endParameters(table, prefix, at, at, config.latentChannels, config);
 }
 
-/** Shape and start of the decoder's parameters below `prefix`. */
+/** Shape and initialization of the decoder's parameters, with names after `prefix`. */
 export function decoderParameters(config: AutoencoderConfig, prefix: string): ParameterTable {
   const widths = config.multipliers.map((m) => m * config.width);
   const middle = widths.at(-1)!;
@@ -91,7 +91,7 @@ export function decoderParameters(config: AutoencoderConfig, prefix: string): Pa
   return endParameters(table, prefix, middle, at, config.imageChannels, config);
 }
 
-/** Images [B, H, W, C] in [-1, 1] -> latents [B, H/f, W/f, c], f = 2^(levels - 1), odd sides rounded down. */
+/** Images [B, H, W, C] in [-1, 1] -> latents [B, H/s, W/s, c], s = 2^(levels - 1). Where a level has an odd side, half of it is rounded down. */
 export function encode(p: EncoderParams, x: Tensor, config: AutoencoderConfig): Tensor {
   dims(x, 'B H W C', 'encode: x', { C: config.imageChannels });
   let h = convolution(p.conv_in, x, { padding: 1 });
@@ -102,7 +102,7 @@ export function encode(p: EncoderParams, x: Tensor, config: AutoencoderConfig): 
   return end(p, middle(p.mid, h, config), config);
 }
 
-/** Latents [B, h, w, c] -> images [B, f·h, f·w, C], near [-1, 1] and not clipped. */
+/** Latents [B, h, w, c] -> images [B, s·h, s·w, C], s = 2^(levels - 1). Values are near [-1, 1] and not clipped. */
 export function decode(p: DecoderParams, z: Tensor, config: AutoencoderConfig): Tensor {
   dims(z, 'B h w c', 'decode: z', { c: config.latentChannels });
   let h = middle(p.mid, convolution(p.conv_in, z, { padding: 1 }), config);
@@ -151,7 +151,7 @@ function residualParameters(table: ParameterTable, name: string, inputs: number,
   if (inputs !== outputs) Object.assign(table, convolutionParameters(`${name}.nin_shortcut`, inputs, outputs, 1));
 }
 
-/** The first block of a level changes the width. Returns the width after it. */
+/** Adds the parameters of a level, whose first block changes the width. Returns the width after the level. */
 function levelParameters(table: ParameterTable, name: string, inputs: number, width: number, blocks: number, attends: boolean): number {
   for (let j = 0; j < blocks; j++) {
     residualParameters(table, `${name}.block.${j}`, j === 0 ? inputs : width, width);
@@ -160,7 +160,7 @@ function levelParameters(table: ParameterTable, name: string, inputs: number, wi
   return width;
 }
 
-/** The middle, whose width is `middleWidth`, and the way out from `lastWidth`. */
+/** Adds the parameters of the middle blocks (`middleWidth` channels), and of the last norm and convolution (from `lastWidth` to `outputs` channels). */
 function endParameters(
   table: ParameterTable,
   prefix: string,

@@ -3,14 +3,14 @@ import { loadParameters, type StateDict } from '@atelier/nn';
 import { mvarConfig, mvarParameters, type MvarSettings } from './config.ts';
 import type { MvarParams } from './model.ts';
 
-/** What official state dicts carry that is no parameter: level numbers, the mask, the keys' bias of zeros. */
+/** Tensors of official state dicts that are not parameters: level numbers, the mask, and the keys' bias of zeros. */
 const BUFFERS = /^(lvl_1L|attn_bias_for_masking|blocks\.\d+\.attn\.zero_k_bias)$/;
 
 /**
- * Parameters from an official state dict of VAR or MVAR, whose names and shapes are the same. The caller owns them.
+ * Parameters from an official state dict of VAR or MVAR; both have the same names and shapes. The caller owns them.
  *
- * The mask among the buffers is not read. The official code does read it, so that an MVAR fine-tuned from VAR trains its packed scales with VAR's mask and
- * samples without (models/mvar.py:180, train.py:149).
+ * The mask in the state dict is not read. The official code does read it, so an MVAR that is fine-tuned from VAR trains its scales without windows
+ * with VAR's mask, but samples without it (models/mvar.py:180, train.py:149).
  *
  * @throws Error naming every tensor that does not fit
  */

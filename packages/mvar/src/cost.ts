@@ -5,7 +5,7 @@ import { rangeOf } from './model.ts';
 import { tiledPairs } from './neighborhood.ts';
 import { pastTokens } from './step.ts';
 
-/** P: pairs of a query and a key that see each other, over all scales. */
+/** P: number of pairs of a query and a key that it sees, over all scales. */
 export function visiblePairCount(settings: MvarSettings): number {
   const config = parseConfig(mvarConfig, settings, 'visiblePairCount');
   return scalesOf(config.ladder).reduce((sum, { index }) => sum + scalePairs(index, config), 0);
@@ -19,8 +19,8 @@ function scalePairs(l: number, config: MvarConfig): number {
 }
 
 /**
- * What the paper's tables call GFLOPs: multiply-accumulates of the projections to q, k, v, of QKᵀ and of AV for one image without guidance,
- * D·(3C²N + 2C·P). The output projection and the MLPs are not counted.
+ * Multiply-accumulates of attention for one image without guidance: D·(3C²N + 2C·P), for the projections to q, k, v and the products QKᵀ and AV. The output
+ * projection and the MLPs are not counted. The paper's tables call this number, divided by 10⁹, GFLOPs.
  */
 export function attentionMacs(settings: MvarSettings): number {
   const { depth, width: C, ladder } = parseConfig(mvarConfig, settings, 'attentionMacs');
@@ -28,8 +28,9 @@ export function attentionMacs(settings: MvarSettings): number {
 }
 
 /**
- * Bytes of keys and values in float32 that the official sampler holds after the last step, for B images: 2·D·M·C·4 each, twice with guidance. M are the tokens
- * of the last w - 1 scales; of all K with VAR, which keeps the last scale too; none with MVAR.
+ * Bytes of the keys and values (float32) that the official sampler holds after the last step, for B images: 2·D·M·C·4 for each image, twice that with
+ * guidance. M is the number of cached tokens: those of the last w - 1 scales, so none for MVAR; for VAR those of all K scales, because it also keeps
+ * the last one.
  */
 export function cacheBytes(settings: MvarSettings, B: number, guided: boolean): number {
   const { depth, width: C, ladder, historyScales: w } = parseConfig(mvarConfig, settings, 'cacheBytes');
@@ -38,7 +39,7 @@ export function cacheBytes(settings: MvarSettings, B: number, guided: boolean): 
   return 2 * depth * tokenCount(kept) * C * B * (guided ? 2 : 1) * 4;
 }
 
-/** Bytes that our sampler keeps between step l and the next one; nothing after the last. */
+/** Bytes of keys and values that our sampler keeps after step l for the next one; 0 after the last step. */
 export function keptBytes(settings: MvarSettings, l: number, B: number, guided: boolean): number {
   const config = parseConfig(mvarConfig, settings, 'keptBytes');
   checkNumber('keptBytes: l', l, { integer: true, min: 0, max: config.ladder.length - 1 });
@@ -47,8 +48,10 @@ export function keptBytes(settings: MvarSettings, l: number, B: number, guided: 
 }
 
 /**
- * Multiply-accumulates of `mvarForward` for one sample, over the whole range of scales: all projections, MLPs, modulations and the head; 2C for each pair of
- * query and key that is worked on. Windows work in tiles (`tiledPairs`) on more pairs than see each other.
+ * Multiply-accumulates of `mvarForward` for one sample: all projections, MLPs, modulations and the head, and 2C for each pair of query and key that
+ * is multiplied. With windows these are more pairs than see each other, because of the tiles (`tiledPairs`).
+ *
+ * @param range the scales of the pass; all if absent
  */
 export function forwardMacs(settings: MvarSettings, range?: ScaleRange): number {
   const config = parseConfig(mvarConfig, settings, 'forwardMacs');

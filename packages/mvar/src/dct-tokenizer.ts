@@ -3,17 +3,20 @@ import { scalesOf } from './ladder.ts';
 import { quantize, type QuantizerConfig, type QuantizerParams } from './quantizer.ts';
 import { areaResample } from './resample.ts';
 
-/** A tokenizer without a trained network: cosine coefficients of square blocks, over a number that gives latents a deviation of about 1. */
+/** A tokenizer without a trained network: latents are cosine (DCT) coefficients of square blocks, scaled to a standard deviation of about 1. */
 export type DctSettings = {
   /** Side of a block in pixels. */
   block: number;
-  /** Coefficients kept of each channel of a block, lowest frequencies first, in zigzag order. */
+  /** How many coefficients of each channel of a block are kept, lowest frequencies first, in zigzag order. */
   coefficients: number;
-  /** What latents are divided by. */
+  /** Coefficients are divided by this, their standard deviation. */
   deviation: number;
 };
 
-/** The orthonormal basis [coefficients, block²] in zigzag order: by rising sum of both frequencies, turning round at every diagonal. */
+/**
+ * The orthonormal basis [coefficients, block²] in zigzag order, as in JPEG: by rising sum of both frequencies, in alternating direction along the
+ * diagonals.
+ */
 function basis({ block: S, coefficients }: DctSettings): Float32Array {
   const order = Array.from({ length: S * S }, (_, i) => [Math.floor(i / S), i % S] as const).sort(([a, b], [c, d]) => {
     const sum = a + b - (c + d);
@@ -33,7 +36,7 @@ function checkDct(settings: DctSettings, where: string): void {
   checkNumber(`${where}: deviation`, settings.deviation, { above: 0 });
 }
 
-/** Images [B, H, W, C] -> latents [B, H/S, W/S, coefficients·C], a channel's coefficients side by side. */
+/** Images [B, H, W, C] -> latents [B, H/S, W/S, coefficients·C], S the side of a block. The coefficients of a channel are next to each other. */
 export function dctLatents(images: Tensor, settings: DctSettings): Tensor {
   checkDct(settings, 'dctLatents');
   const { block: S, coefficients: n, deviation } = settings;
@@ -48,7 +51,7 @@ export function dctLatents(images: Tensor, settings: DctSettings): Tensor {
   });
 }
 
-/** Latents [B, h, w, coefficients·C] -> images [B, S·h, S·w, C], without what the lost coefficients held. */
+/** The inverse: latents [B, h, w, coefficients·C] -> images [B, S·h, S·w, C]. Coefficients that were not kept count as 0. */
 export function dctImages(latents: Tensor, settings: DctSettings): Tensor {
   checkDct(settings, 'dctImages');
   const { block: S, coefficients: n, deviation } = settings;
@@ -62,20 +65,20 @@ export function dctImages(latents: Tensor, settings: DctSettings): Tensor {
 }
 
 export type CodebookOptions = {
-  /** Times that the latents are encoded anew; 10 if not given. */
+  /** Rounds. Each quantizes the latents with the codebook so far, and improves it on the residuals; 10 if not given. */
   rounds?: number;
-  /** Residual vectors of a round; 12,000 if not given. */
+  /** How many residual vectors a round draws; 12,000 if not given. */
   drawn?: number;
   /** Steps of k-means in a round; 3 if not given. */
   steps?: number;
 };
 
-/** Codes that fewer vectors are nearest to get a new place. */
+/** A code that is nearest to fewer vectors than this is moved to one of the vectors. */
 const FEWEST = 3;
 
 /**
- * A codebook [V, c] for latents [B, H, H, c] by k-means on what is left at every scale, without a network. Code 0 is the zero vector and stays it: without it, what is
- * left can grow from scale to scale. Φ must be the identity (ratio 0).
+ * A codebook [V, c] for latents [B, H, H, c], by k-means on the residuals of all scales. Code 0 is the zero vector and stays so: without it, the residual can
+ * grow from scale to scale. Φ must be the identity (ratio 0).
  */
 export function fitCodebook(
   latents: Tensor,
@@ -98,7 +101,7 @@ export function fitCodebook(
   return { embedding: { weight: tf.tensor2d(book, [V, c]) } };
 }
 
-/** What each scale is to say: the vectors [n, c] of all images and scales, flat. Disposes the codebook. */
+/** The residual vectors that the scales have to quantize: [n, c] of all images and scales, flat. Disposes the codebook. */
 function residuals(p: QuantizerParams, f: Tensor, settings: QuantizerConfig): Float32Array {
   const vectors = tf.tidy(() => {
     const { reconstructions } = quantize(p, f, settings);
@@ -113,7 +116,7 @@ function residuals(p: QuantizerParams, f: Tensor, settings: QuantizerConfig): Fl
   return data;
 }
 
-/** `count` of the vectors, each drawn with a probability in proportion to its length. */
+/** Draws `count` of the vectors, with probabilities in proportion to their lengths: long residuals matter most, and many are near 0. */
 function drawByNorm(rng: Rng, vectors: Float32Array, count: number, c: number): Float32Array {
   const n = vectors.length / c;
   const sums = new Float64Array(n);
@@ -136,14 +139,14 @@ function drawByNorm(rng: Rng, vectors: Float32Array, count: number, c: number): 
   return out;
 }
 
-/** The zero vector and the first vectors drawn. */
+/** The first codebook: the zero vector, then the first vectors drawn. */
 function startingCodes(vectors: Float32Array, V: number, c: number): Float32Array<ArrayBuffer> {
   const book = new Float32Array(V * c);
   book.set(vectors.subarray(0, (V - 1) * c), c);
   return book;
 }
 
-/** Every code but the zero one to the mean of the vectors nearest to it, or to one of the vectors where they are too few. */
+/** Moves every code except the zero vector to the mean of the vectors nearest to it, or to one random vector if they are too few. */
 function kMeansStep(rng: Rng, vectors: Float32Array, book: Float32Array, c: number): Float32Array<ArrayBuffer> {
   const [n, V] = [vectors.length / c, book.length / c];
   const sums = new Float64Array(V * c);

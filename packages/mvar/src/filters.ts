@@ -1,9 +1,9 @@
 import { checkNumber, dims, tf, type Tensor } from '@atelier/tensor';
 
 export type Filter = {
-  /** Only the k largest logits stay, and all that equal the k-th; 0 for all. */
+  /** Keeps only the k largest logits, and all that are equal to the k-th; 0 keeps all. */
   topK?: number;
-  /** Only the most likely tokens stay that together have the probability p, and at least one; 0 for all. */
+  /** Keeps only the smallest set of most likely tokens whose probabilities add up to at least p, and always one; 0 keeps all. */
   topP?: number;
 };
 
@@ -14,9 +14,9 @@ export function checkFilter({ topK = 0, topP = 0 }: Filter, codes: number, where
 }
 
 /**
- * Logits [B, n, V] with -∞ where a token is not to be drawn: first all below the k-th largest, then, by the probabilities of what is left, the least likely
- * ones whose sum is at most 1 - p, but never the most likely (`sample_with_top_k_top_p_`). Of tokens with the logit of the least likely one that stays,
- * all stay.
+ * Sets the logits [B, n, V] of tokens that must not be drawn to -∞. First all that are below the k-th largest. Then, with the probabilities of the
+ * rest, the least likely ones as long as their sum is at most 1 - p, but never the most likely one (`sample_with_top_k_top_p_` in
+ * FoundationVision/VAR). If several tokens tie at the limit, all of them stay.
  */
 export function filterLogits(logits: Tensor, { topK = 0, topP = 0 }: Filter): Tensor {
   const { V } = dims<'V'>(logits, 'B n V', 'filterLogits: logits');
@@ -24,14 +24,14 @@ export function filterLogits(logits: Tensor, { topK = 0, topP = 0 }: Filter): Te
   let kept = logits;
   if (topK > 0 && topK < V) kept = atLeast(kept, lastOf(tf.topk(kept, topK).values));
   if (topP === 0) return kept;
-  // Largest first: a token goes if what is not above it, itself among it, has at most 1 - p.
+  // Sorted, largest first. A token is removed if it and all smaller ones together have at most the probability 1 - p.
   const { values } = tf.topk(kept, V);
   const probability = tf.softmax(values);
-  const above = tf.cumsum(probability, 2, true); // -> of all that come before
+  const above = tf.cumsum(probability, 2, true); // -> sum of all larger ones
   const removed = tf.lessEqual(tf.sub(1, above), 1 - topP);
-  // The first always stays; the others go one after the other from the end, so the least one that stays is the smallest of those that stay.
-  const never = tf.concat([tf.zeros([1, 1, 1]), tf.ones([1, 1, V - 1])], 2);
-  const gone = tf.logicalAnd(removed, tf.cast(never, 'bool'));
+  // The first one always stays. The smallest logit that stays is the threshold.
+  const mayGo = tf.concat([tf.zeros([1, 1, 1]), tf.ones([1, 1, V - 1])], 2);
+  const gone = tf.logicalAnd(removed, tf.cast(mayGo, 'bool'));
   const least = tf.min(tf.where(gone, tf.slice(values, [0, 0, 0], [-1, -1, 1]), values), -1, true);
   return atLeast(kept, least);
 }
@@ -40,8 +40,8 @@ const lastOf = (x: Tensor): Tensor => tf.slice(x, [0, 0, x.shape[2]! - 1], [-1, 
 const atLeast = (logits: Tensor, least: Tensor): Tensor => tf.where(tf.greaterEqual(logits, least), logits, -Infinity);
 
 /**
- * One token of every distribution softmax(logits [B, n, V]) by uniform numbers u [B, n] in [0, 1): the first whose cumulative probability is above u. A token
- * with the logit -∞ is never drawn.
+ * Draws one token from every distribution softmax(logits [B, n, V]), with uniform numbers u [B, n] in [0, 1): the first token whose cumulative probability is
+ * above u -> [B, n] int32. A token with the logit -∞ is never drawn.
  */
 export function drawTokens(logits: Tensor, uniform: Tensor): Tensor {
   const { B, n } = dims<'B' | 'n'>(logits, 'B n V', 'drawTokens: logits');
@@ -52,8 +52,8 @@ export function drawTokens(logits: Tensor, uniform: Tensor): Tensor {
 }
 
 /**
- * softmax((logits - log e)/τ) with e [B, n, V] drawn from the exponential distribution of mean 1: a soft choice, and the harder the smaller τ
- * (`gumbel_softmax_with_rng`). -> probabilities [B, n, V]
+ * softmax((logits - log e)/τ) with e [B, n, V] from the exponential distribution of mean 1 (-log e is then Gumbel noise): a soft choice of a token,
+ * which is nearer to one-hot the smaller τ is (`gumbel_softmax_with_rng` in FoundationVision/VAR). -> weights [B, n, V] that sum to 1
  */
 export function gumbelSoftmax(logits: Tensor, exponential: Tensor, tau: number): Tensor {
   checkNumber('gumbelSoftmax: tau', tau, { above: 0 });

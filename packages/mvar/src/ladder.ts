@@ -1,9 +1,9 @@
 import { checkNumber } from '@atelier/tensor';
 
-/** One scale of a ladder: p × p tokens, row by row, of which the first stands at `offset` in the sequence of all scales. */
+/** One scale of a ladder: `side` × `side` tokens, row by row. The first of them has the position `offset` in the sequence of all scales. */
 export type Scale = { index: number; side: number; tokens: number; offset: number };
 
-/** The published ladders by the side of the image in pixels; the token grid is a 16th of it. */
+/** The published ladders, by the side of the image in pixels. The last map has a side of 1/16 of it. */
 export const ladders = {
   128: [1, 3, 4, 5, 6, 7, 8],
   256: [1, 2, 3, 4, 5, 6, 8, 10, 13, 16],
@@ -28,10 +28,10 @@ export function tokenCount(ladder: readonly number[]): number {
   return ladder.reduce((sum, side) => sum + side * side, 0);
 }
 
-/** Tokens of some scales. */
+/** Number of tokens of some scales together. */
 export const tokensOf = (scales: readonly Scale[]): number => scales.reduce((sum, { tokens }) => sum + tokens, 0);
 
-/** What is wrong with a ladder, as the end of a sentence, or null. */
+/** What is wrong with a ladder, as the end of an error message, or null. */
 export function ladderFault(ladder: readonly number[]): string | null {
   const wanted = 'wanted whole numbers that start at 1 and increase, at least two,';
   if (!Array.isArray(ladder) || ladder.length < 2) return `${wanted} got [${String(ladder)}]`;

@@ -7,18 +7,29 @@ import { checkRange, scalesOf, tokenCount, tokensOf, type Scale, type ScaleRange
 
 /** Parameters under their official names, the same for VAR and MVAR. */
 export type MvarParams = {
+  /** Start token, added to the class embedding at scale 0, [1, n_0, C]. */
   pos_start: Tensor;
+  /** Position embedding of the tokens of all scales, [1, N, C]. */
   pos_1LC: Tensor;
+  /** Linear layer from the inputs x_l to tokens, c -> C. */
   word_embed: LinearParams;
+  /** Class embeddings [Y + 1, C]; the last row is "no class". */
   class_emb: { weight: Tensor };
+  /** Embedding of the scale (level) [K, C]. */
   lvl_embed: { weight: Tensor };
+  /** From the class to six modulation vectors, C -> 6C, if all blocks share this layer. */
   shared_ada_lin?: { 1: LinearParams };
   blocks: MvarBlockParams[];
+  /** Norm before the head: from the class to its scale and shift, C -> 2C. */
   head_nm: { ada_lin: { 1: LinearParams } };
+  /** Head, C -> V logits. */
   head: LinearParams;
 };
 
-/** New parameters with the official start: factors of 4, gates near 0, a head so small that the loss begins at ln V. The caller owns them. */
+/**
+ * New parameters with the official initialization: attention factors of 4, gates near 0, and a head so small that the loss begins at ln V. The caller owns
+ * them.
+ */
 export function initMvar(rng: Rng, settings: MvarSettings): MvarParams {
   const config = parseConfig(mvarConfig, settings, 'initMvar');
   const drawn = initParameters(rng, mvarParameters(settings)) as unknown as MvarParams;
@@ -33,25 +44,28 @@ export function initMvar(rng: Rng, settings: MvarSettings): MvarParams {
   }, drawn as never) as unknown as MvarParams;
 }
 
-/** Multiplies the first two sixths, the gates. */
+/** Multiplies the first two of six equal parts, the weights of the gates: [6C, …] or [1, 1, 6, C] -> the same shape. */
 function scaleGates(x: Tensor, factor: number, C: number): Tensor {
   const rows = tf.reshape(x, [6, C, -1]);
   return tf.reshape(tf.mul(rows, tf.tensor3d([factor, factor, 1, 1, 1, 1], [6, 1, 1])), x.shape);
 }
 
-/** What a pass over a range of scales reads. */
+/** The inputs of a pass over a range of scales. */
 export type MvarInputs = {
-  /** Classes [B] int32 in 0 … Y, Y for none. */
+  /** Classes [B] int32 in 0 … Y; Y is "no class". */
   y: Tensor;
-  /** Inputs of the tokens of the range [B, n, c], `teacherInputs` cut to it; the tokens of scale 0 have none. Absent for scale 0 alone. */
+  /**
+   * Inputs x_l of the tokens of the range [B, n, c], the part of `teacherInputs` for these scales. Scale 0 has no inputs: absent if the range is only
+   * scale 0.
+   */
   x?: Tensor;
-  /** What stochastic depth multiplies branches by, [2·D, B]: rows block by block, attention before MLP (`drawDropPath`). */
+  /** Factors of stochastic depth for the residual branches, [2·D, B]: block by block, attention before MLP (`drawDropPath`). */
   keep?: Tensor;
 };
 
 /**
- * Logits of the tokens of a range of scales: [B, n, V]. The range sees nothing before it; with a history of more than one scale it must therefore begin at
- * scale 0.
+ * Logits of the n tokens of a range of scales: [B, n, V]. The pass has no cache, so its tokens see only tokens of the range. If tokens see more than one scale
+ * (`historyScales` > 1), the range must therefore begin at scale 0.
  *
  * @throws Error if parameters, inputs or range do not fit the settings
  */
@@ -76,12 +90,15 @@ export function mvarForward(params: MvarParams, inputs: MvarInputs, range: Scale
   return linear(params.head, headNorm(params.head_nm, out, cond));
 }
 
-/** In how many pieces a batch goes through the blocks, if a sample is `copies` rows: with its class, and for guidance without. */
+/**
+ * The number of pieces that a batch is cut into before the blocks, so that the activations of a piece stay in cache. With guidance a sample has two `copies`:
+ * one with its class, one without.
+ */
 export function pieces(B: number, scales: readonly Scale[], config: MvarConfig, copies = 1): number {
   return pieceCount(B, 4 * copies * tokensOf(scales) * config.width * config.mlpRatio);
 }
 
-/** The six vectors of every block. */
+/** The six modulation vectors of every block, each [B, 1, C], from class embeddings cond [B, C]. */
 export function modulations(params: MvarParams, cond: Tensor, config: MvarConfig, keep?: Tensor): Modulation[] {
   const [B, C] = cond.shape as [number, number];
   const shared = params.shared_ada_lin && tf.reshape(linear(params.shared_ada_lin[1], silu(cond)), [B, 1, 6, C]);
@@ -90,8 +107,8 @@ export function modulations(params: MvarParams, cond: Tensor, config: MvarConfig
 }
 
 /**
- * Embedded tokens of some scales [B, n, C]: scale 0 the class and `pos_start`, others a linear layer of their inputs x [B, n, c]; all with the embedding of
- * their level and position.
+ * Embedded tokens of some neighbouring scales [B, n, C]. The token of scale 0 is the class embedding plus `pos_start`; the others are a linear layer of their
+ * inputs x [B, n, c] (without those of scale 0). To all of them the embeddings of position and scale are added.
  */
 export function embedTokens(params: MvarParams, cond: Tensor, x: Tensor | undefined, scales: readonly Scale[]): Tensor {
   const where = 'mvar embedding';
@@ -122,7 +139,7 @@ export function rangeOf(range: ScaleRange, { ladder }: MvarConfig, where: string
   return scales.slice(range.first, range.end);
 }
 
-/** Parameters have the blocks, positions, classes and codes of the settings. */
+/** @throws Error unless the parameters have the number of blocks, positions, classes and codes of the settings */
 export function checkModel(params: MvarParams, config: MvarConfig, where: string): void {
   if (params.blocks.length !== config.depth)
     throw new Error(`${where}: params: wanted ${config.depth} blocks, got ${params.blocks.length}`);

@@ -1,18 +1,18 @@
 import { attention, takeSpans, type Span } from '@atelier/nn';
 import { checkNumber, customGradient, dims, tf, type Tensor } from '@atelier/tensor';
 
-/** A grid of H × W tokens, row by row, and the side k of the window that each of them sees. */
+/** A grid of H × W tokens, row by row, and `kernel` k, the side of the window that each of them sees. */
 export type Neighborhood = { H: number; W: number; kernel: number };
 
 /**
- * First row (or column) that token i of `side` sees: ⌊k/2⌋ before it, but moved inwards at the borders, so that every token sees k (NATTEN's rule; the
- * window is shifted, never cut).
+ * First row (or column) of the window of a token in row (or column) i, on an axis of `side` tokens: i - ⌊k/2⌋, moved inwards at the borders, so that every
+ * window has k rows (NATTEN's rule: a window is shifted, never cut).
  */
 export function windowStart(i: number, side: number, kernel: number): number {
   return Math.min(Math.max(i - Math.floor(kernel / 2), 0), side - kernel);
 }
 
-/** The keys of every query: [H·W, k²] row by row, each window row by row. */
+/** The indices of the keys of every query: [H·W, k²], queries row by row, and the keys of a window row by row. */
 export function neighborhoodIndex(area: Neighborhood): Int32Array {
   checkNeighborhood(area, 'neighborhoodIndex');
   const { H, W, kernel: k } = area;
@@ -32,13 +32,13 @@ export function checkNeighborhood({ H, W, kernel }: Neighborhood, where: string)
   if (kernel > Math.min(H, W)) throw new Error(`${where}: kernel: wanted at most the smaller side of ${H} x ${W} tokens, got ${kernel}`);
 }
 
-/** Rows and columns of queries that are worked on together. */
+/** How many rows and columns of queries are processed together. */
 export type Tile = { rows: number; columns: number };
 
-/** A part of one axis, and the part that its queries see between them. */
+/** A part of one axis: queries start … start + size - 1, and all keys that at least one of them sees, keyStart … keyStart + keySize - 1. */
 type Part = { start: number; size: number; keyStart: number; keySize: number };
 
-/** Parts of the rows: each ends where the next begins, and has no more keys than its queries see. */
+/** Bands: the rows cut into parts of `size`, the last may be smaller. Each has only the key rows that its queries see. */
 function bandsOf(side: number, kernel: number, size: number): Part[] {
   return Array.from({ length: Math.ceil(side / size) }, (_, n) => {
     const start = n * size;
@@ -48,7 +48,10 @@ function bandsOf(side: number, kernel: number, size: number): Part[] {
   });
 }
 
-/** Parts of the columns, all of one size so that they can be multiplied as one batch: the last ones are moved inwards, and so are the keys at the borders. */
+/**
+ * The columns cut into parts that all have the same size, so that they can be multiplied as one batch. For this, the last part is moved inwards and may overlap
+ * the part before, and at the borders the keys are moved inwards too.
+ */
 function columnsOf(side: number, kernel: number, size: number): Part[] {
   const count = Math.ceil(side / size);
   const even = Math.ceil(side / count);
@@ -60,24 +63,25 @@ function columnsOf(side: number, kernel: number, size: number): Part[] {
 }
 
 /**
- * The tile that queries are taken in. Wide tiles work on more keys that a query does not see, small ones copy more keys and have smaller products. Of those
- * tried for windows of 7 × 7 these were the fastest, forward and backward: whole rows up to 16 columns, which need no copy token by token, and 8 × 8 above.
+ * The size of a tile. In a large tile, a query is multiplied with more keys that it does not see; small tiles copy more keys and have smaller
+ * products. These sizes were the fastest of those tried for windows of 7 × 7, forward and backward: whole rows for up to 16 columns, which need no
+ * copy token by token, and 8 × 8 above.
  */
 export function tileOf({ H, W }: Neighborhood): Tile {
   return W <= 16 ? { rows: Math.min(H, 4), columns: W } : { rows: Math.min(H, 8), columns: 8 };
 }
 
-/** Pairs of query and key that are multiplied when queries go in such tiles; with tiles of one query those that see each other. */
+/** How many pairs of query and key are multiplied with tiles of this size. With tiles of one query, these are just the pairs that see each other. */
 export function tiledPairs(area: Neighborhood, tile: Tile = tileOf(area)): number {
   const sum = (parts: Part[]): number => parts.reduce((total, { size, keySize }) => total + size * keySize, 0);
   return sum(bandsOf(area.H, area.kernel, tile.rows)) * sum(columnsOf(area.W, area.kernel, tile.columns));
 }
 
 /**
- * Attention of every token to its window: q, k, v [B, K, H·W, d] -> [B, K, H·W, d], O(H·W·k²).
+ * Attention of every token to its window: q, k, v [B, K, H·W, d] -> [B, K, H·W, d], with K heads (here K is not the number of scales). The cost is O(H·W·k²).
  *
- * Queries go in bands of rows. The tiles of a band are one batch of products, each with the keys that any of its queries sees. The keys of a tile that a query
- * does not see get a weight of exactly 0. No tensor has H·W × H·W numbers. With tiles of one query each has its own k² keys and nothing is masked.
+ * The rows of queries are cut into bands, and a band into tiles. The tiles of a band are one batched product. A tile has all keys that at least one
+ * of its queries sees; a key that a query does not see gets a weight of exactly 0 for it. No tensor has H·W × H·W numbers.
  *
  * @param scale factor of the logits
  */
@@ -111,7 +115,7 @@ export function neighborhoodAttention(
   return tf.reshape(join(results, 1), [B, K, H * W, d]);
 }
 
-/** Some rows of a grid [B, K, H·W, d], cut into tiles of columns: tile by tile, each row by row. -> [B, K, n, d] */
+/** Rows top … bottom - 1 of a grid [B, K, H·W, d], cut into tiles of columns. The tokens come tile by tile, and in a tile row by row. -> [B, K, n, d] */
 function takeTiles(x: Tensor, { H, W }: Neighborhood, [top, bottom]: Span, columns: readonly Span[]): Tensor {
   if (columns.length === 1) return takeSpans(x, [[top * W, bottom * W]]);
   const places: number[] = [];
@@ -120,7 +124,7 @@ function takeTiles(x: Tensor, { H, W }: Neighborhood, [top, bottom]: Span, colum
   return customGradient([x], (grid) => ({
     value: tf.gather(grid, tf.tensor1d(places, 'int32'), 2),
     kept: [],
-    // Tiles overlap, so that the transpose is a sum. A few concatenations with zeros are many times faster than a scatter.
+    // Tiles overlap, so the gradient of a token is the sum over its tiles. A few concatenations with zeros are many times faster than a scatter.
     pullback: (dy) => {
       const [B, K, , d] = x.shape as [number, number, number, number];
       const parts = tf.unstack(tf.reshape(dy, [B * K, columns.length, bottom - top, -1]), 1);
@@ -130,7 +134,10 @@ function takeTiles(x: Tensor, { H, W }: Neighborhood, [top, bottom]: Span, colum
   }));
 }
 
-/** The sum of tiles [n, rows, columns·d] at their places: those that do not overlap stand side by side in one tensor [n, rows, W·d], with zeros between them. */
+/**
+ * Adds tiles [n, rows, columns·d] at their places in a band [n, rows, W·d]. Tiles that do not overlap form one layer: they are concatenated, with zeros between
+ * them. The layers are added.
+ */
 function sumOfTiles(tiles: readonly Tensor[], spans: readonly Span[], W: number): Tensor {
   const layers: number[][] = [];
   spans.forEach(([left], i) => {
@@ -151,7 +158,10 @@ function sumOfTiles(tiles: readonly Tensor[], spans: readonly Span[], W: number)
 
 const join = (xs: Tensor[], axis: number): Tensor => (xs.length === 1 ? xs[0]! : tf.concat(xs, axis));
 
-/** Tiles side by side: [n, tiles, rows, columns·d] -> [n, rows, W·d] for `width` = W·d. What the last tile has in common with the one before is left out. */
+/**
+ * Joins tiles [n, tiles, rows, columns·d] into a band [n, rows, W·d], `width` = W·d. If the last tile overlaps the one before, the common columns are
+ * taken once.
+ */
 function joinTiles(tiles: Tensor, width: number): Tensor {
   const [n, count, rows, size] = tiles.shape as [number, number, number, number];
   const all = tf.reshape(tf.transpose(tiles, [0, 2, 1, 3]), [n, rows, count * size]);
@@ -160,7 +170,10 @@ function joinTiles(tiles: Tensor, width: number): Tensor {
   return tf.concat([tf.slice(all, [0, 0, 0], [n, rows, before]), tf.slice(all, [0, 0, count * size - last], [n, rows, last])], 2);
 }
 
-/** -∞ where a query of a tile does not see a key of it and 0 where it does, for the tiles of a band: [tiles, queries, keys]; null if all see all. */
+/**
+ * The mask to add to the logits of a band, [tiles, queries, keys]: 0 where a query of a tile sees a key of the tile, -∞ where not. Null if all
+ * queries see all keys.
+ */
 function unseenInTiles({ H, W, kernel }: Neighborhood, rows: Part, columns: readonly Part[]): Tensor | null {
   const axis = ({ start, size, keyStart, keySize }: Part, side: number): boolean[][] =>
     Array.from({ length: size }, (_, i) => {

@@ -4,8 +4,8 @@ import { tokenCount, type ScaleRange } from './ladder.ts';
 import { mvarForward, type MvarInputs, type MvarParams } from './model.ts';
 
 /**
- * Cross-entropy of every token in nats: logits [B, n, V], targets [B, n] int32 -> [B, n]. The gradient is softmax - one-hot. Targets are not looked at:
- * one outside of 0 … V-1 has no probability of its own.
+ * Cross-entropy of every token in nats: logits [B, n, V], targets [B, n] int32 -> [B, n]. The gradient is softmax - one-hot. The range of the targets is not
+ * checked: the one-hot vector of a target outside 0 … V-1 is 0.
  */
 export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
   const { B, n, V } = dims<'B' | 'n' | 'V'>(logits, 'B n V', 'crossEntropy: logits');
@@ -19,14 +19,17 @@ export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
 }
 
 export type MvarLoss = {
-  /** Mean over the batch of Σ CE over the range, over N, the tokens of all scales: the losses of groups that make up the ladder add up to the mean CE. */
+  /**
+   * The mean over the batch of (sum of the cross-entropies of the range)/N, N the tokens of all scales. The losses of all groups add up to the mean
+   * per token.
+   */
   loss: Tensor;
-  /** Cross-entropies [B, n]. */
+  /** Cross-entropies of the tokens of the range [B, n]. */
   ce: Tensor;
 };
 
 /**
- * The training loss of a range of scales (MVAR trainer.py:239): every token weighs 1/N whichever group it is trained in, N counting the whole ladder.
+ * The training loss of a range of scales (MVAR trainer.py:239). Every token has the weight 1/N in every group; N counts the tokens of all scales.
  *
  * @param targets tokens of the range [B, n] int32
  */

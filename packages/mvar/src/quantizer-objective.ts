@@ -2,16 +2,17 @@ import { checkNumber, parseConfig, stopGradient, tf, type Tensor } from '@atelie
 import { quantize, quantizerConfig, type QuantizerParams, type QuantizerSettings } from './quantizer.ts';
 
 export type QuantizerLoss = {
-  /** The last reconstruction [B, H, H, c], whose gradient goes to f as if nothing had been quantized, and to neither codes nor Φ. */
+  /** The last reconstruction [B, H, H, c]. Its gradient goes straight through to f, as if nothing had been quantized, and not to codebook or Φ. */
   reconstruction: Tensor;
-  /** (1/K) Σ_l mean (f̂_l - sg(f))² + β mean (sg(f̂_l) - f)². */
+  /** (1/K) Σ_l [mean (f̂_l - sg(f))² + β·mean (sg(f̂_l) - f)²], where sg stops the gradient and the means are over all entries. */
   loss: Tensor;
+  /** Token maps [B, p_l²] int32. */
   indices: Tensor[];
 };
 
 /**
- * Trains codebook and Φ (first term) and holds the encoder to what they can say (second, the commitment), at every scale
- * (VectorQuantizer2.forward): f [B, H, H, c]. The residuals that decide which code is nearest carry no gradient.
+ * The loss of the quantizer on latents f [B, H, H, c] (`VectorQuantizer2.forward` in FoundationVision/VAR). The first term trains codebook and Φ towards the
+ * latents; the second, the commitment, keeps the latents of the encoder near what the codes can express. The choice of the nearest code has no gradient.
  *
  * @param beta weight of the commitment, 0.25 in VAR
  */

@@ -1,6 +1,6 @@
 import { checkNumber, dims, tf, type Tensor } from '@atelier/tensor';
 
-/** A linear map of one axis: rows × columns numbers, row by row. */
+/** A linear map along one axis, as a matrix of rows × columns numbers, row by row: `columns` inputs, `rows` outputs. */
 export type AxisMap = { rows: number; columns: number; data: Float32Array };
 
 /**
@@ -19,14 +19,14 @@ export function areaMap(H: number, p: number): AxisMap {
   return { rows: p, columns: H, data };
 }
 
-/** Keys' cubic with a = -0.75: |x| ≤ 1 and 1 < |x| < 2. */
+/** Keys' cubic interpolation kernel (R. Keys, 1981) with a = -0.75: `near` for |x| ≤ 1, `far` for 1 < |x| < 2, x in input pixels. */
 const A = -0.75;
 const near = (x: number): number => ((A + 2) * x - (A + 3)) * x * x + 1;
 const far = (x: number): number => ((A * x - 5 * A) * x + 8 * A) * x - 4 * A;
 
 /**
- * Bicubic interpolation of p numbers to H with half-pixel centres, no antialiasing, and the border's number outside (`F.interpolate`, `align_corners=False`):
- * output i reads at s = (i + ½)p/H - ½. Each row sums to 1; p = H is the identity.
+ * Cubic interpolation from p numbers to H, as PyTorch's `F.interpolate(mode='bicubic', align_corners=False)` along one axis: output i is read at the
+ * input position s = (i + ½)p/H - ½, there is no antialiasing, and outside the number at the border is repeated. Each row sums to 1; p = H is the identity.
  */
 export function bicubicMap(p: number, H: number): AxisMap {
   checkNumber('bicubicMap: p', p, { integer: true, min: 1 });
@@ -44,7 +44,7 @@ export function bicubicMap(p: number, H: number): AxisMap {
   return { rows: H, columns: p, data: Float32Array.from(data) };
 }
 
-/** The same map along rows and along columns: [B, H, H, C] -> [B, rows, rows, C] with H = `columns`. */
+/** Applies one map along both axes of a square grid: [B, H, H, C] -> [B, p, p, C], with H = `map.columns` and p = `map.rows`. */
 export function resample(x: Tensor, map: AxisMap): Tensor {
   const { rows: p, columns: H } = map;
   const { B, C } = dims<'B' | 'C'>(x, 'B H H C', 'resample: x', { H });

@@ -8,25 +8,28 @@ import { checkModel, type MvarParams } from './model.ts';
 import { checkQuantizer, quantizerConfig, type QuantizerConfig, type QuantizerParams, type QuantizerSettings } from './quantizer.ts';
 import { samplingStep, type Mode, type StepIn, type StepOut } from './sampling-step.ts';
 
-/** Weights of the network and of the quantizer, and the classes of the samples [B] int32 in 0 … Y, Y for none. */
+/** Weights of the network (`params`) and of the quantizer (`codes`), and the classes of the samples y [B] int32 in 0 … Y; Y is "no class". */
 export type MvarSamplerModel = { params: MvarParams; codes: QuantizerParams; y: Tensor };
 
 export type MvarSampleOptions = Filter & {
   /**
-   * s: at scale l the logits are (1 + γ)·conditional - γ·unconditional with γ = s·l/(K - 1). 0 is no guidance; neither is 1 with a history of one scale,
-   * where the official MVAR leaves it out, unlike VAR. 0 if not given.
+   * s: at scale l the logits are (1 + γ)·L - γ·L∅ with γ = s·l/(K - 1), L with the class and L∅ without. 0, the default, is no guidance. With a history of one
+   * scale, exactly 1 is no guidance either: the official MVAR leaves it out there, the official VAR does not.
    */
   guidance?: number;
-  /** Tokens that are given: one map [B, p_l²] int32 for each scale, -1 where a token is to be drawn (inpainting, outpainting, teacher forcing). */
+  /** Given tokens: one map [B, p_l²] int32 for each scale, -1 where a token is to be drawn (inpainting, outpainting, teacher forcing). */
   forced?: readonly Tensor[];
-  /** Soft mixtures of codes in place of one code, for smoother pictures (`more_smooth`); the tokens are drawn all the same. */
+  /**
+   * Whether the reconstruction gets soft mixtures of codes instead of single codes, for smoother pictures (VAR's `more_smooth`). The tokens are drawn
+   * as usual.
+   */
   smooth?: boolean;
 };
 
 export type MvarSample = {
   /** Token maps [B, p_l²] int32. */
   tokens: Tensor[];
-  /** The last reconstruction [B, H, H, c], for the tokenizer's decoder. */
+  /** The last reconstruction f̂_{K-1} [B, H, H, c], for the tokenizer's decoder. */
   latents: Tensor;
 };
 
@@ -37,26 +40,30 @@ export type MvarSampleStep = {
   tokens: Tensor;
   /** Guided logits [B, p_l², V], before the filters. */
   logits: Tensor;
-  /** The running reconstruction [B, H, H, c]. */
+  /** The reconstruction f̂_l [B, H, H, c]. */
   latents: Tensor;
-  /** Bytes of the keys and values that later steps see. */
+  /** Bytes of the cached keys and values that later steps see. */
   keptBytes: number;
 };
 
-/** The common contract, and the memory that a sample takes by the plan of its graphs. */
+/** The interface of all samplers, and the memory that a sample needs by the plan of its graphs. */
 export type MvarSampler = Sampler<MvarSamplerModel, MvarSampleOptions, MvarSampleStep, MvarSample> & {
-  /** The most bytes that the tensors of one step take at one time, over all steps of such a sample. It draws the sample. @throws Error on an engine without a graph */
+  /**
+   * The largest number of bytes that the tensors of one step take at one time, over all steps. It has to draw a sample to find this.
+   * @throws Error on an engine without a graph
+   */
   peakBytes(model: MvarSamplerModel, noise: Tensor, options: MvarSampleOptions): number;
 };
 
 type Step = Compiled<[MvarParams & Tree, QuantizerParams & Tree, StepIn], StepOut>;
+/** A finished step, the bytes in the cache after it, and (if `planned`) the largest sum of bytes of tensors in it. */
 type Made = { l: number; made: StepOut; keptBytes: number; peakBytes: number };
 
 /**
- * A sampler that goes through the scales from the smallest to the largest: K passes of the network, each over the tokens of one scale, which are drawn
- * at once. `noise` is what the tokens are drawn by (`drawTokenNoise`).
+ * A sampler that goes through the scales from the smallest to the largest: K passes of the network, each over the tokens of one scale, which are drawn at once.
+ * `noise` holds the random numbers for drawing (`drawTokenNoise`), so equal noise gives equal samples.
  *
- * MVAR keeps nothing between steps but the reconstruction; VAR, and any history above one scale, keeps keys and values.
+ * Between steps, MVAR keeps only the reconstruction. VAR, and any history of more than one scale, also keeps keys and values.
  *
  * @throws Error if the ladders, codebooks or latent channels of network and quantizer differ
  */
@@ -111,8 +118,8 @@ export function mvarSampler(settings: MvarSettings, quantizer: QuantizerSettings
 }
 
 /**
- * The scales of a sample, one after the other. Tokens and logits of a scale belong to whoever asks; what a later scale reads, the reconstruction among it, is
- * disposed when it is read, and at the end.
+ * Makes the steps of a sample, one after the other. The caller owns the tokens and logits of each step. Everything that the next step needs, such as the
+ * reconstruction, belongs to this function: it is disposed after the next step, or at the end.
  */
 function* scaleByScale(
   stepOf: (mode: Mode) => Step,
@@ -125,30 +132,30 @@ function* scaleByScale(
   const guided = guidance !== 0 && !(guidance === 1 && config.historyScales === 1);
   const [B, side, last] = [y.shape[0]!, config.ladder.at(-1)!, config.ladder.length - 1];
   const cond = tf.tidy(() => conditions(params, y, guided, config));
-  let [latents, read]: [Tensor, Tensor[]] = [tf.zeros([B, side, side, config.latentChannels]), []];
+  let [latents, scaleInputs]: [Tensor, Tensor[]] = [tf.zeros([B, side, side, config.latentChannels]), []];
   const past: Tensor[][] = [];
   try {
     for (let l = 0; l <= last; l++) {
       const level = tf.scalar((guidance * l) / last);
       const step = stepOf({ l, smooth, traced, filter: { topK, topP } });
-      const input: StepIn = { latents, guidance: level, noise, cond, read, past, forced: forced ? [forced[l]!] : [] };
+      const input: StepIn = { latents, guidance: level, noise, cond, scaleInputs, past, forced: forced ? [forced[l]!] : [] };
       const args = [params as MvarParams & Tree, codes as QuantizerParams & Tree, input] as const;
       const made = step(...args);
       const peakBytes = planned ? step.peakBytes(...args) : 0;
-      tf.dispose([latents, level, read]);
-      [latents, read] = [made.latents, made.read];
+      tf.dispose([latents, level, scaleInputs]);
+      [latents, scaleInputs] = [made.latents, made.scaleInputs];
       past.push(made.kept);
-      // Step l + 1 sees w scales, its own among them; the last step keeps nothing for another.
+      // Step l + 1 sees w scales including its own, so w - 1 of the cache; after the last step nothing is needed.
       tf.dispose(past.splice(0, l === last ? past.length : past.length - (config.historyScales - 1)));
       const keptBytes = past.flat().reduce((sum, x) => sum + 4 * x.size, 0);
       yield { l, made, keptBytes, peakBytes };
     }
   } finally {
-    tf.dispose([latents, cond, read, past]);
+    tf.dispose([latents, cond, scaleInputs, past]);
   }
 }
 
-/** Class embeddings [B, g, C]: of the class alone, or of it and of no class. */
+/** Class embeddings [B, g, C]: only of the class (g = 1), or, with guidance, of the class and of "no class" (g = 2). */
 function conditions(params: MvarParams, y: Tensor, guided: boolean, { numClasses, width: C }: MvarConfig): Tensor {
   const B = y.shape[0]!;
   const own = tf.reshape(embedClass(params.class_emb, y), [B, 1, C]);
@@ -158,8 +165,8 @@ function conditions(params: MvarParams, y: Tensor, guided: boolean, { numClasses
 }
 
 /**
- * What B samples are drawn by: a uniform number for each of the N tokens [B, N, 1], and for smooth samples behind it one exponential number for each code,
- * [B, N, 1 + V].
+ * The random numbers that B samples are drawn with: for each of the N tokens one uniform number in [0, 1), [B, N, 1]. For smooth samples, V exponential numbers
+ * follow it, one for each code: [B, N, 1 + V].
  */
 export function drawTokenNoise(
   rng: Rng,
@@ -171,13 +178,13 @@ export function drawTokenNoise(
   const N = tokenCount(ladder);
   if (!smooth) return rng.uniform([B, N, 1]);
   return tf.tidy(() => {
-    // 1 - u lies in (0, 1].
+    // 1 - u lies in (0, 1], so the logarithm is finite.
     const exponential = tf.neg(tf.log(tf.sub(1, rng.child('exponential').uniform([B, N, codes]))));
     return tf.concat([rng.uniform([B, N, 1]), tf.maximum(exponential, 1e-30)], 2);
   });
 }
 
-/** Network and quantizer speak of the same tokens. */
+/** @throws Error unless network and quantizer have the same ladder, codes and channels */
 export function checkPair(config: MvarConfig, coding: QuantizerConfig, where: string): void {
   if (config.ladder.join() !== coding.ladder.join())
     throw new Error(`${where}: ladder: wanted that of the quantizer [${coding.ladder.join(', ')}], got [${config.ladder.join(', ')}]`);
@@ -213,7 +220,7 @@ function checkCall(
   });
 }
 
-/** Labels are int32 in 0 … Y. Inside of a compiled function they have no values yet, and their range is not checked. */
+/** @throws Error unless labels are int32 in 0 … Y. While a function is being compiled they have no values yet, so only the type is checked */
 export function checkLabels(y: Tensor, { numClasses }: MvarConfig, where: string): void {
   if (y.dtype !== 'int32') throw new Error(`${where}: y: wanted int32 labels, got ${y.dtype}`);
   if (isTracing()) return;

@@ -3,21 +3,25 @@ import { type Schedule } from '@atelier/nn';
 import type { MvarConfig } from './config.ts';
 
 export type MvarScheduleOptions = {
-  /** `lin0` holds the peak for 5 % of the way and then falls in a straight line, `lin` for 15 %; `cos` falls along half a cosine from the start. */
+  /**
+   * After the warm-up, `lin0` holds the peak for 5 % of the remaining steps, `lin` for 15 %, and then both fall linearly; `cos` falls along half a
+   * cosine at once.
+   */
   kind?: 'lin0' | 'lin' | 'cos';
-  /** Highest rate: 1e-4 · batch/256 in the released commands. */
+  /** Highest learning rate: 1e-4 · batch/256 in the released commands. */
   peak: number;
   warmUpSteps: number;
   totalSteps: number;
-  /** Rate of the first step over the peak; 0.005 if not given. */
+  /** Rate of the first step, as a fraction of the peak; 0.005 if not given. */
   start?: number;
-  /** Rate of the last step over the peak; 0.1 if not given. */
+  /** Rate of the last step, as a fraction of the peak; 0.1 if not given. */
   end?: number;
 };
 
+/** Fraction of the steps after the warm-up in which the peak is held. */
 const HELD = { lin0: 0.05, lin: 0.15 } as const;
 
-/** The learning rate of every step (`lr_wd_annealing`): up in a straight line, then down as `kind` says. */
+/** The learning rate of every step, counted from 0 (`lr_wd_annealing` in FoundationVision/VAR): a linear warm-up, then down as `kind` says. */
 export function mvarSchedule({ kind = 'lin0', peak, warmUpSteps, totalSteps, start = 0.005, end = 0.1 }: MvarScheduleOptions): Schedule {
   const where = 'mvarSchedule';
   if (!['lin0', 'lin', 'cos'].includes(kind)) throw new Error(`${where}: kind: wanted lin0, lin or cos, got '${String(kind)}'`);
@@ -43,10 +47,10 @@ export function weightDecaySchedule(first: number, last: number, totalSteps: num
 }
 
 /**
- * Which of `trainingGroups` the iteration with this number, counted over all epochs, trains in mixed mode: `ratio` (ρ, 8 in the paper's 8:1:1) times the
- * packed scales, then each scale with windows once.
+ * The index in `trainingGroups` of the group that an iteration of mixed training trains. Iterations count from 0 over all epochs. A cycle has `ratio`
+ * iterations (ρ_k, 8 in the paper's 8:1:1) for the group of scales without windows, then one for each scale with windows.
  *
- * The official formula repeats scales and never reaches the last ones where 1 < ρ < K - refineStep (trainer.py:375); here every one has its turn.
+ * If 1 < ρ_k < K - refineStep, the official formula (trainer.py:375) repeats some scales and never reaches the last ones; here each has its turn.
  */
 export function groupOfIteration(
   iteration: number,

@@ -6,25 +6,26 @@ import { firstSeen, type MvarConfig } from './config.ts';
 import { scalesOf, tokensOf } from './ladder.ts';
 import type { MvarParams } from './model.ts';
 
-/** Tokens whose keys and values a block keeps for step l: of the earlier scales that it still sees. None with a history of one scale. */
+/** How many tokens of earlier scales step l sees: the cache of a block holds their keys and values. 0 with a history of one scale. */
 export function pastTokens(l: number, config: MvarConfig): number {
   return tokensOf(scalesOf(config.ladder, 'pastTokens').slice(firstSeen(l, config), l));
 }
 
+/** Inputs of the network for one scale. B counts a guided sample twice: with and without its class. */
 export type StepInputs = {
   /** Embedded tokens of the scale [B, n, C]. */
   tokens: Tensor;
   /** Class embeddings [B, C]. */
   cond: Tensor;
-  /** Vectors of every block. */
+  /** The six modulation vectors of every block (`modulations`). */
   vectors: readonly Modulation[];
-  /** Keys and values of the earlier scales that the scale still sees, each block by block. */
+  /** Cached keys and values: for each earlier scale that this scale sees, oldest first, one entry for each block. */
   past: readonly (readonly KeyValues[])[];
 };
 
 /**
- * One scale of sampling: its logits [B, n, V], and its keys and values block by block if a later scale sees them: not with a history of one scale, which is
- * MVAR, and not of the last scale.
+ * The network on scale l in sampling: logits [B, n, V], and `kept`, the keys and values of each block for the cache. `kept` is empty if no later
+ * scale sees this one: with a history of one scale (MVAR), and at the last scale. `samplingStep` is the whole step, with guidance and drawing.
  */
 export function mvarStep(
   params: MvarParams,

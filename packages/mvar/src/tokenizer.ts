@@ -45,7 +45,7 @@ export type TokenizerParams = {
   quantize: QuantizerParams;
 };
 
-/** Shape and start of every parameter by name. */
+/** Shape and initialization of every parameter, by name. */
 export function tokenizerParameters(settings: TokenizerSettings): ParameterTable {
   const { autoencoder, quantizer } = parseConfig(tokenizerConfig, settings, 'tokenizerParameters');
   const { channels: c } = quantizer;
@@ -84,12 +84,12 @@ export function encodeLatents(p: TokenizerParams, images: Tensor, settings: Toke
   return f;
 }
 
-/** Token maps of images, and the running reconstructions of their latents. */
+/** Tokens of images [B, H, W, C] in [-1, 1]: the token maps [B, p_l²], and the reconstructions [B, h, h, c] of their latents. */
 export function tokenize(p: TokenizerParams, images: Tensor, settings: TokenizerSettings): Quantized {
   return quantize(p.quantize, encodeLatents(p, images, settings), settings.quantizer);
 }
 
-/** Images [B, H, W, C] of latents [B, h, h, c] as the quantizer reconstructs them; near [-1, 1], not clipped. */
+/** Decodes latents [B, h, w, c], as the quantizer reconstructs them, into images [B, H, W, C]. Values are near [-1, 1] and not clipped. */
 export function decodeLatents(p: TokenizerParams, latents: Tensor, settings: TokenizerSettings): Tensor {
   const { autoencoder } = parseConfig(tokenizerConfig, settings, 'decodeLatents');
   dims(latents, 'B h w c', 'decodeLatents: latents', { c: autoencoder.latentChannels });
@@ -97,19 +97,20 @@ export function decodeLatents(p: TokenizerParams, latents: Tensor, settings: Tok
 }
 
 export type TokenizerLoss = {
-  /** `pixels` + the weight times `codes`. */
+  /** `pixels` + `codesWeight` · `codes`. */
   loss: Tensor;
   /** Mean squared error of the decoded images. */
   pixels: Tensor;
   /** The quantizer's own loss. */
   codes: Tensor;
+  /** Token maps [B, p_l²] int32. */
   indices: Tensor[];
 };
 
 /**
- * The loss of a tokenizer that is trained end to end on images [B, H, W, C] in [-1, 1]: mean squared error of the decoded image, whose gradient passes
- * the quantizer straight through to the encoder, and the quantizer's loss. The paper's own recipe for the released tokenizer, with a perceptual
- * and an adversarial loss, is not published as code.
+ * The loss of a tokenizer that is trained end to end on images [B, H, W, C] in [-1, 1]: the mean squared error of the decoded image, plus the quantizer's
+ * loss. The gradient of the first goes straight through the quantizer to the encoder. The released tokenizer was trained with a perceptual and an
+ * adversarial loss too; that code is not published.
  */
 export function tokenizerLoss(
   p: TokenizerParams,

@@ -5,42 +5,49 @@ import { scalesOf, tokenCount, type ScaleRange } from './ladder.ts';
 import { mvarLoss } from './objective.ts';
 import { rangeOf, type MvarParams } from './model.ts';
 
-/** Parameters, and the optimizer's state of `pos_start`, which passes without scale 0 leave alone, apart from that of all others. */
+/**
+ * Parameters and the state of the optimizer. That of `pos_start` (`start`) is separate from that of all `others`, because steps that do not train
+ * scale 0 must not change it.
+ */
 export type MvarTrainingState = { params: MvarParams; adam: { others: AdamState; start: AdamState } };
 
 export type MvarTrainingOptions = {
   /** Decoupled weight decay; 0.05 if not given. */
   weightDecay?: number;
-  /** Highest norm of all gradients together; 2 if not given. */
+  /** All gradients are scaled down if their common norm is above this; 2 if not given. */
   clip?: number;
 };
 
-/** Tokens of a batch and what the network reads to predict them, of all scales. */
+/** A batch: the tokens of all scales, and the inputs from which the network predicts them. */
 export type MvarBatch = {
-  /** Token maps side by side [B, N] int32. */
+  /** Token maps of all scales in one sequence [B, N] int32. */
   tokens: Tensor;
   /** `teacherInputs` [B, N - n_0, c]. */
   inputs: Tensor;
-  /** Classes [B] int32. */
+  /** Classes [B] int32 in 0 … Y. */
   y: Tensor;
-  /** Labels that are dropped [B] bool; none if absent. */
+  /** Where the label is replaced by "no class" [B] bool; nowhere if absent. */
   dropped?: Tensor;
-  /** `drawDropPath` [2·D, B]; no stochastic depth if absent. */
+  /** Factors of stochastic depth [2·D, B] (`drawDropPath`); no stochastic depth if absent. */
   keep?: Tensor;
 };
 
+/** The new state, the loss before the step, and the norm of the gradients before clipping, both scalars. */
 export type MvarTrainingResult = { state: MvarTrainingState; loss: Tensor; norm: Tensor };
 
 const BETAS = { b1: 0.9, b2: 0.95 } as const;
 
-/** Whether a parameter decays: matrices do, but for positions, levels, factors and offsets; vectors and biases do not. */
+/**
+ * Whether a parameter, given by its path, has weight decay: the matrices do. Biases, embeddings of positions and levels, attention factors and shared
+ * AdaLN's offsets do not.
+ */
 export function decays(path: string): boolean {
   return !/(pos_1LC|pos_start|lvl_embed|scale_mul|ada_gss|bias$)/.test(path);
 }
 
 const optimizer = (weightDecay: number) => adamW({ ...BETAS, weightDecay, mask: decays });
 
-/** The state before the first step; it takes the parameters over. */
+/** The state before the first step. It takes over the parameters. */
 export function initMvarTraining(params: MvarParams): MvarTrainingState {
   const { start, others } = apart(params);
   const adam = optimizer(0);
@@ -48,9 +55,10 @@ export function initMvarTraining(params: MvarParams): MvarTrainingState {
 }
 
 /**
- * One step of AdamW on clipped gradients. A parameter that has none, `pos_start` where scale 0 is not trained, is passed over whole: no decay, no count.
+ * One step of AdamW on clipped gradients. If scale 0 is not trained, `pos_start` has no gradient and is skipped, as in PyTorch: no update, no weight
+ * decay, and its step count stays.
  *
- * @param trained the scales that the gradients are of
+ * @param trained the scales whose loss gave the gradients
  */
 export function updateMvar(
   state: MvarTrainingState,
@@ -61,7 +69,7 @@ export function updateMvar(
 ): { state: MvarTrainingState; norm: Tensor } {
   const adam = optimizer(weightDecay);
   const [old, raw] = [apart(state.params), apart(grads)];
-  const whole = trained.first === 0;
+  const whole = trained.first === 0; // `pos_start` is trained too
   const { grads: clipped, norm } = clipByGlobalNorm(whole ? raw : { others: raw.others }, clip) as unknown as {
     grads: ReturnType<typeof apart>;
     norm: Tensor;
@@ -75,8 +83,8 @@ export function updateMvar(
 }
 
 /**
- * A training step on one range of scales, for `compile`: mixed training calls that of `groupOfIteration`, VAR that of all scales. The learning rate is a
- * scalar tensor.
+ * A training step on one range of scales, to be compiled. Mixed training makes one such step for each group and calls the one that `groupOfIteration`
+ * names; VAR makes one for all scales. The learning rate is a scalar tensor.
  */
 export function mvarTrainingStep(
   settings: MvarSettings,
@@ -87,8 +95,8 @@ export function mvarTrainingStep(
 }
 
 /**
- * A training step on all groups at once, the sum of their losses (concat mode; arXiv 2505.12742, appendix D.5): the gradient of one pass over the whole ladder
- * in which the packed scales do not see each other and the others see windows.
+ * A training step on the sum of the losses of all groups ("concat" mode; arXiv 2505.12742, appendix D.5). It has the gradient of one pass over all
+ * scales, in which no group sees another.
  */
 export function mvarConcatStep(
   settings: MvarSettings,
@@ -122,7 +130,7 @@ export function mvarGradients(
   return { loss, grads: grads as unknown as MvarParams };
 }
 
-/** The sum of the losses of some ranges. */
+/** The sum of the losses of some ranges of scales, scalar. */
 export function batchLoss(params: MvarParams, batch: MvarBatch, ranges: readonly ScaleRange[], config: MvarConfig): Tensor {
   const { B } = dims<'B'>(batch.tokens, 'B N', 'mvar training: tokens', { N: tokenCount(config.ladder) });
   dims(batch.y, 'B', 'mvar training: y', { B });
@@ -134,7 +142,7 @@ export function batchLoss(params: MvarParams, batch: MvarBatch, ranges: readonly
   return losses.reduce((a, b) => tf.add(a, b));
 }
 
-/** The part of a batch that a range of scales reads and predicts. */
+/** The part of a batch for a range of scales: inputs x [B, n, c] (absent if the range is only scale 0) and targets [B, n] int32. */
 export function cutBatch(batch: MvarBatch, range: ScaleRange, config: MvarConfig): { x?: Tensor; targets: Tensor } {
   const scales = rangeOf(range, config, 'mvar training');
   const first = scalesOf(config.ladder)[0]!.tokens;
@@ -146,8 +154,8 @@ export function cutBatch(batch: MvarBatch, range: ScaleRange, config: MvarConfig
 }
 
 /**
- * What stochastic depth multiplies the branches of one step by: [2·D, B], 0 with the rate of the block and else 1/(1 - rate); rates rise in a straight line from 0
- * in the first block. Null without stochastic depth.
+ * Factors of stochastic depth for the residual branches of one step, [2·D, B]: 0 with a probability of the block's rate, otherwise 1/(1 - rate). The rate rises
+ * linearly from 0 in the first block to `dropPath` in the last. Null without stochastic depth.
  */
 export function drawDropPath(rng: Rng, B: number, { depth, dropPath }: Pick<MvarConfig, 'depth' | 'dropPath'>): Tensor | null {
   checkNumber('drawDropPath: B', B, { integer: true, min: 1 });
@@ -161,7 +169,7 @@ export function drawDropPath(rng: Rng, B: number, { depth, dropPath }: Pick<Mvar
   return tf.tensor2d(keep, [2 * depth, B]);
 }
 
-/** The rate of stochastic depth of every block. */
+/** The rate of stochastic depth of every block, in [0, dropPath]. */
 export function dropPathRates({ depth, dropPath }: Pick<MvarConfig, 'depth' | 'dropPath'>): number[] {
   return Array.from({ length: depth }, (_, i) => (depth === 1 ? 0 : (dropPath * i) / (depth - 1)));
 }
@@ -173,6 +181,6 @@ function apart(params: MvarParams): Apart {
   return { start: { pos_start }, others: others as unknown as Record<string, Tree> };
 }
 
-/** With the keys in the order of `like`, so that a compiled step sees the same structure again. */
+/** Puts the keys in the order of `like`, so that the compiled step gets a tree of the same structure at every call. */
 const inOrder = (params: MvarParams, like: MvarParams): MvarParams =>
   Object.fromEntries(Object.keys(like).map((key) => [key, params[key as keyof MvarParams]])) as MvarParams;
