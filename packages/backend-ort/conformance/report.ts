@@ -39,7 +39,8 @@ TensorFlow.js's suite does not test these points. The tests of this package do.
 
 - Indices out of range: \`cpu\` throws when the kernel is called. Here this is so only if the values of the indices are already known. If they are
   computed in the graph, the error comes when the graph runs. A negative index never counts from the end, as it does in ONNX.
-- Gradients of \`resizeBilinear\` and \`resizeNearestNeighbor\` use half-pixel centers and have the right shape for images that are not square. Those of \`cpu\` do not. With
+- Gradients of \`resizeBilinear\` and \`resizeNearestNeighbor\` use half-pixel centers and have the right shape for images that are not square. Those of \`cpu\` do not, and
+  from the second image of a batch on its nearest-neighbor gradient takes the gradients of another image. With
   \`alignCorners\` and an image one pixel wide, the nearest-neighbor gradient of \`cpu\` never ends.
 - The gradient of \`maxPool3d\` goes to the largest entry, also in windows that are not cubes. \`cpu\` uses the height of a window as its width.
 - \`image.transform\` transforms every image of a batch. \`cpu\` transforms only the first.
@@ -60,8 +61,14 @@ TensorFlow.js's suite does not test these points. The tests of this package do.
 - \`tensorScatterUpdate\` leaves the tensor that it is given as it is. \`cpu\` writes into it.
 - \`stridedSlice\` with a shrunk axis beside a stride other than 1 takes the elements that TensorFlow defines. \`cpu\` takes others.
 - \`unsortedSegmentSum\` adds an infinite or NaN element to its own segment only. \`cpu\` multiplies by 0, so every segment becomes NaN.
-- \`argMax\` and \`argMin\` ignore NaN everywhere. \`cpu\` takes it if it is the first element. The order that \`cpu\` gives NaN in \`topk\` is arbitrary.
-- \`all\` of no elements is true. \`cpu\` gives false. Resizing between infinite elements may give NaN on one engine and ±∞ on the other.
+- \`argMax\` and \`argMin\` ignore NaN everywhere. \`cpu\` takes it if it is the first element. The order that \`cpu\` gives NaN and equal infinite elements in \`topk\` is arbitrary;
+  here equal elements keep their order.
+- \`all\` of no elements is true, their maximum -∞, their minimum ∞ and their mean NaN, as in TensorFlow. \`cpu\` gives false, NaN, NaN and 0. \`argMax\` of no elements is an error; \`cpu\`
+  gives 0. An image without pixels cannot be resized to one with pixels; \`cpu\` makes up numbers. An empty batch is empty in \`gather\` with batch axes, in \`fft\` and in products with a transposed operand;
+  \`cpu\` throws, or has more elements than the shape says.
+- \`unsortedSegmentSum\` of whole numbers gives whole numbers, and \`localResponseNormalization\` of them floats. On \`cpu\` it is the other way round, with fractions in a tensor of integers.
+- \`logSoftmax\` and \`logSumExp\` of bools are those of 0 and 1. \`cpu\` computes them in bools.
+- Resizing between infinite elements may give NaN on one engine and ±∞ on the other.
 - \`tf.tensor\` of a list whose rows have different lengths throws. \`cpu\` fills the missing values with NaN.
 - \`cumsum\` of a scalar gives 0 and \`cumprod\` 1, as on \`cpu\`. For other tensors, an axis that does not exist is an error.
 - The gradient of \`avgPool\` divides by the whole window at padded borders, as on \`cpu\`, although the mean does not count padding.

@@ -168,8 +168,9 @@ export const moves: Operator[] = [
       return tf.argMin(x, p.axis(x));
     },
     topk: (p) => {
-      // `cpu` puts NaN anywhere.
-      const x = withoutNaN(p.any((y) => y.rank > 0 && y.size > 0 && y.dtype !== 'bool'));
+      // `cpu` puts NaN, and equal infinite elements, anywhere.
+      const raw = withoutNaN(p.any((y) => y.rank > 0 && y.size > 0 && y.dtype !== 'bool'));
+      const x = raw.dtype === 'float32' ? tf.clipByValue(raw, -3e38, 3e38) : raw;
       const { values, indices } = tf.topk(x, p.between(1, x.shape[x.rank - 1]!));
       return p.of([[values], [indices], [values, indices]]);
     },

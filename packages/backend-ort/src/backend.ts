@@ -77,7 +77,7 @@ export class OrtBackend extends tf.KernelBackend {
       else {
         // A copy: the caller may change its array before the lazy graph reads it.
         const data = values === null ? emptyArray(type, size) : this.takeBuffer(type, size);
-        if (values !== null) copy(values as Float32Array, data as Float32Array);
+        if (values !== null) copy(values as Float32Array, data);
         entry.node = this.tracing > 0 ? this.graph.constant(data, [...shape], type) : this.graph.leaf(data, [...shape], type);
       }
     }
@@ -87,7 +87,7 @@ export class OrtBackend extends tf.KernelBackend {
   override move(dataId: DataId, values: BackendValues, shape: number[], dtype: tfDataType, refCount: number): void {
     const leaf = (type: OnnxType, from: BackendValues): Node => {
       const data = emptyArray(type, sizeOf(shape));
-      (data as Float32Array).set(from as unknown as Float32Array);
+      copy(from as Float32Array, data);
       return this.graph.leaf(data, shape, type);
     };
     const entry = new Entry(this);

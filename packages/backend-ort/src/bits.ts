@@ -27,9 +27,11 @@ export function sameBits(a: HostArray, b: HostArray): boolean {
   return x.length === y.length && (x as Int32Array).every((value, i) => value === (y as Int32Array)[i]);
 }
 
-/** For a few numbers, a loop takes less time than `set`. */
-export function copy(from: ArrayLike<number>, to: Float32Array): void {
-  if (from.length > 8) to.set(from);
+/** Copies values. A bool becomes 0 or 1: a program may pass other bytes, and `cpu` keeps them. */
+export function copy(from: ArrayLike<number>, to: HostArray): void {
+  if (to instanceof Uint8Array) for (let i = 0; i < from.length; i++) to[i] = from[i] === 0 ? 0 : 1;
+  // For a few numbers, a loop takes less time than `set`.
+  else if (from.length > 8) (to as Float32Array).set(from);
   else for (let i = 0; i < from.length; i++) to[i] = from[i]!;
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { tf } from '../src/tf.ts';
-import type { Tensor } from './agree.ts';
+import { useOrt, type Tensor } from './agree.ts';
 import { onOrt, type Operand } from './sweep.ts';
 
 /** Values that are known exactly, evaluated and compiled: IEEE 754, the definition, or a formula in float64. */
@@ -69,6 +69,21 @@ describe('bool', () => {
     await expectExact((i) => tf.reshape(tf.oneHot(i as never, 3, 1, 0, 'bool'), [3]), [whole(1)], [0, 1, 0], 'bool');
     await expectExact((a, b) => tf.where(tf.mul(a, b), 1, 2), [bools(1, 0), bools(1, 1)], [1, 2], 'float32');
   });
+
+  it('is 0 or 1, whatever number a program gives', async () => {
+    const bytes = (): Tensor => tf.tensor1d(Uint8Array.of(2, 0, 255), 'bool');
+    await expectExact(bytes, [], [1, 0, 1], 'bool');
+    await expectExact(() => tf.logicalNot(bytes()), [], [0, 1, 0], 'bool');
+    await expectExact(() => tf.cast(bytes(), 'float32'), [], [1, 0, 1], 'float32');
+    await expectExact((x) => tf.logicalAnd(x, bytes()), [bools(1, 1, 1)], [1, 0, 1], 'bool');
+    await expectExact(() => tf.fill([2], 7, 'bool' as 'float32'), [], [1, 1], 'bool');
+    await expectExact(() => tf.range(0, 3, 1, 'bool' as 'float32'), [], [0, 1, 1], 'bool');
+    // `cpu` adds true values to 2.
+    await tf.setBackend('cpu');
+    const two = tf.add(tf.tensor1d([1], 'bool'), tf.tensor1d([1], 'bool'));
+    await useOrt();
+    expect(Array.from(tf.cast(two, 'int32').dataSync())).toEqual([1]);
+  });
 });
 
 describe('floats', () => {
@@ -78,6 +93,11 @@ describe('floats', () => {
     const x = [0, Infinity, -Infinity, -1, -0, 0, 0, 1, 1, 0, -0, Infinity, -Infinity, 5, 5, NaN, -2];
     const right = [NaN, pi / 4, (3 * pi) / 4, -pi, pi, 0, -0, 0, -0, pi / 2, -pi / 2, 0, -pi, pi / 2, -pi / 2, NaN, (-3 * pi) / 4];
     await expectExact((a, b) => tf.atan2(a, b), [floats(...y), floats(...x)], right, 'float32');
+  });
+
+  it('equal infinite elements keep their order in topk', async () => {
+    const x = floats(1, Infinity, -Infinity, Infinity, 2, Infinity);
+    await expectExact((v) => tf.topk(v, 5).indices, [x], [1, 3, 5, 4, 0], 'int32');
   });
 
   it('expm1, log1p, elu and atan2 keep the sign of a zero', async () => {

@@ -1,5 +1,6 @@
 import { sizeOf, type Graph, type Node } from '../graph.ts';
 import type { KernelCall, KernelTable } from '../kernel.ts';
+import { storedAs } from './elementwise.ts';
 import { activate } from './matmul.ts';
 import { isListable, patchCorrelation, patchProduct, type Look } from './patches.ts';
 import { channelsFirst, channelsLast, convolutionWindows, cutSpatial, isChannelsFirst, padSpatial, reach, type Windows } from './window.ts';
@@ -27,6 +28,16 @@ function convolve(g: Graph, x: Node, weights: Node, windows: Windows, group: num
   const { strides, dilations, size, output } = windows;
   const attributes = { strides, dilations, pads: [...before, ...after], kernel_shape: size, group };
   return g.add('Conv', [cutSpatial(g, x, first, last), weights], attributes, [x.shape[0]!, weights.shape[0]!, ...output], 'float32');
+}
+
+/** ONNX Runtime's convolutions end the process if there are no channels. */
+const isEmpty = (...nodes: readonly Node[]): boolean => nodes.some(({ shape }) => shape.includes(0));
+
+/** The result of a convolution of no elements: zeros, or no elements. */
+function sumsOfNothing(k: KernelCall, x: Node, filter: Node, { output }: Windows, depthwise: boolean): Node {
+  const [inputs, outputs] = filter.shape.slice(-2) as [number, number];
+  const channels = depthwise ? inputs * outputs : outputs;
+  return k.graph.fill(0, isChannelsFirst(k) ? [x.shape[0]!, channels, ...output] : [x.shape[0]!, ...output, channels]);
 }
 
 /** Where each output looks into the input. */
@@ -66,6 +77,7 @@ function matrixOf(g: Graph, filter: Node): { weights: Node; turned: boolean } {
 function forward(k: KernelCall, depthwise: boolean): Node {
   const [x, filter] = [float(k, 'x'), float(k, 'filter')];
   const windows = convolutionWindows(k, x.shape, filter.shape, depthwise);
+  if (isEmpty(x, filter)) return sumsOfNothing(k, x, filter, windows, depthwise);
   const looks = looksOf(windows);
   if (byPatches(k, depthwise, looks, x.shape, filter.shape) && !isBuiltIn(k, filter) && x.shape.at(-1) === filter.shape.at(-2)) {
     const { weights, turned } = matrixOf(k.graph, filter);
@@ -82,6 +94,7 @@ function backwardInput(k: KernelCall, depthwise: boolean): Node {
   const g = k.graph;
   const [dy, filter] = [float(k, 'dy'), float(k, 'filter')];
   const inputShape = k.attribute<number[]>('inputShape');
+  if (isEmpty(dy, filter)) return g.fill(0, inputShape);
   const windows = convolutionWindows(k, inputShape, filter.shape, depthwise);
   const { strides, dilations, size, input, output } = windows;
   const looks = looksBack(windows);
@@ -143,7 +156,7 @@ function backwardFilter(k: KernelCall, depthwise: boolean): Node {
   const g = k.graph;
   const [x, dy] = [float(k, 'x'), float(k, 'dy')];
   const filterShape = k.attribute<number[]>('filterShape');
-  if (sizeOf(x.shape) === 0) return g.fill(0, filterShape);
+  if (isEmpty(x, dy)) return g.fill(0, filterShape);
   const windows = convolutionWindows(k, x.shape, filterShape, depthwise);
   if (byPatches(k, depthwise, looksOf(windows), x.shape, dy.shape, filterShape))
     return filterByPatches(g, x, lastSpatial(g, dy, windows.output), windows);
@@ -175,7 +188,7 @@ export const convolution: KernelTable = {
   FusedConv2D: (k) => fused(k, forward(k, false)),
   Conv2DBackpropInput: (k) => backwardInput(k, false),
   Conv2DBackpropFilter: (k) => backwardFilter(k, false),
-  Conv3D: (k) => forward(k, false),
+  Conv3D: (k) => storedAs(k.graph, forward(k, false), k.node('x').dtype),
   Conv3DBackpropInputV2: (k) => backwardInput(k, false),
   Conv3DBackpropFilterV2: (k) => backwardFilter(k, false),
   DepthwiseConv2dNative: (k) => forward(k, true),

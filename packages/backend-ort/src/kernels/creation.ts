@@ -1,15 +1,20 @@
 import type { KernelTable } from '../kernel.ts';
 import { onnxType } from '../backend.ts';
 import { emptyArray } from '../graph.ts';
+import type { OnnxType } from '../onnx.ts';
 
 /** Kernels that make tensors from attributes. */
+
+/** A bool is 0 or 1. */
+const stored = (value: number, dtype: OnnxType): number => (dtype === 'bool' ? Number(value !== 0) : value);
 
 export const creation: KernelTable = {
   Fill: (k) => {
     const shape = k.attribute<number[]>('shape');
-    const value = k.attribute<number | string>('value');
-    if (typeof value === 'string') throw k.refuse('a number', 'a string');
+    const given = k.attribute<number | string>('value');
+    if (typeof given === 'string') throw k.refuse('a number', 'a string');
     const dtype = onnxType(k.attribute<string | undefined>('dtype') ?? 'float32', 'Fill');
+    const value = stored(given, dtype);
     // A value that may change from step to step is passed in at each run. Otherwise each value would need a new session.
     if (value === 0 || value === 1 || k.backend.isTracing) return k.graph.fill(value, shape, dtype);
     const data = emptyArray(dtype, 1);
@@ -29,7 +34,7 @@ export const creation: KernelTable = {
       start === stop || (start < stop && step < 0) || (stop < start && step > 1) ? 0 : Math.abs(Math.ceil((stop - start) / step));
     const signed = stop < start && step === 1 ? -1 : step;
     const data = emptyArray(dtype, count) as Float32Array;
-    for (let i = 0; i < count; i++) data[i] = start + i * signed;
+    for (let i = 0; i < count; i++) data[i] = stored(start + i * signed, dtype);
     return k.backend.isTracing ? k.graph.constant(data, [count], dtype) : k.graph.leaf(data, [count], dtype);
   },
   LinSpace: (k) => {

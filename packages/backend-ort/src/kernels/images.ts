@@ -65,6 +65,7 @@ function cropAndResize(k: KernelCall): Node {
   const count = k.infos.boxes!.shape[0]!;
   const outShape = [count, cropHeight, cropWidth, channels];
   if (sizeOf(outShape) === 0) return g.fill(0, outShape);
+  if (sizeOf(image.shape) === 0) throw k.refuse('images with pixels', `shape [${image.shape}]`);
   const boxes = g.cast(g.cast(k.node('boxes'), 'float32'), 'float64');
   const edge = (i: number): Node => g.slice(boxes, [0, i], [count, 1]);
   /** Positions along one axis, [N, crop]. */

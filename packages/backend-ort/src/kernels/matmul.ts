@@ -115,7 +115,10 @@ export function activate(
 export const matmul: KernelTable = {
   BatchMatMul: (k) => k.graph.cast(product(k), commonType(k.node('a'), k.node('b'))),
   _FusedMatMul: (k) => {
+    const g = k.graph;
     const raw = product(k);
-    return activate(k, k.has('bias') ? k.graph.binary('Add', raw, k.node('bias')) : raw);
+    const biased = k.has('bias') ? g.binary('Add', raw, g.cast(k.node('bias'), raw.dtype)) : raw;
+    const isWhole = ['linear', 'relu'].includes(k.attribute<string | undefined>('activation') ?? 'linear');
+    return g.cast(activate(k, isWhole ? biased : g.cast(biased, 'float32')), commonType(k.node('a'), k.node('b')));
   },
 };

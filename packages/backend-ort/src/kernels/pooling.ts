@@ -174,6 +174,7 @@ function avgPoolGrad(k: KernelCall): Node {
   const g = k.graph;
   const x = k.infos.input!;
   const dy = g.cast(k.node('dy'), 'float32');
+  if (x.shape.includes(0) || dy.shape.includes(0)) return g.fill(0, x.shape);
   const windows = poolWindows(k, x.shape);
   const back = (v: Node, axis: number): Node =>
     sumContributions(g, v, axis + 1, transposeContributions(covered(windows, axis, dy.shape[axis + 1]!), windows.input[axis]!));
@@ -182,7 +183,8 @@ function avgPoolGrad(k: KernelCall): Node {
 
 export const pooling: KernelTable = {
   MaxPool: maxPool,
-  MaxPool3D: maxPool,
+  // TensorFlow.js gives floats here, and the dtype of x with two axes.
+  MaxPool3D: (k) => k.graph.cast(maxPool(k), 'float32'),
   MaxPoolGrad: maxPoolGrad,
   MaxPool3DGrad: maxPoolGrad,
   MaxPoolWithArgmax: maxPoolWithArgmax,

@@ -66,7 +66,7 @@ function argument(op: string) {
     const x = raw.dtype === 'float32' ? where(g, g.unary('IsNaN', raw, 'bool'), worst, raw) : raw;
     const [axis] = axesOf(k, x.shape.length);
     const shape = x.shape.filter((_, i) => i !== axis);
-    if (x.shape.includes(0)) throw k.refuse('at least one element along the axis', `shape [${x.shape}]`);
+    if (x.shape[axis!] === 0 && !shape.includes(0)) throw k.refuse('at least one element along the axis', `shape [${x.shape}]`);
     return g.cast(g.add(op, [x], { axis: axis!, keepdims: 0 }, shape, 'int64'), 'int32');
   };
 }

@@ -39,6 +39,7 @@ const nearest = (axis: Axis): number[] =>
   coordinates(axis, true).map((x) => Math.max(0, Math.min(axis.from - 1, axis.alignCorners ? Math.round(x) : Math.floor(x))));
 
 function axesOf(k: KernelCall, input: readonly number[], output: readonly number[]): [Axis, Axis] {
+  if (input.includes(0) && !output.includes(0)) throw k.refuse('an image with pixels', `one of ${input.join(' × ')} pixels`);
   const options = {
     alignCorners: k.attribute<boolean>('alignCorners') ?? false,
     halfPixelCenters: k.attribute<boolean>('halfPixelCenters') ?? false,
@@ -81,6 +82,7 @@ function gradient(k: KernelCall, given: (axis: Axis) => Contribution[][]): Node 
   const g = k.graph;
   const x = k.infos.images!;
   const dy = g.cast(k.node('dy'), 'float32');
+  if (x.shape.includes(0) || dy.shape.includes(0)) return g.fill(0, x.shape);
   const [rows, columns] = axesOf(k, x.shape.slice(1, 3), dy.shape.slice(1, 3));
   const back = (v: Node, axis: number, along: Axis): Node => sumContributions(g, v, axis, transposeContributions(given(along), along.from));
   return back(back(dy, 1, rows), 2, columns);
