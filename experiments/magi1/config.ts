@@ -7,7 +7,7 @@ import { optimizationKeys } from '../src/training/optimization.ts';
 
 const count = z.int().min(1);
 
-/** The network, without what follows from the data. */
+/** Settings of the network, except those that follow from the data. */
 const networkKeys = (defaults: { layers: number; width: number; patch: [number, number] }) => ({
   layers: count.default(defaults.layers),
   width: count.default(defaults.width),
@@ -22,12 +22,12 @@ const videoKeys = (defaults: { chunks: number; steps: number }) => ({
   /** n, chunks of a clip; c, frames of a chunk. */
   chunks: count.default(defaults.chunks),
   chunkFrames: count.default(2),
-  /** W and S of sampling. */
+  /** W, chunks denoised at a time; S, denoising steps of a chunk. */
   window: count.default(4),
   steps: count.default(defaults.steps),
 });
 
-/** Drawn strips: a bump of one of two shapes that walks along a strip and is reflected at its ends. */
+/** Drawn strips: a bump that walks along a strip and is reflected at its ends. It is narrow or wide, and this class is the prompt. */
 const stripSchema = z
   .strictObject({
     ...networkKeys({ layers: 2, width: 48, patch: [2, 8] }),
@@ -35,21 +35,21 @@ const stripSchema = z
     training: z
       .strictObject(optimizationKeys({ steps: 1200, batch: 32, learningRate: 6e-3, warmUp: 30, decay: 'cosine', emaDecay: 0.99 }))
       .prefault({}),
-    /** Repetitions with other weights and batches. */
+    /** Repetitions with other initial weights and batches (seeds). */
     repeats: count.default(3),
-    /** Networks that are trained: as in sampling (`window`), and the same with clean chunks cut from the gradient (`detached`). */
+    /** Networks to train: with the times of sampling (`window`), and the same without gradients through clean chunks (`detached`). */
     variants: z
       .array(z.enum(['window', 'detached']))
       .min(1)
       .default(['window', 'detached']),
-    /** Clips that are judged; frames that are given to them. */
+    /** How many clips are continued and compared with the true ones (`judged`); how many frames of each are given (`given`). */
     judged: count.default(128),
     given: count.default(4),
-    /** KV ranges of training, in equal shares of the clips besides those in which chunks see only themselves; 0 is everything before. */
+    /** KV ranges of training: how many chunks a chunk sees, including itself; 0 is all before it. Clips are divided equally among them (after `aloneShare`). */
     trained: z.array(z.int().min(0)).min(1).default([0, 2, 3]),
-    /** KV ranges that are compared. */
+    /** KV ranges of sampling that are compared. */
     histories: z.array(count).min(1).default([1, 2, 3, 6]),
-    /** w_prev of strong guidance. */
+    /** w_prev of the strong guidance that is tested. */
     strong: z.number().min(1).default(3),
     /** Steps of shortcut distillation; 0 for none. */
     distillation: z.strictObject({ steps: z.int().min(0).default(300), learningRate: z.number().positive().default(1e-3) }).prefault({}),
@@ -68,9 +68,10 @@ const glyphsSchema = z
       .strictObject(optimizationKeys({ steps: 4000, batch: 8, learningRate: 2e-3, warmUp: 50, decay: 'cosine', emaDecay: 0.995 }))
       .prefault({}),
     guidance: guidanceConfig.prefault({ edges: [0, 0.3], previous: [1, 1], text: [3, 3] }),
+    /** R of sampling: how many chunks a chunk sees, in each quarter of its steps. */
     history: z.array(count).default([5, 4, 3, 2]),
     classifier: z.strictObject(classifierKeys({ steps: 200 })).prefault({}),
-    /** Videos of each class; chunks of the video whose prompt is switched in the middle; chunks of the long stream. */
+    /** `videos` of each class; chunks of the video whose prompt is switched in the middle (`switched`); chunks of the long `stream`. */
     videos: count.default(4),
     switched: count.default(12),
     stream: count.default(64),

@@ -25,7 +25,7 @@ import { streamToFolder, type KeptChunk } from './stream.ts';
 export type GlyphFindings = { switched?: number; moving?: number };
 type Setting = { params: MagiParams; judge: Judge; size: ClipSize; keys: Glyphs; rng: Rng };
 
-/** Trains a network on moving letters; then videos of every letter, one whose prompt changes, and a long stream. */
+/** Trains a network on moving letters. Then makes videos of every letter, videos whose prompt changes, and a long stream. */
 export async function runGlyphs(context: RunContext<Config>): Promise<GlyphFindings> {
   const keys = context.config.glyphs;
   const rng = context.rng.child('glyphs');
@@ -50,7 +50,7 @@ export async function runGlyphs(context: RunContext<Config>): Promise<GlyphFindi
   return found;
 }
 
-/** The first frames of some videos as images. */
+/** All frames of the first videos of a set as single images. */
 function framesOf(set: VideoSet): ImageSet {
   const { frames, ...rest } = set;
   const videos = Math.min(set.count, 600);
@@ -94,7 +94,7 @@ async function ofEveryLetter(
   context.note(`the classifier sees the letter of the prompt in ${(100 * mean(right)!).toFixed(1)} % of the frames`);
 }
 
-/** A video whose prompt changes in the middle; the share of frames with the new letter from the second chunk after the switch on. */
+/** Makes videos whose prompt changes in the middle. Returns the share of frames with the new letter, from the second chunk after the switch on. */
 async function withSwitch(
   context: RunContext<Config>,
   { params, judge, size, keys, rng }: Setting,
@@ -126,7 +126,10 @@ async function withSwitch(
   return share((half + 1) * keys.chunkFrames);
 }
 
-/** One long video, chunk by chunk: every chunk and a film strip of it are written as it comes. A run that was stopped goes on after the last chunk. */
+/**
+ * Makes one long video chunk by chunk, and writes every chunk and a film strip of it when it is finished. A run that was stopped goes on after the
+ * last chunk.
+ */
 async function longStream(context: RunContext<Config>, { params, judge, size, keys, rng }: Setting): Promise<number> {
   const label = 0;
   const prompt = classText([label], size.classes);
@@ -155,7 +158,7 @@ async function longStream(context: RunContext<Config>, { params, judge, size, ke
   return movingShare(video, classes, label, size);
 }
 
-/** Among the frames of the last quarter: the share with the right letter whose centre differs from that two frames before by a tenth of a pixel or more. */
+/** The share of the frames of the last quarter that show the right letter, with a centre that moved by more than 0.1 pixels since two frames before. */
 function movingShare(video: Float32Array, classes: Int32Array, label: number, { height, width }: ClipSize): number {
   const size = height * width;
   const frames = video.length / size;

@@ -1,6 +1,6 @@
 import type { Curve } from '../src/runner/experiment.ts';
 
-/** On the strip, both kinds of training have the same loss; distillation has another one. */
+/** The training curves of the strip. `window` and `detached` have the same loss and can be compared; distillation has another one. */
 export function curve(series: string): Curve | undefined {
   const [, kind] = /^strip-(window|detached|distilled)(?:-\d+)?$/.exec(series) ?? [];
   if (kind === 'window') return { method: 'as in sampling', color: 0, group: 'strip', loss: 'error of the velocity' };

@@ -20,7 +20,7 @@ export type Clips = { x: Float32Array; y: Int32Array };
 /** Sizes of clips. */
 export type ClipSize = { frames: number; height: number; width: number; classes: number };
 
-/** A network for clips whose prompt is their class: one token, which says the class. */
+/** The settings of a network for clips whose prompt is their class, as one token. */
 export function networkFor(keys: Strip | Glyphs, { classes }: ClipSize): MagiConfig {
   const { layers, width, heads, kvHeads, headDim, patch } = keys;
   return magiConfig.parse({
@@ -38,14 +38,14 @@ export function networkFor(keys: Strip | Glyphs, { classes }: ClipSize): MagiCon
   });
 }
 
-/** Classes y [n] int32 as texts of one token: one-hot features [n, 1, N]. */
+/** Classes y [n] int32 as texts of one token: features [n, 1, N] are one-hot times √N, so that their mean square is 1. */
 export function textOf(y: Tensor, classes: number): { features: Tensor; mask: Tensor } {
   const B = y.shape[0]!;
   const features = tf.tidy(() => tf.expandDims(tf.mul(tf.oneHot(y as tf.Tensor1D, classes, 1, 0, 'float32'), Math.sqrt(classes)), 1));
   return { features, mask: tf.ones([B, 1], 'bool') };
 }
 
-/** The same from classes on the host. */
+/** `textOf` for classes on the host. */
 export const classText = (y: ArrayLike<number>, classes: number): { features: Tensor; mask: Tensor } => {
   const labels = tf.tensor1d(Int32Array.from(y), 'int32');
   const text = textOf(labels, classes);

@@ -22,20 +22,21 @@ import type { Config, Strip } from './config.ts';
 import { chunkTexts, classText, networkFor, trainOnClips } from './network.ts';
 import { clipErrors, STRIP, stripSize, walks } from './walks.ts';
 
-/** What a network does on clips that it goes on with. Errors are in widths of the strip. */
+/** How well a network continues clips. Errors are mean distances of the bump's centre from its true place, in widths of the strip. */
 type Judged = {
-  /** By KV range. */
+  /** Error by KV range. */
   history: Record<string, number>;
-  /** From an image alone. */
+  /** Error if only the first frame is given. */
   image: number;
-  /** By new chunk, with the longest range. */
+  /** Error of each new chunk, with the longest range. */
   byChunk: number[];
-  /** The same, one chunk at a time (W = 1). */
+  /** Error with the longest range, if one chunk is made after the other (W = 1). */
   sequential: number;
-  /** Strong guidance only below t = 0.3, and at all times. */
+  /** With strong guidance only below t = 0.3 (`early`) and at all times (`always`): squared error of the pixels, and height of the brightest pixel. */
   guided: { early: [squared: number, peak: number]; always: [squared: number, peak: number] };
+  /** Height of the brightest pixel in true clips. */
   truePeak: number;
-  /** Forwards of the network, counted: pipelined and sequential. */
+  /** Forwards of the network, counted: with the window, and one chunk after the other. */
   forwards: [number, number];
 };
 export type StripFindings = { window: Judged[]; detached: number[]; distilled?: { student: number; teacher: number } };
@@ -43,7 +44,7 @@ export type StripFindings = { window: Judged[]; detached: number[]; distilled?: 
 const TRAINING = { law: { kind: 'window' as const }, aloneShare: 0.2, textDropout: 0.1, firstFrameProbability: 0.3 };
 export const PLAIN = constantGuidance(1, 1);
 
-/** Trains and judges all networks of the part. */
+/** Trains the networks of the part `strip`, and measures how well they continue clips. */
 export async function runStrip(context: RunContext<Config>): Promise<StripFindings> {
   const { strip } = context.config;
   const frames = strip.chunks * strip.chunkFrames;
@@ -125,7 +126,7 @@ async function judge(params: MagiParams, context: RunContext<Config>, rng: Rng, 
     forwards: [best.forwards, 0],
   };
   if (whole) {
-    // The video from an image has its first frame too; both are judged on the frames that are new to both.
+    // The video from an image contains that image, and starts earlier. Both are compared on the frames that are new in both.
     judged.image = mean(run(scheduleOf(strip, longest, { prefixFrames: 1 })).position.slice(strip.given))!;
     const sequential = run(scheduleOf(strip, longest, { ...on, window: 1 }));
     judged.sequential = mean(sequential.position)!;
@@ -139,7 +140,10 @@ async function judge(params: MagiParams, context: RunContext<Config>, rng: Rng, 
   return judged;
 }
 
-/** Distances of videos at few steps to the video of the teacher at 64, from the same noise. */
+/**
+ * Distils the network. Returns how far videos at 8 steps are from the teacher's video at 64 steps, from the same noise: of the student, and of the
+ * teacher itself.
+ */
 async function distil(teacher: MagiParams, context: RunContext<Config>, rng: Rng): Promise<{ student: number; teacher: number }> {
   const { strip } = context.config;
   const frames = strip.chunks * strip.chunkFrames;
@@ -167,7 +171,7 @@ async function distil(teacher: MagiParams, context: RunContext<Config>, rng: Rng
           ...chunkTexts(y, 2, strip.chunks),
           ...times,
         };
-        // The grid is the name of an entry, so that the step of every grid is a graph of its own.
+        // The number of steps is the name of an entry. So batches with other numbers are trees of other structure, and each gets its own graph.
         return { data, grid: { [steps]: tf.scalar(steps) } } as never;
       }) as unknown as Tree,
     loss: (at, inputs) => {
@@ -197,7 +201,7 @@ async function distil(teacher: MagiParams, context: RunContext<Config>, rng: Rng
   return found;
 }
 
-/** A true clip, its continuations with a short and a long memory, and videos from the image. */
+/** Draws a true clip, its continuations with the longest range and with range 1, and a video from its first frame. */
 async function draw(params: MagiParams, context: RunContext<Config>, rng: Rng): Promise<void> {
   const { strip } = context.config;
   const frames = strip.chunks * strip.chunkFrames;

@@ -1,12 +1,13 @@
 import type { Rng } from '@atelier/tensor';
 import type { Clips, ClipSize } from './network.ts';
 
-/** Rows and columns of a strip, and the widths of the two shapes of bump in columns. */
+/** Rows and columns of a strip in pixels. */
 export const STRIP = { height: 4, width: 16 } as const;
+/** Standard deviation of the bump of each class, in columns: narrow, wide. */
 const WIDTHS = [1, 1.8] as const;
-/** Way from frame to frame in widths of the strip. */
+/** Range of the distance that a bump moves from frame to frame, in widths of the strip. */
 const SPEED = [0.03, 0.12] as const;
-/** Values are 2·bump - LEVEL, so that their variance is near 1. */
+/** Pixels are 2·bump - LEVEL, in [-LEVEL, 2 - LEVEL], so that their variance is near 1. */
 const LEVEL = 0.6;
 
 export const stripSize = (frames: number): ClipSize => ({ frames, ...STRIP, classes: WIDTHS.length });
@@ -37,11 +38,11 @@ function reflect(place: number, room: number): number {
 
 /** How far clips are from true ones. */
 export type ClipErrors = {
-  /** Mean distance of the centres of mass, in widths of the strip, of every frame. */
+  /** For every frame the mean distance between the centres of mass, in widths of the strip. */
   position: number[];
   /** Mean squared error of the pixels. */
   squared: number;
-  /** Mean of the highest value of a frame above the floor, and that of the true clips. */
+  /** Height of the brightest pixel of a frame over the background (-LEVEL), as a mean over frames; `truePeak` is that of the true clips. */
   peak: number;
   truePeak: number;
 };
@@ -63,7 +64,7 @@ export function clipErrors(found: Float32Array, truth: Float32Array, frames: num
   return { position, squared, peak, truePeak };
 }
 
-/** The centre of mass of what stands out above half of the highest value. */
+/** The column of the centre of mass of everything above half the height of the brightest pixel. */
 function centre(frame: Float32Array, width: number): number {
   const floor = (Math.max(...frame) - LEVEL) / 2;
   let [mass, moment] = [0, 0];

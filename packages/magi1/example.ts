@@ -46,10 +46,12 @@ function walks(at: Rng, n: number): { x: Tensor; direction: number[] } {
   return { x: tf.tensor(values, [n, F, H, W, 1]), direction };
 }
 
+/** One text of one token for each of `count` chunks: features [n, count, 1, 2], one-hot for the direction, and the mask [n, count, 1]. */
 const words = (direction: number[], count: number): { features: Tensor; mask: Tensor } => ({
   features: tf.tensor(direction.flatMap((d) => Array.from({ length: count }, () => [1 - d, d]).flat()), [direction.length, count, 1, 2]), // prettier-ignore
   mask: tf.ones([direction.length, count, 1], 'bool'),
 });
+/** Clips, their texts, and everything random of a training step. */
 function batch(step: number): TrainingBatch {
   const at = rng.child(step);
   const { x, direction } = walks(at, clips);
@@ -78,7 +80,7 @@ for (let step = 0; step < steps; step++) {
   out.loss.dispose();
 }
 
-// Two videos from the same image: in the first the dot walks to the right, in the second to the left.
+// Two videos from the same image: in the first the dot walks to the right, in the second to the left. We print the brightest column of every frame.
 const image = tf.slice(walks(rng.child('given'), 1).x, [0, 0, 0, 0, 0], [1, 1, H, W, 1]);
 const prefix = tf.tile(image, [2, 1, 1, 1, 1]);
 const schedule = { chunks, chunkFrames, window: 4, steps: 8, prefixFrames: 1 };

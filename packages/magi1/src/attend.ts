@@ -2,11 +2,12 @@ import { sliceAttention, type AttentionSlice } from '@atelier/nn';
 import { tf, type Tensor } from '@atelier/tensor';
 import type { SelfAttention } from './block.ts';
 
-/** Keys and values of cached chunks, layer by layer: each [B, nk, t, hd], after norm and rotation. */
+/** Keys and values of one cached chunk, layer by layer: each [B, nk, P, hd], P tokens of the chunk, keys after norm and rotation. */
 export type LayerCache = { keys: Tensor[]; values: Tensor[] };
 
 /**
- * Self-attention on slices. Keys are counted from the first cached token, then come the tokens of the call.
+ * Self-attention of a call on slices. In the spans of the slices, queries are counted from the first token of the call; keys from the first cached
+ * token, and the tokens of the call come after the cached ones.
  *
  * @param caches cached chunks, in the order of their tokens
  */

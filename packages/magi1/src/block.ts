@@ -23,11 +23,13 @@ export type MagiLayerParams = {
   mlp: { layer_norm: NormParams; linear_fc1: { weight: Tensor }; linear_fc2: { weight: Tensor } };
 };
 
-/** Attention of the chunks of a call to each other and to what is cached: q [B, nh, T, hd], k and v [B, nk, T, hd] -> [B, nh, T, hd]. */
+// Sizes in this file: M chunks of P tokens in a call, T = M·P tokens; D, nh, nk, hd as in `MagiConfig`; L tokens of a text.
+
+/** Attention of the tokens of a call to each other and to cached tokens: q [B, nh, T, hd], k and v [B, nk, T, hd] -> [B, nh, T, hd]. */
 export type SelfAttention = (q: Tensor, k: Tensor, v: Tensor, layer: number) => Tensor;
 
 const EPS = 1e-6;
-/** An ordinary layer norm. */
+/** The ordinary layer norm: its gain is the weight. */
 const plainNorm = (p: NormParams, x: Tensor): Tensor => layerNorm(x, { eps: EPS, weight: p.weight, bias: p.bias });
 /** The layer norm whose gain is 1 + weight ("1p"). */
 export const norm1p = (p: NormParams, x: Tensor): Tensor => layerNorm(x, { eps: EPS, weight: tf.add(p.weight, 1), bias: p.bias });
@@ -35,7 +37,10 @@ export const norm1p = (p: NormParams, x: Tensor): Tensor => layerNorm(x, { eps: 
 const heads = (x: Tensor, hd: number): Tensor => tf.reshape(x, [...x.shape.slice(0, -1), -1, hd]); // [.., K·hd] -> [.., K, hd]
 const headsFirst = (x: Tensor): Tensor => tf.transpose(x, [0, 2, 1, 3]); // [B, T, K, hd] -> [B, K, T, hd]
 
-/** h [B, T, D] -> q [B, nh, T, hd], k and v [B, nk, T, hd] for attention between tokens, and qx [B, T, nh, hd] for attention to text. */
+/**
+ * h [B, T, D] -> q [B, nh, T, hd], k and v [B, nk, T, hd] for self-attention, with rotary positions `turn`; and qx [B, T, nh, hd], the queries of
+ * attention to text.
+ */
 export function queriesKeysValues(
   p: MagiLayerParams['self_attention'],
   h: Tensor,
@@ -52,7 +57,7 @@ export function queriesKeysValues(
   };
 }
 
-/** Keys and values of text [n, L, D] -> two [n, nk, L, hd]. The rows of the weight are head by head: hd of the key, then hd of the value. */
+/** Keys and values of n texts [n, L, D] -> two [n, nk, L, hd]. The rows of the weight come head by head: hd rows of the key, then hd of the value. */
 export function textKeysValues(p: MagiLayerParams['self_attention'], text: Tensor, { headDim: hd, kvHeads }: MagiConfig): [Tensor, Tensor] {
   const D = text.shape[2]!;
   const [keys, values] = tf
@@ -61,7 +66,7 @@ export function textKeysValues(p: MagiLayerParams['self_attention'], text: Tenso
   return [headsFirst(norm1p(p.k_layernorm_xattn, keys!)), headsFirst(values!)];
 }
 
-/** Attention of every chunk to its own text, whose features come from the embedder, [.., L, D]: qx [B, M·P, nh, hd] -> [B, M·P, nh·hd]. */
+/** Attention of every chunk to its own text: qx [B, M·P, nh, hd] -> [B, M·P, nh·hd]. The features of `texts` are embedded already, [.., L, D] (`embedText`). */
 export function attendText(
   p: MagiLayerParams['self_attention'],
   qx: Tensor,
@@ -87,7 +92,10 @@ export function attendText(
   return parts.length === 1 ? parts[0]! : tf.concat(parts, 1);
 }
 
-/** The projection of self- and cross-attention, whose columns alternate in eight groups: two [B, T, nh·hd] -> [B, T, D]. */
+/**
+ * The common output projection of self- and cross-attention: two [B, T, nh·hd] -> [B, T, D]. In the official weight, the columns for both alternate:
+ * 1/8 of those for self-attention, 1/8 of those for cross-attention, and so on.
+ */
 export function project({ linear_proj: { weight } }: MagiLayerParams['self_attention'], self: Tensor, cross: Tensor): Tensor {
   const [D, columns] = weight.shape as [number, number];
   const grouped = tf.reshape(weight, [D, MIXED_GROUPS, 2, columns / (2 * MIXED_GROUPS)]);
@@ -111,17 +119,17 @@ export function feedForward(p: MagiLayerParams['mlp'], h: Tensor, { gated }: Mag
   return linear(p.linear_fc2, tf.mul(silu(gate), value));
 }
 
-/** A branch times its gate, then normed: branch [B, M·P, D], gate [B, M, 1, D] -> [B, M·P, D]. */
+/** Multiplies a branch by the gate of its chunk, and normalizes the product: branch [B, M·P, D], gate [B, M, 1, D] -> [B, M·P, D]. */
 function gateThenNorm(p: NormParams, gate: Tensor, branch: Tensor): Tensor {
   const [B, T, D] = branch.shape as [number, number, number];
   const M = gate.shape[1]!;
   return norm1p(p, tf.reshape(tf.mul(gate, tf.reshape(branch, [B, M, T / M, D])), [B, T, D]));
 }
 
-/** What all layers of a call share. */
+/** What all layers of a call share: the condition of each chunk [B, M, D/4], rotary positions, embedded texts, and self-attention. */
 export type LayerInputs = { cond: Tensor; turn: Rotation; texts: readonly TextGroup[]; attend: SelfAttention };
 
-/** One layer: h [B, M·P, D] -> h, and the keys and values of its tokens, which a cache may keep. */
+/** One layer: h [B, M·P, D] -> h, and the keys and values [B, nk, M·P, hd] of its tokens, which may be cached. */
 export function magiLayer(
   p: MagiLayerParams,
   h: Tensor,

@@ -6,21 +6,23 @@ import type { PlannedChunk } from './chunk-schedule.ts';
 import { magiForward, type MagiOutputs, type MagiParams } from './model.ts';
 import { nullText, type TextGroup } from './text.ts';
 
-/** Features [B, L, Y] of a prompt, and which of the L tokens there are, bool [B, L]. All prompts of a video have the same L. */
+/** Features [B, L, Y] of a prompt, and a mask [B, L] bool: true for real tokens, false for padding. All prompts of a video have the same L. */
 export type Prompt = { features: Tensor; mask: Tensor };
 
 /**
- * Which passes a call makes. `guided`: with text, without text, and every chunk alone (Eq. 9). `distilled`: with text; if `nearlyClean`, the oldest
- * chunk also alone (Eq. 10). `clean`: finished chunks only, for the cache.
+ * Which passes a call makes for its active chunks. `guided`: with text, without text, and without text with every chunk alone (v_full, v_prev and v_0
+ * of Eq. 9). `distilled`: with text; if `nearlyClean`, also the oldest chunk with its text, alone (v_text of Eq. 10).
  */
 export type CallKind = 'guided' | 'distilled';
 
-/** What decides the graph of a call. */
+/** What decides the graph of a call. A chunk index may be relative to any chunk, as long as it is the same for all. */
 export type CallShape = {
   kind: CallKind;
+  /** The chunk that was just finished. It passes through the network once more, as a clean chunk with the null caption, for its cached keys and values. */
   clean?: PlannedChunk | undefined;
+  /** The chunks that are denoised, oldest first. */
   active: readonly PlannedChunk[];
-  /** The first cached chunk that is read; those up to the first chunk of the call are given. */
+  /** The first cached chunk that is read. The caches of a call are those of the chunks from here to the one before the first chunk of the call. */
   cachedFrom: number;
   /** Whether the oldest chunk gets its second pass (distilled only). */
   nearlyClean: boolean;
@@ -32,20 +34,34 @@ export type CallInputs = {
   active: Tensor[];
   /** Latents of the finished chunk. */
   clean?: Tensor;
+  /** Prompts of the active chunks. */
   prompts: Prompt[];
   /** Times of the finished chunk (if there is one) and of the active chunks, [chunks]. */
   t: Tensor;
   /** Index of the first frame of the call in the video, scalar. */
   firstFrame: Tensor;
-  /** Step code of a distilled network, scalar. */
+  /** Step code of a distilled network (`stepCode`), scalar. */
   code?: Tensor;
+  /** Cached chunks, oldest first. */
   caches: LayerCache[];
 };
 
-/** A chunk in a pass of a call. `at` is its index among the chunks of the call. */
-type Entry = { pass: 'full' | 'previous' | 'alone'; at: number; chunk: PlannedChunk; own: boolean; on: boolean };
+/** A chunk in one pass of a call. */
+type Entry = {
+  pass: 'full' | 'previous' | 'alone';
+  /** Its index among the chunks of the call; the finished chunk comes first. */
+  at: number;
+  chunk: PlannedChunk;
+  /** Whether it attends to its own prompt, otherwise to the null caption. */
+  own: boolean;
+  /** Whether its condition says "with text" (`textOn`). */
+  on: boolean;
+};
 
-/** The chunks of all passes: first those with their own text, then those with the null text. */
+/**
+ * The chunks of all passes: first those with their own prompt, then those with the null caption. The finished chunk always has the null caption; in the pass
+ * `full` its condition still says "with text", as in the official code.
+ */
 function entriesOf({ kind, clean, active, nearlyClean }: CallShape): Entry[] {
   const before = clean === undefined ? 0 : 1;
   const ofActive = (pass: Entry['pass'], own: boolean, on: boolean): Entry[] =>
@@ -63,7 +79,10 @@ function entriesOf({ kind, clean, active, nearlyClean }: CallShape): Entry[] {
   ];
 }
 
-/** Who sees whom: keys of cached chunks come first, then the P tokens of every entry. */
+/**
+ * The slices of a call: which entry sees which keys. Keys are the tokens of `cached` chunks, then the P tokens of every entry. An entry sees only its
+ * own pass and the cache.
+ */
 function slicesOf(entries: readonly Entry[], { cachedFrom }: CallShape, cached: number, P: number): AttentionSlice[] {
   const keysAt = cached * P;
   return entries.flatMap((entry, e): AttentionSlice[] => {
@@ -80,18 +99,21 @@ function slicesOf(entries: readonly Entry[], { cachedFrom }: CallShape, cached: 
   });
 }
 
-/** Velocities of the active chunks in every pass, [B, m, c, H, W, C], and the keys and values of the finished chunk for the cache. */
+/** Velocities of the m active chunks in every pass, [B, m, c, H, W, C], and what the finished chunk gives. */
 export type CallOutputs = {
+  /** With text, and with earlier chunks. */
   full: Tensor;
+  /** Without text, with earlier chunks (guided). */
   previous?: Tensor;
-  /** Of all active chunks (guided), or of the oldest one (distilled). */
+  /** Without earlier chunks: of all active chunks, without text (guided); or of the oldest one, with text (distilled). */
   alone?: Tensor;
-  /** Velocities of the finished chunk, [B, 1, c, H, W, C]; nothing is made of them. */
+  /** Velocities of the finished chunk, [B, 1, c, H, W, C]. The sampler does not use them; tests compare them with the official ones. */
   clean?: { full: Tensor; previous?: Tensor };
+  /** Keys and values of the finished chunk, for the cache. */
   cache?: LayerCache;
 };
 
-/** All passes of a call as one pass over a longer sequence, in which a chunk sees only chunks of its own pass and the cache. */
+/** Makes all passes of a call as one pass over a longer sequence, in which a chunk sees only chunks of its own pass and cached chunks. */
 export function callNetwork(params: MagiParams, inputs: CallInputs, shape: CallShape, config: MagiConfig): CallOutputs {
   const entries = entriesOf(shape);
   const latents = inputs.clean === undefined ? inputs.active : [inputs.clean, ...inputs.active];
@@ -140,16 +162,16 @@ export function callNetwork(params: MagiParams, inputs: CallInputs, shape: CallS
   };
 }
 
-/** The pass whose keys and values are kept: the one without text if there is one. */
+/** The pass whose keys and values are cached: the one without text if there is one, as in the official code. */
 const cachedPass = (kind: CallKind): Entry['pass'] => (kind === 'guided' ? 'previous' : 'full');
 
-/** Keys and values of the tokens of one entry. */
+/** Keys and values of the P tokens of one entry, layer by layer. */
 export function cacheOf({ keys, values }: Pick<MagiOutputs, 'keys' | 'values'>, entry: number, P: number): LayerCache {
   const of = (x: Tensor): Tensor => tf.slice(x, [0, 0, entry * P, 0], [x.shape[0]!, x.shape[1]!, P, x.shape[3]!]);
   return { keys: keys.map(of), values: values.map(of) };
 }
 
-/** Prompts of the entries with a text of their own, then one null caption for all others. */
+/** The texts of all entries: the prompts of those that have their own, then one null caption for all others. */
 function textsOf(params: MagiParams, entries: readonly Entry[], prompts: readonly Prompt[], config: MagiConfig): TextGroup[] {
   const own = entries.filter((entry) => entry.own);
   const first = own[0]!.at;
@@ -164,7 +186,10 @@ function textsOf(params: MagiParams, entries: readonly Entry[], prompts: readonl
   return texts;
 }
 
-/** A finished chunk of the given beginning: its keys and values, and its velocity [B, c, H, W, C]. */
+/**
+ * A call with one whole given chunk `clean` [B, c, H, W, C], which sees itself and the last `seen` cached chunks: its keys and values for the cache,
+ * and its velocity [B, c, H, W, C].
+ */
 export function callClean(
   params: MagiParams,
   inputs: { clean: Tensor; t: Tensor; firstFrame: Tensor; code?: Tensor; caches: LayerCache[] },

@@ -7,7 +7,7 @@ const size = z.int().min(1);
 /** How a video of chunks is denoised: several chunks at a time, each at its own noise. */
 export const scheduleConfig = z
   .strictObject({
-    /** n, chunks of the video, those of a given beginning among them. */
+    /** n, chunks of the video, including given ones. */
     chunks: size,
     /** c, latent frames of a chunk. */
     chunkFrames: size,
@@ -15,14 +15,18 @@ export const scheduleConfig = z
     window: size.default(4),
     /** S, denoising steps of a chunk. */
     steps: size.default(64),
-    /** R: the steps are divided into as many equal parts; in each, a chunk sees so many chunks, itself among them. Empty: all before it. */
+    /**
+     * R: the S steps are divided into equal parts, one for each entry. In part i a chunk sees R[i] chunks, including itself. If empty, it sees all
+     * before it.
+     */
     history: z.array(size).default([5, 4, 3, 2]),
-    /** r_c, the same for a finished chunk; -1 for the last entry of R, or 8 without entries. */
+    /** r_c, how many chunks a finished chunk sees, including itself; -1 takes the last entry of R, or 8 if R is empty. */
     cleanHistory: z.union([size, z.literal(-1)]).default(1),
     /** Latent frames that are given at the start. */
     prefixFrames: z.int().min(0).default(0),
-    /** The time that the network is told for a finished chunk. */
+    /** The time of a finished chunk, which the network is told. */
     cleanTime: z.number().min(0).max(1).default(CLEAN_TIME),
+    /** How the fraction u of the steps becomes a time t (`TimeWarp`). */
     warp: z
       .discriminatedUnion('kind', [
         z.strictObject({ kind: z.literal('shifted-square'), shift: z.number().positive().default(3) }),
@@ -50,19 +54,19 @@ export type ScheduleSettings = z.input<typeof scheduleConfig>;
 export type PlannedChunk = {
   /** Its index in the video, from 0. */
   chunk: number;
-  /** Its denoising step k, or -1 for a finished chunk. */
+  /** Its denoising step k, 0 … S - 1, or -1 for a finished chunk. */
   step: number;
-  /** Its time. */
+  /** Its time t_k before the step, 0 noise … 1 data. */
   t: number;
-  /** The first chunk that it sees; the last one is itself. */
+  /** The first chunk that it sees. It sees all from there up to itself. */
   from: number;
 };
 
-/** One forward of the schedule. */
+/** One forward of the schedule: one call of the network, which moves all active chunks one step on. */
 export type PlannedForward = {
   /** g, from 0. */
   index: number;
-  /** ⌊g/q⌋, q = S/W. */
+  /** ⌊g/q⌋, q = S/W. In each stage one new chunk enters the window. */
   stage: number;
   /** g mod q. */
   position: number;
@@ -70,13 +74,13 @@ export type PlannedForward = {
   clean?: PlannedChunk;
   /** The chunks that are denoised, oldest and cleanest first. */
   active: PlannedChunk[];
-  /** Cached chunks that are read: from `cachedFrom` to the first chunk of the call. */
+  /** The first cached chunk that is read. The cached chunks from here to the one before the first chunk of the call are read. */
   cachedFrom: number;
-  /** Step code of a distilled network. */
+  /** Step code that a distilled network reads (`stepCode`). */
   code: number;
-  /** How many steps of the finest grid it goes. */
+  /** The size of the step of the oldest chunk (`DenoisingTimes`). */
   interval: number;
-  /** The chunk that is finished by it. */
+  /** The chunk that has taken its last step with this forward, if there is one. */
   finishes?: number;
 };
 
@@ -114,12 +118,12 @@ export function cleanRange({ cleanHistory, history }: Pick<Schedule, 'cleanHisto
   return cleanHistory === -1 ? (history.at(-1) ?? 8) : cleanHistory;
 }
 
-/** A finished chunk as it stands in a call. */
+/** A finished chunk in a call: its clean time, and the chunks that it sees. */
 export function plannedClean(plan: ChunkPlan, chunk: number): PlannedChunk {
   return { chunk, step: -1, t: plan.cleanTime, from: Math.max(0, chunk + 1 - cleanRange(plan)) };
 }
 
-/** The active chunks [clipStart, clipEnd) of a stage of n chunks with window W, of which the first o are given. */
+/** The active chunks clipStart … clipEnd - 1 of a stage, for n chunks of which the first o are given, and the window W. */
 export function stageOf(
   stage: number,
   { chunks, window, cleanChunks }: Pick<ChunkPlan, 'chunks' | 'window' | 'cleanChunks'>,
@@ -156,12 +160,15 @@ export function plannedForward(plan: ChunkPlan, g: number): PlannedForward {
   };
 }
 
-/** All forwards, in order: who is denoised when, at which noise, and who sees whom. Nothing is computed. */
+/** All forwards, in order: which chunks are denoised, at which times, and which chunks each one sees. Nothing is computed. */
 export function* plannedForwards(plan: ChunkPlan): Generator<PlannedForward> {
   for (let g = 0; g < plan.forwards; g++) yield plannedForward(plan, g);
 }
 
-/** Frames that a finished chunk adds to the video: all, but for the given ones; one given frame (an image) stays. */
+/**
+ * How many frames a finished chunk adds to the video: all except given ones. But if only one frame is given (image to video), it is the first frame
+ * of the video, so it counts.
+ */
 export function emittedFrames({ prefixFrames, chunkFrames }: Pick<Schedule, 'prefixFrames' | 'chunkFrames'>, chunk: number): number {
   return chunkFrames - (prefixFrames === 1 ? 0 : pinnedFrames({ prefixFrames, chunkFrames }, chunk));
 }
@@ -171,5 +178,5 @@ export function pinnedFrames({ prefixFrames, chunkFrames }: Pick<Schedule, 'pref
   return Math.min(chunkFrames, Math.max(0, prefixFrames - chunk * chunkFrames));
 }
 
-/** Chunks of a video with so many frames; it is rounded up to whole chunks. */
+/** The number of chunks of a video with this many frames, rounded up. */
 export const chunksOf = (frames: number, chunkFrames: number): number => Math.ceil(frames / chunkFrames);

@@ -5,7 +5,7 @@ import { z } from 'zod';
 
 const size = z.int().min(1);
 
-/** Settings of the network. Its tokens are patches of one latent frame; the number of frames in a chunk is a matter of the call. */
+/** Settings of the network. A token is a patch of one latent frame. How many frames a chunk has is decided by each call, not here. */
 export const magiConfig = z
   .strictObject({
     /** Transformer layers. */
@@ -24,17 +24,20 @@ export const magiConfig = z
     gated: z.boolean().default(false),
     /** C, channels of a latent frame. */
     channels: size,
-    /** Whether the channels enter twice, and of the output the first half counts (24B: a network of 32 channels on latents of 16). */
+    /**
+     * Whether the input is the latent twice, side by side in the channels, and only the first half of the output is used (24B: a network of 32
+     * channels on latents of 16).
+     */
     halfChannel: z.boolean().default(false),
-    /** ρ: latents are multiplied by it, and velocities divided. */
+    /** ρ: latents are multiplied by it before the network, and velocities divided by it after. */
     rescale: z.number().positive().default(1),
     /** Height and width of a patch. */
     patch: z.tuple([size, size]).default([2, 2]),
     /** Y, width of a text feature. */
     captionChannels: size,
-    /** Rows of the learned table of the null caption; its last two rows say "text" and "no text". */
+    /** Rows of the learned table of the null caption. Its last two rows also make the part of the condition that says "with text" or "without text". */
     captionLength: z.int().min(2),
-    /** How many rows of that table the null caption has. */
+    /** How many rows of that table are the tokens of the null caption, from the first on. */
     nullTokens: size.default(50),
   })
   .superRefine((c, context) => {
@@ -50,14 +53,14 @@ export type MagiConfig = z.output<typeof magiConfig>;
 /** Settings as written, defaults left out. */
 export type MagiSettings = z.input<typeof magiConfig>;
 
-/** Groups in which the outputs of self- and cross-attention alternate before the projection. */
+/** In how many groups the outputs of self- and cross-attention alternate before the projection (`project`). */
 export const MIXED_GROUPS = 8;
-/** Width of the sinusoids of a time. */
+/** How many sines and cosines embed a time. */
 const TIME_FEATURES = 256;
 
 /**
- * Name, shape and start of every parameter, by official name. The official start is not published; here linear layers are Xavier's and the last one is
- * zero. The biases of the gates start at 1, because the norm after a gate of 0 would divide by 0.
+ * Shape and initialization of every parameter, by official name. The official initialization is not published. Here linear layers have Xavier's, and
+ * the last one is zero. The biases of the gates start at 1: a gate of 0 would make the norm after it divide by 0.
  */
 export function magiParameters(settings: MagiSettings): ParameterTable {
   const c = parseConfig(magiConfig, settings, 'magiParameters');

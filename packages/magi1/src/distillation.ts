@@ -6,13 +6,16 @@ import { noisyClips } from './objective.ts';
 import { CLEAN_TIME, stepCode, warpTime } from './time-schedule.ts';
 import { attendClips, clipNetwork } from './training.ts';
 
-/** Number of steps of a chunk in the order in which training visits them: eight times the finest, then half as many, … (section 2.5). */
+/**
+ * The number of steps S of a chunk, in the order of training, which repeats: eight times the finest schedule, then 32, 16 and 8 (section 2.5 of arXiv
+ * 2505.13211).
+ */
 export const DISTILLATION_CYCLE: readonly number[] = [64, 64, 64, 64, 64, 64, 64, 64, 32, 16, 8];
 
-/** A network that is told the size of its step: z [B, F, H, W, C], t [B, M], code [B, M] -> velocity. */
+/** A network that is told the size of its step: z [B, F, H, W, C], t [B, M], code [B, M] (`stepCode`) -> velocity like z. */
 export type ShortcutNetwork = (z: Tensor, t: Tensor, code: Tensor) => Tensor;
 
-/** z + dt·v with a step for every chunk: z, v [B, F, H, W, C], dt [B, M]. */
+/** An Euler step z + dt·v, with its own dt for every chunk: z, v [B, F, H, W, C], dt [B, M] -> [B, F, H, W, C]. */
 export function stepClips(z: Tensor, v: Tensor, dt: Tensor): Tensor {
   const { B, F } = dims<'B' | 'F'>(z, 'B F H W C', 'stepClips: z');
   checkLike(v, z, 'stepClips: v');
@@ -21,10 +24,11 @@ export function stepClips(z: Tensor, v: Tensor, dt: Tensor): Tensor {
 }
 
 /**
- * The target of a double step: two steps of the network, as one velocity: (dt₁·v(z, t) + dt₂·v(z + dt₁·v(z, t), t + dt₁)) / (dt₁ + dt₂), both with the
- * code of the short step (Eq. 7, arXiv 2505.13211). All chunks move on together. No gradient flows through it.
+ * The target of a long step: the one velocity that leads to the same place as two short steps of the network, (dt₁·v(z, t) + dt₂·v(z + dt₁·v(z, t), t
+ * + dt₁)) / (dt₁ + dt₂) (Eq. 7, arXiv 2505.13211). All chunks of a clip make both steps together. No gradient flows through the target.
  *
- * @param times t, t + dt₁ and t + dt₁ + dt₂, each [B, M]; where they are equal, a chunk does not move and its target is 0
+ * @param times t, t + dt₁ and t + dt₁ + dt₂, each [B, M]; where all three are equal, a chunk does not move and its target is 0
+ * @param code step code of the two short steps [B, M]
  */
 export function shortcutTarget(network: ShortcutNetwork, z: Tensor, times: readonly [Tensor, Tensor, Tensor], code: Tensor): Tensor {
   const [t0, t1, t2] = times;
@@ -37,23 +41,32 @@ export function shortcutTarget(network: ShortcutNetwork, z: Tensor, times: reado
   return stopGradient(stepClips(tf.zerosLike(z), tf.sub(end, z), inverse));
 }
 
-/** What a step of distillation trains on. Clips x, noise e [B, F, H, W, C]; all others [B, M]. */
+/** A batch of distillation. Where nothing else is said, shapes are [B, M]. */
 export type DistillationBatch = {
+  /** Clips, [B, F, H, W, C]. */
   x: Tensor;
+  /** Noise, [B, F, H, W, C]. */
   e: Tensor;
+  /** Text features [B, M, L, Y]. */
   features: Tensor;
+  /** True for the real tokens of a text, [B, M, L] bool. */
   mask: Tensor;
-  /** Times at the start, in the middle and at the end of the step that is learnt; the middle is not read at the finest grid. */
+  /** Times at the start, in the middle and at the end of the step that is learnt. The finest schedule does not use middle and end. */
   t0: Tensor;
   t1: Tensor;
   t2: Tensor;
+  /** 1 for finished chunks, which are context and have no text. */
   clean: Tensor;
+  /** 1 for chunks with a loss. */
   counted: Tensor;
   /** Factors of v_0, v_prev and v_full of the teacher, [3, B, M]. */
   factors: Tensor;
 };
 
-/** Draws where clips stand in the pipelined sampler with `steps` steps: a first noisy chunk, and a position inside its stage. [B, M] each. */
+/**
+ * Draws the state of clips in the pipelined sampler with `steps` steps: which chunk is the oldest active one, and the position inside the stage.
+ * Chunks before it are clean; chunks after the window are pure noise without a loss. [B, M] each.
+ */
 export function drawDistillation(
   rng: Rng,
   { clips, chunks, window, steps }: { clips: number; chunks: number; window: number; steps: number },
@@ -68,6 +81,7 @@ export function drawDistillation(
   const factors = new Float32Array(3 * size);
   for (let at = 0; at < size; at++) {
     const row = Math.floor(at / chunks);
+    // In stages: window - 1 for the oldest active chunk, more for clean chunks, negative for chunks after the window.
     const age = window - 1 - ((at % chunks) - begins[row]!);
     if (age >= window) {
       for (const key of ['t0', 't1', 't2'] as const) out[key][at] = CLEAN_TIME;
@@ -91,10 +105,11 @@ export function drawDistillation(
 }
 
 /**
- * The loss of shortcut distillation at a grid of `steps` steps. At the finest grid the target is the guided velocity of the teacher (Eq. 9); at others it
- * is two half steps of the student itself. Chunks with a loss always have their text.
+ * The loss of shortcut distillation with a schedule of `steps` steps. In the schedule of `finest` steps, the target is the guided velocity of the
+ * teacher (Eq. 9). In shorter ones it is two steps of half the size by the student itself (`shortcutTarget`). Chunks with a loss always have their
+ * text.
  *
- * @param range how many chunks a chunk sees, itself among them; 0 is all before it
+ * @param range how many chunks a chunk sees, including itself; 0 is all before it
  */
 export function distillationLoss(
   student: MagiParams,

@@ -1,19 +1,19 @@
 import { parseConfig, tf, type Tensor } from '@atelier/tensor';
 import { z } from 'zod';
 
-/** How far an edge may lie above a time that still counts as reaching it. In float32, φ(3/4) is a little above 0.3; in float64 it is not. */
+/** A time counts as having reached an edge if it is at most this much below it. In float32, φ(3/4) is a little above 0.3; in float64 it is not. */
 export const EDGE = 1e-7;
 
 const numbers = z.array(z.number());
 
-/** Scales of guidance by the time of a chunk: `previous` and `text` have an entry for each edge, which holds from that edge on. */
+/** Scales of guidance by the time t of a chunk. `previous[i]` and `text[i]` hold from `edges[i]` up to the next edge. */
 export const guidanceConfig = z
   .strictObject({
     /** Rising times, the first at most 0. */
     edges: numbers.min(1).default([0, 0.0217, 0.1, 0.3, 0.999]),
-    /** w_prev: 1 is none. */
+    /** w_prev, guidance by earlier chunks: 1 is no guidance. */
     previous: numbers.default([1.5, 1.5, 1.5, 1, 1]),
-    /** w_text: 0 leaves the text out, 1 is none. */
+    /** w_text, guidance by the text: 1 is no guidance, 0 ignores the text. */
     text: numbers.default([7.5, 7.5, 7.5, 0, 0]),
   })
   .superRefine((c, context) => {
@@ -26,27 +26,27 @@ export const guidanceConfig = z
 export type Guidance = z.output<typeof guidanceConfig>;
 export type GuidanceSettings = z.input<typeof guidanceConfig>;
 
-/** The same scales at all times. */
+/** Guidance with the same scales at all times. */
 export const constantGuidance = (previous: number, text: number): GuidanceSettings => ({ edges: [0], previous: [previous], text: [text] });
 
-/** Scales of a chunk at time t. An edge belongs to the scales above it. */
+/** The scales for a chunk at time t. A time on an edge has the scales of that edge. */
 export function guidanceScales(t: number, settings: GuidanceSettings = {}): { previous: number; text: number } {
   const { edges, previous, text } = parseConfig(guidanceConfig, settings, 'guidanceScales');
   const bin = edges.filter((edge) => edge - EDGE < t).length - 1;
   return { previous: previous[Math.max(0, bin)]!, text: text[Math.max(0, bin)]! };
 }
 
-/** The three velocities of guidance, each [B, M, …]. */
+/** The three velocities of guidance, each [B, M, …] for M chunks. */
 export type GuidanceBranches = {
-  /** v_full: own text, sees the chunks before. */
+  /** v_full: with its text, sees earlier chunks. */
   full: Tensor;
-  /** v_prev: no text, sees the chunks before. */
+  /** v_prev: no text, sees earlier chunks. */
   previous: Tensor;
-  /** v_0: no text, the chunk alone. */
+  /** v_0: no text, sees only itself. */
   alone: Tensor;
 };
 
-/** Factors of v_0, v_prev and v_full for scales (w_prev, w_text); their sum is 1. */
+/** The factors of v_0, v_prev and v_full in Eq. 9 for the scales w_prev and w_text. Their sum is 1. */
 export const guidanceFactors = ({
   previous,
   text,
@@ -58,7 +58,7 @@ export const guidanceFactors = ({
 /**
  * (1 - w_prev)·v_0 + (w_prev - w_text)·v_prev + w_text·v_full (Eq. 9, arXiv 2505.13211).
  *
- * @param factors [3, M] float32: rows as `guidanceFactors`, a column for each chunk
+ * @param factors [3, M] float32: a column for each chunk, with the three numbers of `guidanceFactors`
  */
 export function guidedVelocity({ full, previous, alone }: GuidanceBranches, factors: Tensor): Tensor {
   const M = full.shape[1]!;

@@ -31,21 +31,27 @@ export type MagiInputs = {
   t: Tensor;
   /** Index of every frame in the whole video, [F] float32; 0 … F-1 if absent. */
   frames?: Tensor;
-  /** Texts of the chunks, in order. */
+  /** Texts that the chunks attend to, in the order of the chunks. */
   texts: readonly TextGroup[];
-  /** [B, M] float32: 1 where a chunk counts as one with text. */
+  /**
+   * [B, M] float32: 1 where the condition of a chunk says "with text", 0 for "without". It does not depend on what the text is; it is set apart from
+   * `texts`.
+   */
   textOn: Tensor;
   /** Only for a distilled network: code of the size of a step [B, M] (`stepCode`). */
   step?: Tensor;
 };
 
-/** Velocity [B, F, H, W, C]; the residual stream [B, T, D] after every layer; keys and values [B, nk, T, hd] of every layer. */
+/**
+ * Velocity v [B, F, H, W, C]; for every layer the residual stream after it [B, T, D], and its keys and values [B, nk, T, hd]. T = F·h·w tokens, h × w
+ * patches in a frame.
+ */
 export type MagiOutputs = { v: Tensor; hidden: Tensor[]; keys: Tensor[]; values: Tensor[] };
 
 /**
  * The network v_θ: the velocity x¹ - x⁰ of every chunk (Eq. 3, arXiv 2505.13211).
  *
- * @param attend who sees whom: `attendSlices` of a list of slices, for example `blockCausalSlices`
+ * @param attend self-attention, which decides which token sees which: `attendSlices` of a list of slices, for example `blockCausalSlices`
  * @throws Error if inputs and settings do not fit, or a frame has fewer than 2 × 2 patches
  */
 export function magiForward(params: MagiParams, inputs: MagiInputs, attend: SelfAttention, settings: MagiSettings): MagiOutputs {
@@ -69,7 +75,7 @@ export function magiForward(params: MagiParams, inputs: MagiInputs, attend: Self
   return { v: unembedLatents(last, [B, F, h, w], config), hidden, keys, values };
 }
 
-/** Condition of every chunk: T(t) [+ T(step)] + the vector of its text, [B, M, D/4]. */
+/** Condition of every chunk, [B, M, D/4]: T(t) [+ T(step)] + `textCondition`, with T the embedding of times. It sets the gates of all layers. */
 export function condition(params: MagiParams, { t, step, textOn }: Pick<MagiInputs, 't' | 'step' | 'textOn'>): Tensor {
   const [B, M] = t.shape as [number, number];
   const embed = (times: Tensor): Tensor => tf.reshape(embedTimestep(params.t_embedder, tf.reshape(times, [B * M]), TIMES), [B, M, -1]);
@@ -77,7 +83,10 @@ export function condition(params: MagiParams, { t, step, textOn }: Pick<MagiInpu
   return tf.add(ofTime, textCondition(params.y_embedder, textOn));
 }
 
-/** Times are multiplied by 1000 after the product with the frequencies, in float32: codes of steps reach 32, and there the order decides the third digit. */
+/**
+ * Times are multiplied by the frequencies first, then by 1000, in float32 as in the official code. Step codes are up to 32; for them the order
+ * changes the third digit.
+ */
 export const TIMES = { angleScale: 1000 } as const;
 
 /** Latents [B, F, H, W, C] -> tokens [B, F·h·w, D]. */

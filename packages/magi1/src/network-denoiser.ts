@@ -8,10 +8,10 @@ import type { MagiParams } from './model.ts';
 import { disposeState, keepLast, stepOf, withPin, type ChunkDenoiser, type ChunkRequest, type StreamState } from './transport.ts';
 import type { CheckedVideo } from './video-options.ts';
 
-/** The compiled function of a key, made by `make` at its first use. */
+/** Gives the compiled function of a key; `make` makes it at the first use. */
 export type Graph = (key: string, make: () => (...args: never[]) => Tree) => Compiled<Tree[], Tree>;
 
-/** From this time on the oldest chunk of a distilled network is also computed alone (Eq. 10, arXiv 2505.13211). */
+/** From this time on, a distilled network also computes the oldest chunk without earlier chunks (Eq. 10, arXiv 2505.13211). */
 const NEARLY_CLEAN = 0.3;
 
 type Inputs = {
@@ -27,7 +27,7 @@ type Inputs = {
   factors?: Tensor;
 };
 
-/** The network as a denoiser: all of its passes, guidance and the Euler step are one graph. */
+/** The network as a denoiser: all of its passes, guidance and the Euler step are one compiled graph. */
 export function networkDenoiser(
   params: MagiParams,
   graph: Graph,
@@ -36,6 +36,7 @@ export function networkDenoiser(
 ): ChunkDenoiser {
   return (request) => {
     const { forward } = request;
+    // Only relative indices decide a graph, and whether a chunk is finished (step -1), so that calls at other places of the video use the same one.
     const base = forward.cachedFrom;
     const relative = ({ chunk, from, step }: PlannedChunk): PlannedChunk => ({
       chunk: chunk - base,
@@ -62,7 +63,7 @@ export function networkDenoiser(
   };
 }
 
-/** The numbers of a call as tensors, beside the latents, texts and caches. */
+/** All tensors of a call: latents, texts and caches as they are, and the numbers of the plan as new tensors. */
 function inputsOf(request: ChunkRequest, plan: ChunkPlan, kind: CallKind, guidance: Guidance): Inputs {
   const { forward, active, clean, pin, prompts, caches } = request;
   const called = [...(forward.clean ? [forward.clean] : []), ...forward.active];
@@ -82,7 +83,7 @@ function inputsOf(request: ChunkRequest, plan: ChunkPlan, kind: CallKind, guidan
   };
 }
 
-/** The graph of a call: velocities in all passes, the guided velocity, z ← z + dt·v. */
+/** The function of a call, to be compiled: velocities in all passes, the guided velocity (Eq. 9 or 10), z ← z + dt·v. */
 function callStep(shape: CallShape, { pinnedAt, aloneWeight }: { pinnedAt: number | undefined; aloneWeight: number }, config: MagiConfig) {
   return (params: MagiParams, inputs: Inputs): Tree => {
     const latents = withPin({ ...inputs, ...(inputs.pin && { pin: { at: pinnedAt!, frames: inputs.pin } }) } as never);
@@ -103,8 +104,8 @@ function callStep(shape: CallShape, { pinnedAt, aloneWeight }: { pinnedAt: numbe
 }
 
 /**
- * Keys and values of the given chunks, each computed with those that it sees. Only so many are kept as the cache holds, and only those are computed on which
- * they depend: through each layer but the last, a chunk depends on those that it sees.
+ * Keys and values of the given chunks. Only the last `plan.cacheChunks` are kept, so only those chunks are computed on which these depend. A chunk
+ * depends on the chunks that it sees, these on the chunks that they see, and so on, once for each layer but the last.
  */
 export function givenCache(
   params: MagiParams,

@@ -1,7 +1,7 @@
 import { conditionalVelocity, interpolate } from '@atelier/diffusion';
 import { checkLike, dims, tf, type Tensor } from '@atelier/tensor';
 
-/** Clips with a time for every chunk. F = M·c frames. */
+/** Clips with a time for every chunk: M chunks of c frames, F = M·c. */
 export type ChunkBatch = {
   /** Data x¹ [B, F, H, W, C]. */
   x: Tensor;
@@ -13,7 +13,7 @@ export type ChunkBatch = {
   clean: Tensor;
   /** [B, M] float32: 1 for chunks with a loss; all that are not clean if absent. */
   counted?: Tensor;
-  /** [B, F] float32: 1 for frames that are put in as they are, in chunks that are denoised (image to video). They have no loss. */
+  /** [B, F] float32: 1 for given frames inside chunks that are denoised (image to video). They have no noise and no loss. */
   given?: Tensor;
 };
 
@@ -21,7 +21,7 @@ export type ChunkBatch = {
 export type ChunkNetwork = (z: Tensor, t: Tensor) => Tensor;
 
 export type ChunkLoss = {
-  /** Mean over all chunks with a loss. */
+  /** Mean over all chunks with a loss, scalar. */
   loss: Tensor;
   /** Mean squared error of every chunk [B, M], also of those without a loss. */
   perChunk: Tensor;
@@ -30,14 +30,14 @@ export type ChunkLoss = {
   v: Tensor;
 };
 
-/** Clips at the times of their chunks, (1 - t_i)·x⁰_i + t_i·x¹_i (Eq. 1, arXiv 2505.13211), given frames as they are. */
+/** Clips at the times of their chunks, (1 - t_i)·x_i⁰ + t_i·x_i¹ (Eq. 1, arXiv 2505.13211) [B, F, H, W, C]; given frames stay as they are. */
 export function noisyClips({ x, e, t, given }: Pick<ChunkBatch, 'x' | 'e' | 't' | 'given'>): Tensor {
   const { B, F } = dims<'B' | 'F'>(x, 'B F H W C', 'noisyClips: x');
   checkLike(e, x, 'noisyClips: e');
   const { M } = dims<'M'>(t, 'B M', 'noisyClips: t', { B });
   if (F % M !== 0) throw new Error(`noisyClips: x: wanted a number of frames that the ${M} chunks of t divide, got ${F}`);
   const chunks = (video: Tensor): Tensor => tf.reshape(video, [B * M, F / M, ...video.shape.slice(2)]);
-  // `interpolate` counts time from data to noise, so noise takes the place of data.
+  // In @atelier/diffusion, t = 0 is data and t = 1 is noise. So noise and data change places in the arguments.
   const z = tf.reshape(interpolate(chunks(e), chunks(x), tf.reshape(t, [B * M])), x.shape);
   if (given === undefined) return z;
   dims(given, 'B F', 'noisyClips: given', { B, F });
@@ -47,7 +47,7 @@ export function noisyClips({ x, e, t, given }: Pick<ChunkBatch, 'x' | 'e' | 't' 
 
 /**
  * The loss of block-causal training: the mean squared error of the velocity against x¹ - x⁰, over the chunks with a loss (Eq. 3). The network sees
- * all chunks of a clip in one pass; that chunk i sees only chunks j <= i is the network's matter.
+ * all chunks of a clip in one pass. The network itself must make sure that chunk i sees only chunks j <= i.
  */
 export function chunkLoss(network: ChunkNetwork, batch: ChunkBatch): ChunkLoss {
   const z = noisyClips(batch);

@@ -1,18 +1,18 @@
 import { checkNumber, dims, tf, type Tensor } from '@atelier/tensor';
 
-/** Cosines and sines of the angles of all tokens, [T, 3·nb]: frame, row and column, each with all nb bands. */
+/** Cosines and sines of the angles of all T tokens, [T, 3·nb]: nb angles for the frame, nb for the row, nb for the column. */
 export type Rotation = { cos: Tensor; sin: Tensor };
 
-/** The bands that a new network starts with: 10000^(-b/nb), b = 0 … nb-1, nb = headDim/8. */
+/** The bands (frequencies) that a new network starts with, [nb]: 10000^(-b/nb), b = 0 … nb-1, nb = headDim/8. */
 export function initialBands(headDim: number): Tensor {
   const count = headDim / 8;
   return tf.tensor1d(Array.from({ length: count }, (_, b) => 10000 ** (-b / count)));
 }
 
 /**
- * Angles position·band of tokens in the order frame, row, column. The position of a frame is its index in the whole video. Rows lie at
- * (r - (h-1)/2)·(h/R - 1)/(h-1) with R = √(h·w/256), columns likewise. Neighbours
- * in a frame of 16 × 16 tokens have a distance of 1; finer grids lie closer together.
+ * Angles position·band of all tokens, in radians. Tokens are ordered by frame, then row, then column. The position of a frame is its index in the
+ * whole video. Row r = 0 … h-1 has the position (r - (h-1)/2)·(h/R - 1)/(h-1) with R = √(h·w/256), columns likewise. So neighbours have a distance of
+ * 1 in a frame of 16 × 16 tokens, and a smaller one in larger grids.
  *
  * @param bands trained frequencies [nb]
  * @param frames index of every frame [F] float32
@@ -34,7 +34,10 @@ export function rotation(bands: Tensor, frames: Tensor, { h, w }: { h: number; w
   return { cos: tf.cos(angles), sin: tf.sin(angles) };
 }
 
-/** Rotates queries or keys x [B, K, T, hd]: channel a with channel a + 3·nb, a < 3·nb. The last quarter of the channels stays. */
+/**
+ * Rotates queries or keys x [B, K, T, hd], K heads: channel a is paired with channel a + 3·nb, for a < 3·nb. The last quarter of the channels is not
+ * rotated.
+ */
 export function rotateTokens(x: Tensor, { cos, sin }: Rotation): Tensor {
   const { T, half } = dims<'T' | 'half'>(cos, 'T half', 'rotateTokens: cos');
   const { hd } = dims<'hd'>(x, 'B K T hd', 'rotateTokens: x', { T });

@@ -7,32 +7,34 @@ import { givenCache, networkDenoiser, type Graph } from './network-denoiser.ts';
 import { advanceChunks, disposeState, initialState, type FinishedChunk, type StreamState } from './transport.ts';
 import { checkVideo, sourcesOf, type VideoOptions } from './video-options.ts';
 
-/** A video under way. */
+/** A video that is being made. */
 export type VideoStream = {
   readonly plan: ChunkPlan;
   readonly state: StreamState;
   /**
-   * One forward; the chunk that it finishes, if it does. If noise, a prompt or the network throws, the stream is as it was before.
+   * Makes one forward. Returns the chunk that it finishes, if there is one. If noise, a prompt or the network throws, the stream is as it was before.
    * @throws Error when the video is complete or the stream was freed
    */
   advance(): FinishedChunk | undefined;
+  /** Whether all forwards have been made. */
   readonly complete: boolean;
   /** Frees the state. */
   dispose(): void;
 };
 
-/** Graphs of one network for any number of videos. */
+/** The compiled graphs of one network, for any number of videos. */
 export type MagiGraphs = {
   /**
-   * A video from its first forward on, or from a `state`, which the stream owns from now on and frees also if this throws.
+   * Opens a video at its first forward, or at `state`. The stream owns the state from now on, and also frees it if this throws.
    * @throws Error if an option does not fit
    */
   open(params: MagiParams, noise: (chunk: number) => Tensor, options: VideoOptions, state?: StreamState): VideoStream;
+  /** How many graphs have been compiled. */
   readonly graphs: number;
   dispose(): void;
 };
 
-/** Compiles the calls of a network as they come: a call of the same shape uses the same graph, whichever chunks it is about. */
+/** Compiles a call of the network when its shape comes up first. Later calls of the same shape use the same graph, at every place of every video. */
 export function magiGraphs(settings: MagiSettings): MagiGraphs {
   const config = parseConfig(magiConfig, settings, 'magiGraphs');
   const compiled = new Map<string, Compiled<Tree[], Tree>>();
@@ -98,7 +100,10 @@ export function magiGraphs(settings: MagiSettings): MagiGraphs {
 /** A step of a sampler: forward g of the schedule, and the frames of the chunk that it finished. */
 export type MagiStep = { forward: number; finished?: FinishedChunk };
 
-/** MAGI-1 as a sampler: noise [B, n·c, H, W, C] -> the new frames of the video [B, F, H, W, C]. `streamVideo` gives them as they come. */
+/**
+ * MAGI-1 as a sampler: noise [B, n·c, H, W, C] -> the F new frames of the video [B, F, H, W, C] at once. `streamVideo` gives each chunk when it is
+ * finished.
+ */
 export function magiSampler(settings: MagiSettings): Sampler<MagiParams, VideoOptions, MagiStep> {
   const graphs = magiGraphs(settings);
   const { channels } = parseConfig(magiConfig, settings, 'magiSampler');

@@ -83,7 +83,10 @@ function stateOf(tensors: Readonly<Record<string, HostTensor>>, forward: number)
   return state;
 }
 
-/** Hashes of weights, so that a tree is read once and not at every save. Trees are values: whoever changes weights makes a new tree. */
+/**
+ * Hashes of weights, so that a tree is read once and not at every save. This is safe because a tree of weights is never changed; new weights are a
+ * new tree.
+ */
 const hashes = new WeakMap<object, Promise<string>>();
 
 /** A fingerprint of settings, whether defaults are written or not, and of weights. */
@@ -110,7 +113,10 @@ async function hashWeights(params: MagiParams): Promise<string> {
   return hash.digest();
 }
 
-/** Everything that decides how a video goes on, but prompts, noise and given frames; with all defaults filled in, so that equal videos are equal here. */
+/**
+ * A fingerprint of everything that decides how a video goes on, except prompts, noise and given frames. Defaults are filled in, so equal options have
+ * equal fingerprints.
+ */
 function videoOf({ options }: Session): string {
   const hash = new Hash();
   const { plan, kind, guidance, pin, fillWindow, aloneWeight } = checkVideo(options);
@@ -128,7 +134,7 @@ function checksum(tensors: Readonly<Record<string, HostTensor>>, metadata: Reado
   return hash.digest();
 }
 
-/** FNV-1a on 32-bit words with two different starts: 64 bits against accidents, not against forgers. It needs no library, so that it runs in a browser too. */
+/** Two 32-bit hashes like FNV-1a with different starts: 64 bits that detect accidents, but no attacks. It needs no library, so it also runs in a browser. */
 class Hash {
   #a = 0x811c9dc5;
   #b = 0x9747b28c;

@@ -14,14 +14,14 @@ export type StreamedChunk = {
   frames: Tensor;
   /** How many forwards were made so far. */
   forwards: number;
-  /** The bytes of a session that goes on right after this chunk, until the next one is asked for. */
+  /** Saves a session that goes on right after this chunk. Call it before the next chunk is asked for. */
   save(): Promise<Uint8Array>;
 };
 
 export type StreamOptions = VideoOptions & {
   /** Noise of a chunk [B, c, H, W, C], for example from a stream of random numbers of its own: `rng.child(chunk).normal(shape)`. The stream disposes it. */
   noise: (chunk: number) => Tensor;
-  /** Ends the stream: the next chunk that is asked for, or the one being made, is rejected with its reason, and everything is freed. */
+  /** Ends the stream when it is aborted: the chunk being made, or the next one asked for, is rejected with the signal's reason, and everything is freed. */
   signal?: AbortSignal;
   /** Called after every forward. */
   onForward?: (stream: Pick<VideoStream, 'plan' | 'state'>) => void;

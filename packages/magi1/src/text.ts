@@ -1,7 +1,7 @@
 import { linear, silu, type LinearParams } from '@atelier/nn';
 import { dims, tf, type Tensor } from '@atelier/tensor';
 
-/** The text embedder: null caption [rows, Y], linear layers to the width of tokens [D, Y] and of the condition [D/4, Y]. */
+/** The text embedder: the table of the null caption [rows, Y], and linear layers from text features to tokens [D, Y] and to the condition [D/4, Y]. */
 export type TextParams = { null_caption_embedding: Tensor; y_proj_xattn: { 0: LinearParams }; y_proj_adaln: { 0: LinearParams } };
 
 /** The text of some neighbouring chunks of a call. */
@@ -10,21 +10,22 @@ export type TextGroup = {
   chunks: number;
   /** Text features: [B, chunks, L, Y], a text for each chunk; or [1, 1, L, Y], one text for all chunks and samples. */
   features: Tensor;
-  /** Which of the L tokens there are, bool [B, chunks, L] or [1, 1, L]; all if absent. */
+  /** True for real tokens, false for padding: bool [B, chunks, L] or [1, 1, L]; all are real if absent. */
   mask?: Tensor;
 };
 
-/** The null caption: the first rows of its table, [1, 1, n, Y]. */
+/** The null caption, which stands for "no text": the first `tokens` rows of its table, [1, 1, tokens, Y]. */
 export function nullText(p: TextParams, tokens: number): Tensor {
   const { Y } = dims<'Y'>(p.null_caption_embedding, 'rows Y', 'nullText: null_caption_embedding');
   return tf.reshape(tf.slice(p.null_caption_embedding, [0, 0], [tokens, Y]), [1, 1, tokens, Y]);
 }
 
 /**
- * Texts of chunks, some of which are replaced by the null caption: features [B, n, L, Y] and mask [B, n, L] -> the same, L at least as many as the null
- * tokens. The null caption stays the parameter, so that its gradient flows.
+ * Replaces the texts of some chunks by the null caption: features [B, n, L, Y] and mask [B, n, L] of n chunks -> the same shapes. L must be at least
+ * the number of null tokens. The null caption is read from the parameters, so it gets a gradient.
  *
- * @param dropped [B, n] float32, 1 where a chunk has no text
+ * @param dropped [B, n] float32, 1 where the text is replaced
+ * @param tokens number of null tokens
  */
 export function dropText(
   p: TextParams,
@@ -47,13 +48,13 @@ export function dropText(
   };
 }
 
-/** Text features as the layers read them: SiLU of a linear layer, [B, m, L, Y] -> [B, m, L, D]. */
+/** Text features as the layers attend to them: SiLU of a linear layer, [B, m, L, Y] -> [B, m, L, D]. */
 export const embedText = (p: TextParams, features: Tensor): Tensor => silu(linear(p.y_proj_xattn[0], features));
 
 /**
- * What the condition of a chunk gets from its text: one of two learned vectors, whatever the text says. on [B, M] -> [B, M, D/4].
+ * The part of a chunk's condition that says "with text" or "without text": one of two learned vectors, the same for all texts. on [B, M] -> [B, M, D/4].
  *
- * @param on float32, 1 where the chunk counts as one with text
+ * @param on float32, 1 for "with text", 0 for "without"
  */
 export function textCondition(p: TextParams, on: Tensor): Tensor {
   const { B, M } = dims<'B' | 'M'>(on, 'B M', 'textCondition: on');

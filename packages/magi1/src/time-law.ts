@@ -2,7 +2,10 @@ import { checkNumber, parseConfig, type Rng } from '@atelier/tensor';
 import { z } from 'zod';
 import { warpTime } from './time-schedule.ts';
 
-/** A density of times: u = sigmoid(mean + deviation·n), then the shift t = w·u / (1 - (1 - w)·u), Eq. 5; a share of the draws is uniform instead. */
+/**
+ * The density of one time (Eq. 5, arXiv 2505.13211): u = sigmoid(mean + deviation·n), n normal, then t = w·u / (1 - (1 - w)·u). A share of the draws
+ * is uniform instead.
+ */
 const density = {
   mean: z.number().default(0),
   deviation: z.number().positive().default(0.5),
@@ -11,19 +14,25 @@ const density = {
     .number()
     .positive()
     .default(1 / 3),
-  /** The published density has almost no draws below 0.05 and above 0.7, where half of the sampler's steps are; a uniform share helps small models. */
+  /**
+   * Share of the draws that are uniform in [0, 1). The published density has almost no draws below 0.05 and above 0.7, where nearly half of the
+   * sampler's steps are.
+   */
   uniformShare: z.number().min(0).max(1).default(0),
 };
 
 /** How the times of the chunks of a clip are drawn together. The paper publishes the density, but not this. */
 export const timeLaw = z.discriminatedUnion('kind', [
-  /** Independent draws of the density in falling order: earlier chunks are cleaner. */
+  /** Independent draws of the density, sorted: earlier chunks are cleaner. */
   z.strictObject({ kind: z.literal('sorted'), ...density }),
-  /** Independent draws of the density in no order (diffusion forcing). */
+  /** Independent draws of the density, not sorted (diffusion forcing). */
   z.strictObject({ kind: z.literal('independent'), ...density }),
-  /** φ of independent uniform draws, in no order. */
+  /** φ (`warpTime`) of independent uniform draws, not sorted: the density of the sampler's steps. */
   z.strictObject({ kind: z.literal('warped') }),
-  /** As in sampling: from a chunk f on, `window` chunks at φ((window - 1 - a + r)/window), r uniform; chunks before are clean, later chunks are absent. */
+  /**
+   * As in sampling. Chunk f + a with a = 0 … window - 1 has the time φ((window - 1 - a + r)/window); f is a random chunk, and r is uniform in [0, 1).
+   * Chunks before f are clean; chunks after the window are pure noise (t = 0) without a loss.
+   */
   z.strictObject({ kind: z.literal('window'), window: z.int().min(1).default(4) }),
   /** One draw for the whole clip (bidirectional diffusion). */
   z.strictObject({ kind: z.literal('shared'), ...density }),
@@ -31,7 +40,7 @@ export const timeLaw = z.discriminatedUnion('kind', [
 export type TimeLaw = z.output<typeof timeLaw>;
 export type TimeLawSettings = z.input<typeof timeLaw>;
 
-/** Times of clips, row by row [B, M]. */
+/** Times of clips, each a flat [B, M]. */
 export type ChunkTimes = {
   t: Float32Array;
   /** 1 for chunks that are context: t in [0.95, 1). */
@@ -40,14 +49,15 @@ export type ChunkTimes = {
   counted: Float32Array;
 };
 
-/** Lowest time of a clean chunk: "up to 5 % noise" is added to it. */
+/** Lowest time of a clean chunk: the paper adds "up to 5 % noise" to it. */
 const CLEAN_FROM = 0.95;
 
 /**
  * Draws times for `clips` clips of `chunks` chunks.
  *
- * @param options.cleanProbability how often a clip begins with clean chunks, whose number is then uniform in 1 … chunks - 1. The law `window` draws that
- *   number itself
+ * @param options.cleanProbability how often a clip begins with clean chunks. Their number is then uniform in 1 … chunks - 1. Not used by the law
+ * `window`, which draws
+ *   their number itself
  */
 export function drawChunkTimes(
   rng: Rng,
@@ -87,7 +97,7 @@ export function drawChunkTimes(
   return out;
 }
 
-/** Independent draws of a law's density. */
+/** Independent draws of a law's density; zeros for `window`, whose times are set later. */
 function drawsOf(rng: Rng, size: number, law: TimeLaw): Float32Array {
   const uniforms = rng.child('uniform').uniforms(size);
   if (law.kind === 'window') return new Float32Array(size);

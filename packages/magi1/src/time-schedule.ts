@@ -5,20 +5,23 @@ import { checkNumber } from '@atelier/tensor';
 /** The time that the official code tells the network for a finished chunk. */
 export const CLEAN_TIME = 0.9999;
 
-/** The code that the network reads for a step of a grid of so many steps: 64 -> 32, 8 -> 4. */
+/**
+ * The code that tells a distilled network the size of its step, from the number of such steps in a schedule: half of it, as in the official code (64
+ * -> 32, 8 -> 4).
+ */
 export const stepCode = (steps: number): number => steps / 2;
 
 /** How the fraction u of the steps becomes a time t. */
 export type TimeWarp =
-  /** u², then the shift t = x / (x + shift·(1 - x)); φ of the paper with w = 1/shift. */
+  /** x = u², then the shift t = x / (x + shift·(1 - x)): the shift of Eq. 5 with w = 1/shift. */
   | { kind: 'shifted-square'; shift?: number }
   /** u². */
   | { kind: 'square' }
-  /** u/1.75 below 7/8, then 0.5 + 4(u - 7/8). */
+  /** Two straight lines: u/1.75 below u = 7/8, then 0.5 + 4(u - 7/8). */
   | { kind: 'piecewise' }
   | { kind: 'identity' };
 
-/** φ(u) for u in [0, 1]. With the default, three quarters of the steps lie below t = 0.3 (section 2.4 of arXiv 2505.13211). */
+/** The time t = φ(u) for u in [0, 1], rising from 0 to 1. With the default, three quarters of the steps lie below t = 0.3 (section 2.4 of arXiv 2505.13211). */
 export function warpTime(u: number, warp: TimeWarp = { kind: 'shifted-square' }): number {
   checkNumber('warpTime: u', u, { min: 0, max: 1 });
   switch (warp.kind) {
@@ -40,21 +43,24 @@ export function warpTime(u: number, warp: TimeWarp = { kind: 'shifted-square' })
   }
 }
 
-/** The mixed grids of 12 steps of a distilled model: in every quarter of the steps, their sizes in 1/8 or 1/16. */
+/**
+ * The mixed grids of 12 steps of a distilled model: where the three steps of a quarter begin, in u from the start of the quarter. Steps have the
+ * sizes 1/8 or 1/16.
+ */
 export const MIXED_GRIDS = { '8,16,16': [0, 0.125, 0.1875], '16,16,8': [0, 0.0625, 0.125] } as const;
 export type MixedGrid = keyof typeof MIXED_GRIDS;
 
-/** A chunk's way from noise to data. */
+/** The denoising steps of a chunk, from noise to data. */
 export type DenoisingTimes = {
   /** t_0 … t_S. */
   t: number[];
-  /** For every step, by how many steps of the finest uniform grid it goes (1, or 2 for long steps of a mixed grid). */
+  /** For every step its size, in steps of the finest grid with these steps: 1, or 2 for the long steps (1/8) of a mixed grid. */
   interval: number[];
-  /** For every step, the code of its size that a distilled network reads: half of the number of such steps. */
+  /** For every step, the code of its size that a distilled network reads (`stepCode`). */
   code: number[];
 };
 
-/** The times of S steps. @param mixed take a mixed grid; it has 12 steps */
+/** The times of S steps. @param mixed the mixed grid to use, with 12 steps; a uniform grid if absent */
 export function denoisingTimes(steps: number, { warp, mixed }: { warp?: TimeWarp; mixed?: MixedGrid } = {}): DenoisingTimes {
   checkNumber('denoisingTimes: steps', steps, { integer: true, min: 1 });
   const times = (grid: number[]): number[] => grid.map((u) => warpTime(u, warp));

@@ -13,19 +13,19 @@ const share = z.number().min(0).max(1);
 /** How clips are made into training examples. Proportions are ours: the paper does not publish them. */
 export const trainingConfig = z.strictObject({
   law: timeLaw.prefault({ kind: 'window' }),
-  /** How often a clip begins with clean chunks (laws other than `window`). */
+  /** How often a clip begins with clean chunks. The law `window` ignores this. */
   cleanProbability: share.default(0.5),
   /** How often the first frame of a clip without clean chunks is given: image to video. */
   firstFrameProbability: share.default(0.2),
   /** How often a clip has no text. */
   textDropout: share.default(0.1),
-  /** Share of the batch in which every chunk sees only itself and has no text: it trains v_0 of guidance. */
+  /** Share of the batch in which every chunk sees only itself and has no text. This trains v_0 of guidance (Eq. 9). */
   aloneShare: share.default(0.15),
-  /** How many chunks a chunk sees, itself among them, in equal shares of the rest of the batch; 0 is all before it. */
+  /** KV ranges: how many chunks a chunk sees, including itself; 0 is all before it. The rest of the batch is divided equally among these ranges. */
   ranges: z.array(z.int().min(0)).min(1).default([0]),
   /** Whether no gradient flows through the keys and values of clean chunks. The authors report that this does harm. */
   detachClean: z.boolean().default(false),
-  /** Whether chunks see all chunks, also later ones: the bidirectional baseline. */
+  /** Whether chunks also see later chunks: the bidirectional baseline. */
   bidirectional: z.boolean().default(false),
 });
 export type TrainingConfig = z.output<typeof trainingConfig>;
@@ -33,14 +33,14 @@ export type TrainingSettings = z.input<typeof trainingConfig>;
 
 /** A batch of training: clips with times, and the text of every chunk. */
 export type TrainingBatch = ChunkBatch & {
-  /** Text features [B, M, L, Y], and which tokens there are [B, M, L] bool. */
+  /** Text features [B, M, L, Y], and a mask [B, M, L] bool, true for real tokens. */
   features: Tensor;
   mask: Tensor;
-  /** [B, M] float32: 1 where the null caption takes the place of the text. Clean chunks never have text. */
+  /** [B, M] float32: 1 where the null caption replaces the text. Clean chunks never have text. */
   dropped: Tensor;
 };
 
-/** How many clips of a batch see so many chunks each, in order. */
+/** Divides the clips of a batch into groups: `rows` clips whose chunks see `range` chunks. The first group is that of chunks that see only themselves. */
 export function historyRows(batch: number, config: Pick<TrainingConfig, 'aloneShare' | 'ranges'>): { rows: number; range: number }[] {
   const alone = Math.round(batch * config.aloneShare);
   const ends = config.ranges.map((_, i) => alone + Math.round(((batch - alone) * (i + 1)) / config.ranges.length));
@@ -78,9 +78,9 @@ export function drawTraining(
 }
 
 /**
- * Self-attention of training: every clip on block-causal slices of its own range.
+ * Self-attention of training: every clip attends on block-causal slices, with the range of its group (`historyRows`).
  *
- * @param clean [B, M], where its keys and values are cut from the gradient; none if absent
+ * @param clean [B, M] float32: 1 for chunks through whose keys and values no gradient flows; none if absent
  */
 export function attendClips(
   groups: readonly { rows: number; range: number }[],
@@ -108,7 +108,10 @@ export function attendClips(
   };
 }
 
-/** The network on whole clips: `code` [B, M] only for a distilled one. Chunks without text count as such, unless `flag` says otherwise. */
+/**
+ * The network on whole clips. `code` [B, M] is only for a distilled one. `flag` [B, M] is `textOn` of `magiForward`; if absent, it is 0 for chunks
+ * without text and 1 for others.
+ */
 export function clipNetwork(
   params: MagiParams,
   batch: Pick<TrainingBatch, 'features' | 'mask' | 'dropped'> & { code?: Tensor; flag?: Tensor },

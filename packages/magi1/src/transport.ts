@@ -3,10 +3,13 @@ import type { LayerCache } from './attend.ts';
 import type { Prompt } from './call.ts';
 import { emittedFrames, pinnedFrames, plannedForward, type ChunkPlan, type PlannedForward } from './chunk-schedule.ts';
 
+// The state of a video between two forwards, and how one forward changes it. It knows the plan, but not the network: that is a function, the denoiser.
+// (The official code calls this part "transport".)
+
 /** A chunk that is being denoised. The state owns its tensors. */
 export type ActiveChunk = { chunk: number; z: Tensor; prompt?: Prompt };
 
-/** Where a video stands between two forwards. It owns all of its tensors, and there are never more than fit the window and the cache. */
+/** The state of a video between two forwards. It owns all of its tensors. Their number is limited by the window and the cache. */
 export type StreamState = {
   /** g, the next forward. */
   forward: number;
@@ -17,12 +20,12 @@ export type StreamState = {
   cache: { chunk: number; layers: LayerCache }[];
 };
 
-/** What a forward is asked for. Latents are [B, c, H, W, C]. */
+/** The inputs of a denoiser for one forward. Latents are [B, c, H, W, C]. */
 export type ChunkRequest = {
   forward: PlannedForward;
   active: Tensor[];
   clean?: Tensor;
-  /** Given frames [B, k, H, W, C], which replace the first k frames of chunk `at` of the call (the finished chunk counts). */
+  /** Given frames [B, k, H, W, C], which replace the first k frames of chunk number `at` of the call, counted from 0 with the finished chunk first. */
   pin?: { at: number; frames: Tensor };
   prompts: Prompt[];
   caches: LayerCache[];
@@ -31,7 +34,7 @@ export type ChunkRequest = {
 /** Moves the active chunks one step on. The caller owns the results. */
 export type ChunkDenoiser = (request: ChunkRequest) => { active: Tensor[]; cache?: LayerCache };
 
-/** Where chunks come from. The caller of these functions owns what they return. */
+/** What the chunks of a video are made from. The caller of the functions owns the tensors that they return. */
 export type ChunkSources = {
   /** Noise of a chunk, [B, c, H, W, C]. */
   noise: (chunk: number) => Tensor;
@@ -39,15 +42,16 @@ export type ChunkSources = {
   /** Given frames at the start of the video, [B, prefixFrames, H, W, C]. */
   prefix?: Tensor | undefined;
   /**
-   * What becomes of given frames inside a chunk that is denoised. The official code puts them in before every call, and moves them by the last step, so
-   * that the first frame of a video from an image is not that image. `exact` gives the image.
+   * How given frames inside a chunk that is denoised come out. Both ways put them in before every call. But the last step of the chunk changes them,
+   * so with `official` the first frame of a video from an image is not exactly that image, as in the official code. `exact` puts them in once more at
+   * the end.
    */
   pin: 'official' | 'exact';
-  /** Whether the last windows are filled up with chunks beyond the end, so that their graphs are those of the full window. */
+  /** Whether extra chunks after the end of the video fill the last windows, so that these use the graphs of the full window. */
   fillWindow: boolean;
 };
 
-/** A finished chunk: its frames that are new [B, frames, H, W, C], the caller's to dispose. */
+/** A finished chunk and its new frames [B, frames, H, W, C]. The caller disposes them. */
 export type FinishedChunk = { chunk: number; frames: Tensor };
 
 /** The state before the first forward. @param cache keys and values of the given chunks */
@@ -66,7 +70,7 @@ export function advanceChunks(
 ): { state: StreamState; finished?: FinishedChunk } {
   if (state.forward >= plan.forwards)
     throw new Error(`advanceChunks: wanted a video with forwards to come, got one that is complete after ${plan.forwards}`);
-  // Beyond the end there are chunks that nobody sees.
+  // With `fillWindow`, the plan has W - 1 more chunks after the end. No chunk of the video sees them.
   const wide = sources.fillWindow ? { ...plan, chunks: plan.chunks + plan.window - 1 } : plan;
   const forward = plannedForward({ ...wide, forwards: plan.forwards }, state.forward);
   // Everything that can throw comes first; the tensors of the old state are freed after it.
@@ -95,7 +99,7 @@ export function advanceChunks(
   }
 }
 
-/** A chunk enters the window; its tensors are also added to `fresh`. Chunks beyond the end take the prompt of the last one. */
+/** Makes a chunk that enters the window. Its tensors are also added to `fresh`. A chunk after the end takes the prompt of the one before it. */
 function enter(chunk: number, state: StreamState, plan: ChunkPlan, { noise, prompt }: ChunkSources, fresh: Tensor[]): ActiveChunk {
   const last = state.active.at(-1);
   const beyond = chunk >= plan.chunks;
@@ -108,7 +112,7 @@ function enter(chunk: number, state: StreamState, plan: ChunkPlan, { noise, prom
   return { chunk, z, prompt: own };
 }
 
-/** The call of the network. */
+/** Calls the denoiser with everything that the forward needs. */
 function moveChunks(
   forward: PlannedForward,
   active: readonly ActiveChunk[],
@@ -133,7 +137,7 @@ function moveChunks(
   }
 }
 
-/** The given frames of the call's chunks first … last, for the only chunk that can hold some. */
+/** The given frames in the chunks first … last of a call. Only one chunk can be partly given: the first after the whole given ones. */
 function pinOf(plan: ChunkPlan, first: number, last: number, prefix: Tensor | undefined): ChunkRequest['pin'] {
   const chunk = plan.cleanChunks;
   const count = pinnedFrames(plan, chunk);
@@ -154,7 +158,10 @@ function finishedChunk(plan: ChunkPlan, { chunk, z }: ActiveChunk, { pin, prefix
   return { chunk, frames };
 }
 
-/** The oldest chunk leaves the window. It waits for its turn in the cache; after the last chunk of the video nothing is kept. */
+/**
+ * The finished, oldest chunk leaves the window. The next forward makes its keys and values for the cache. After the last chunk of the video nothing
+ * is kept.
+ */
 function withoutOldest(plan: ChunkPlan, state: StreamState): StreamState {
   const [{ chunk, z, prompt }, ...younger] = state.active as [ActiveChunk, ...ActiveChunk[]];
   if (prompt) tf.dispose([prompt.features, prompt.mask]);
@@ -164,14 +171,14 @@ function withoutOldest(plan: ChunkPlan, state: StreamState): StreamState {
   return { forward: state.forward, active: [], cache: [] };
 }
 
-/** z with other first frames: [B, c, H, W, C] and [B, k, H, W, C] -> [B, c, H, W, C]. */
+/** Replaces the first k frames of a chunk: z [B, c, H, W, C], frames [B, k, H, W, C] -> [B, c, H, W, C]. */
 export function pinFrames(z: Tensor, frames: Tensor): Tensor {
   const [B, c, H, W, C] = z.shape as [number, number, number, number, number];
   const k = frames.shape[1]!;
   return k === c ? frames : tf.concat([frames, tf.slice(z, [0, k, 0, 0, 0], [B, c - k, H, W, C])], 1);
 }
 
-/** The last entries of a cache; the others are freed. */
+/** Keeps the last `count` entries of a cache and frees the others. */
 export function keepLast(cache: StreamState['cache'], count: number): StreamState['cache'] {
   const gone = Math.max(0, cache.length - count);
   for (const { layers } of cache.slice(0, gone)) tf.dispose(layerTensors(layers));
@@ -187,7 +194,7 @@ export function disposeState({ active, finished, cache }: Pick<StreamState, 'act
   keepLast(cache, 0);
 }
 
-/** t_{k+1} - t_k. */
+/** The length of step k in time, t_{k+1} - t_k. */
 export const stepOf = ({ times }: ChunkPlan, step: number): number => times.t[step + 1]! - times.t[step]!;
 
 /** The latents of a call, the finished chunk first, with the given frames in place. */

@@ -18,14 +18,16 @@ import { z } from 'zod';
 
 const size = z.int().min(1);
 
-/** Settings of the video autoencoder. A latent of the native size has no resampled positions. */
+/** Settings of the video autoencoder. It has one position embedding for each patch of the native size; for other sizes the embeddings are interpolated. */
 export const vaeConfig = z
   .strictObject({
-    /** Native height and width of a video, and its frames. */
+    /** Native height and width of a video in pixels. */
     videoSize: size,
+    /** Native number of frames. */
     videoLength: size,
-    /** Sides of a patch in pixels, and its frames. */
+    /** Height and width of a patch in pixels. */
     patchSize: size,
+    /** Number of frames of a patch. */
     patchLength: size,
     /** Channels of a pixel. */
     channels: size.default(3),
@@ -51,7 +53,7 @@ type BlockParams = { attn: SelfAttentionParams; norm2: LinearParams; mlp: MlpPar
 type Half = { cls_token: Tensor; pos_embed: Tensor; blocks: BlockParams[]; norm: LinearParams; last_layer: LinearParams };
 export type VaeParams = { encoder: Half & { patch_embed: { proj: LinearParams } }; decoder: Half & { proj_in: LinearParams } };
 
-/** Name, shape and start of every parameter, by official name. */
+/** Shape and initialization of every parameter, by official name. */
 export function vaeParameters(settings: VaeSettings): ParameterTable {
   const c = parseConfig(vaeConfig, settings, 'vaeParameters');
   const table: ParameterTable = {};
@@ -100,8 +102,9 @@ const nativeGrid = ({ videoLength, patchLength, videoSize, patchSize }: VaeConfi
 export type LatentMoments = { mean: Tensor; logVariance: Tensor };
 
 /**
- * Encodes videos [B, F, H, W, 3] in [-1, 1]: one latent for each patch. The log-variance is limited to [-30, 20]. The released networks read latents times
- * 0.18215.
+ * Encodes videos [B, F, H, W, 3] in [-1, 1]: one latent for each patch. The log-variance is limited to [-30, 20]. The latents are not scaled; the
+ * released video networks expect them times 0.18215.
+ *
  * @throws Error if a side is no multiple of its patch
  */
 export function encodeVideo(p: VaeParams, x: Tensor, settings: VaeSettings): LatentMoments {
@@ -119,7 +122,10 @@ export function encodeVideo(p: VaeParams, x: Tensor, settings: VaeSettings): Lat
   return { mean, logVariance: tf.clipByValue(logVariance, -30, 20) };
 }
 
-/** The mean latent of an image [B, H, W, 3], [B, 1, h, w, C]: it is repeated as often as a patch has frames, or to the official number. */
+/**
+ * The mean latent of an image: [B, H, W, 3] in [-1, 1] -> [B, 1, h, w, C]. The image is encoded as a video of `repeat` equal frames, of which the
+ * first latent frame is taken. `repeat` must be a multiple of the frames of a patch; the default 4 is that of the released model.
+ */
 export function encodeImage(p: VaeParams, x: Tensor, settings: VaeSettings, { repeat = 4 }: { repeat?: number } = {}): Tensor {
   const { B, H, W } = dims<'B' | 'H' | 'W'>(x, 'B H W C', 'encodeImage: x');
   checkNumber('encodeImage: repeat', repeat, { integer: true, min: 1 });
@@ -128,19 +134,19 @@ export function encodeImage(p: VaeParams, x: Tensor, settings: VaeSettings, { re
   return tf.slice(mean, [0, 0, 0, 0, 0], [B, 1, ...mean.shape.slice(2)]);
 }
 
-/** Latents [B, T, h, w, C] -> videos [B, F, H, W, 3]. */
+/** Decodes latents [B, T, h, w, C], not scaled, into videos [B, F, H, W, 3]: near [-1, 1], not clipped. */
 export function decodeVideo(p: VaeParams, latents: Tensor, settings: VaeSettings): Tensor {
   const c = parseConfig(vaeConfig, settings, 'decodeVideo');
   const { B, T, h, w } = dims<'B' | 'T' | 'h' | 'w'>(latents, 'B T h w C', 'decodeVideo: latents', { C: c.latentChannels });
   const tokens = linear(p.decoder.proj_in, tf.reshape(latents, [B, T * h * w, c.latentChannels]));
   const [P, Q] = [c.patchLength, c.patchSize];
-  const depth = c.width / (P * Q * Q);
-  const out = tf.reshape(transform(p.decoder, tokens, [T, h, w], c), [B * T, h, w, P, Q, Q * depth]);
-  const placed = tf.reshape(tf.transpose(out, [0, 3, 1, 4, 2, 5]), [B, T * P, h * Q, w * Q, depth]); // [B·T, P, h, Q, w, Q·C']
+  const channels = c.width / (P * Q * Q); // of a pixel before the last convolution
+  const out = tf.reshape(transform(p.decoder, tokens, [T, h, w], c), [B * T, h, w, P, Q, Q * channels]);
+  const placed = tf.reshape(tf.transpose(out, [0, 3, 1, 4, 2, 5]), [B, T * P, h * Q, w * Q, channels]); // [B·T, P, h, Q, w, Q·C']
   return convolve(p.decoder.last_layer, placed);
 }
 
-/** KL divergence from a standard normal, summed over frames, rows and channels: one number for each column, as in the official code. [B, w]. */
+/** KL divergence from a standard normal, [B, w]: summed over frames, rows and channels, but not over columns, as in the official code. */
 export function latentKl({ mean, logVariance }: LatentMoments): Tensor {
   const each = tf.sub(tf.add(tf.square(mean), tf.exp(logVariance)), tf.add(logVariance, 1));
   return tf.mul(tf.sum(each, [1, 2, 4]), 0.5);
@@ -152,7 +158,7 @@ function convolve({ weight, bias }: LinearParams, x: Tensor): Tensor {
   return tf.add(tf.conv3d(x as Parameters<typeof tf.conv3d>[0], filter, 1, 'same'), bias);
 }
 
-/** Class token, positions, blocks, norm; the class token is dropped. [B, T·h·w, D] -> the same. */
+/** The transformer: adds a class token and positions, applies blocks and norm, drops the class token. [B, T·h·w, D] -> the same shape. */
 function transform(p: Half, tokens: Tensor, grid: readonly [number, number, number], c: VaeConfig): Tensor {
   const [B, n, D] = tokens.shape as [number, number, number];
   const start = tf.tile(p.cls_token, [B, 1, 1]);
@@ -171,7 +177,7 @@ function encoderBlock(p: BlockParams, x: Tensor, heads: number): Tensor {
   return tf.add(mixed, mlp(p.mlp, layerNorm(mixed, { eps: EPS, ...p.norm2 }), 'gelu-erf'));
 }
 
-/** (x - mean) / (deviation + 1e-5) over a head: eps is outside of the root, unlike in a layer norm. */
+/** (x - mean) / (standard deviation + 1e-5) over the channels of a head. Unlike in a layer norm, eps is outside the root. */
 function standardize(x: Tensor): Tensor {
   const parts = (y: Tensor): { centred: Tensor; deviation: Tensor } => {
     const centred = tf.sub(y, tf.mean(y, -1, true));
@@ -212,7 +218,7 @@ function positions(table: Tensor, grid: readonly [number, number, number], c: Va
   return tf.concat([tf.slice(table, [0, 0, 0], [1, 1, D]), tf.reshape(rest, [1, -1, D])], 1);
 }
 
-/** Linear interpolation from n places to m, as PyTorch's without aligned corners: [m, n]. */
+/** The matrix [m, n] of linear interpolation from n places to m, as PyTorch's `F.interpolate` with `align_corners=False`. */
 function interpolation(n: number, m: number): Tensor {
   const values = new Float32Array(m * n);
   for (let i = 0; i < m; i++) {

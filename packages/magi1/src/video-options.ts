@@ -4,7 +4,7 @@ import { chunkPlan, type ChunkPlan, type ScheduleSettings } from './chunk-schedu
 import { guidanceConfig, type Guidance, type GuidanceSettings } from './guidance.ts';
 import type { ChunkSources } from './transport.ts';
 
-/** A prompt for the whole video, one for each chunk, or a function that is asked when a chunk enters the window. The caller keeps their tensors. */
+/** One prompt for the whole video, one for each chunk, or a function that is called when a chunk enters the window. The caller still owns their tensors. */
 export type Prompts = Prompt | readonly Prompt[] | ((chunk: number) => Prompt);
 
 /** How a video is made. */
@@ -13,19 +13,22 @@ export type VideoOptions = {
   prompts: Prompts;
   /** `guided` for a base network, `distilled` for a student of shortcut distillation; `guided` if absent. */
   kind?: CallKind;
-  /** Scales of a guided network. */
+  /** Scales of guidance, by the time of a chunk; only for `guided`. */
   guidance?: GuidanceSettings;
   /** Given frames [B, prefixFrames, H, W, C]: one for image to video, more to go on with a video. */
   prefix?: Tensor;
-  /** `official` if absent. */
+  /** How given frames inside a denoised chunk come out (`ChunkSources`): a little changed (`official`), or unchanged (`exact`). `official` if absent. */
   pin?: ChunkSources['pin'];
-  /** Whether the last windows are filled up, so that they need no other graphs; no if absent. */
+  /** Whether extra chunks fill the last windows, so that these need no other graphs; false if absent. */
   fillWindow?: boolean;
-  /** Weight of the pass alone of the oldest chunk in a distilled network, from t = 0.3 on (Eq. 10); 0.3 if absent, 0 leaves the pass out. */
+  /**
+   * Only for `distilled`: from t = 0.3 on, the weight of the velocity that the oldest chunk has without earlier chunks (Eq. 10); 0.3 if absent. With
+   * 0 it is not computed.
+   */
   aloneWeight?: number;
 };
 
-/** Options with all defaults filled in, and what follows from the schedule. Prompts and given frames are not among them. */
+/** Checked options with all defaults filled in, and the plan of the schedule. Prompts and given frames are not included. */
 export type CheckedVideo = {
   plan: ChunkPlan;
   kind: CallKind;
@@ -35,7 +38,7 @@ export type CheckedVideo = {
   aloneWeight: number;
 };
 
-/** Fills in the defaults. @throws Error that names the option that does not fit, and those of a schedule that does not */
+/** Checks the options and fills in the defaults. @throws Error that names the option, or the settings of the schedule, that do not fit */
 export function checkVideo(options: Omit<VideoOptions, 'prompts'>): CheckedVideo {
   const where = 'videoStream';
   const plan = chunkPlan(options.schedule);
