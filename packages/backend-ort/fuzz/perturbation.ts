@@ -27,8 +27,7 @@ export function perturbation(run: number): Settle {
   return (x, closeness, inputs) => {
     if (x.dtype !== 'float32' || x.size === 0) return x;
     const near = tf.mul(x, random(x, 1));
-    // The formulas of `cpu` for functions of several operators have errors that do not become smaller with the input.
-    const size = closeness === 'moved' || closeness === 'near' ? 0 : Math.max(closeness === 'mixed' ? 1 : 0, largest(inputs));
+    const size = closeness === 'moved' || closeness === 'near' ? 0 : closeness === 'cancelled' ? 1 : largest(inputs);
     if (run % 2 === 0) return tf.where(tf.lessEqual(tf.abs(near), SIZE * size), tf.zerosLike(near), near);
     return size === 0 ? near : tf.add(near, random(x, 0, size));
   };

@@ -59,6 +59,9 @@ function firstFault(
   return null;
 }
 
+/** Below 1.2e-35, `expm1` and the functions made of it lose digits: at most 1024 times the smallest number (see CONFORMANCE.md). */
+const TINY = 1024 * 2 ** -149;
+
 function tolerance(
   step: Step,
   closeness: Closeness,
@@ -69,7 +72,8 @@ function tolerance(
 ): (i: number) => number {
   // prettier-ignore
   if (closeness === 'moved') return () => 0;
-  if (closeness === 'near') return (i) => 2e-6 * Math.abs(right[i]!) + 2e-43;
+  if (closeness === 'near') return (i) => 2e-6 * Math.abs(right[i]!) + TINY;
+  if (closeness === 'cancelled') return (i) => 2e-6 * Math.abs(right[i]!) + 1e-6;
   // Functions of this kind get their inputs clipped to 50.
   if (closeness === 'mixed') return () => 1e-5 * Math.min(50, Math.max(1, largest(taken))) ** 2;
   // The sum of the absolute values: the same step on absolute values.

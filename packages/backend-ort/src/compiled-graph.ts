@@ -16,7 +16,7 @@ type Tensor = tf.Tensor;
 
 /** Where a result of the traced function comes from. */
 type Source =
-  | { kind: 'computed'; node: Node; name: string }
+  | { kind: 'computed'; node: Node; name: string; index: number }
   | { kind: 'argument'; index: number; shape: readonly number[] }
   | { kind: 'constant'; node: Node };
 
@@ -75,7 +75,7 @@ export class CompiledGraph {
         node.shared = true;
         return { kind: 'constant', node };
       }
-      return { kind: 'computed', node, name: nameOf(position.get(node)!) };
+      return { kind: 'computed', node, name: nameOf(position.get(node)!), index: computed.indexOf(node) };
     });
     this.tiny = tinyGraph(order, computed, feedsOfCall);
     this.threads = threadsFor(workOf(order), backend.options.threads);
@@ -142,34 +142,34 @@ export class CompiledGraph {
     const fetches = this.fetches();
     if (this.tiny !== null) this.tiny.run(this.feeds(inputs), fetches);
     else this.session?.run(this.feeds(inputs), fetches, this.model);
-    const leaves = new Map<Node, Node>();
-    const outputs = this.sources.map((source): TensorInfo => {
-      if (source.kind === 'argument') {
-        const argument = inputs[source.index]!;
-        const info = this.backend.output(this.backend.storedNode(argument.dataId));
-        return { ...info, shape: [...source.shape], dtype: argument.dtype as TensorInfo['dtype'] };
-      }
-      if (source.kind === 'constant') return this.backend.output(source.node);
-      let leaf = leaves.get(source.node);
-      if (leaf === undefined) {
-        leaf = this.backend.graph.leaf(fetches[source.name]!.data, source.node.shape, source.node.dtype);
-        leaves.set(source.node, leaf);
-      }
-      return this.backend.output(leaf);
+    // Two results may be one node.
+    const leaves: (Node | undefined)[] = [];
+    const tensors = this.sources.map((source) => {
+      const { dataId, shape, dtype } = this.result(source, inputs, fetches, leaves);
+      return tf.engine().makeTensorFromDataId(dataId, shape, dtype as 'float32', this.backend);
     });
-    const tensors = outputs.map(({ dataId, shape, dtype }) =>
-      tf.engine().makeTensorFromDataId(dataId, shape, dtype as 'float32', this.backend),
-    );
-    // Equal tensors share one node. Its memory must go back to the pool only once.
-    const spent = new Set<Node>();
-    inputs.forEach((x, i) => {
-      if (donated[i]) spent.add(this.backend.storedNode(x.dataId));
-    });
-    inputs.forEach((x, i) => {
-      if (donated[i]) x.dispose();
-    });
-    for (const node of spent) this.backend.recycle(node);
+    if (donated.includes(true)) this.take(inputs, donated);
     return tensors;
+  }
+
+  private result(source: Source, inputs: readonly Tensor[], fetches: Record<string, HostValue>, leaves: (Node | undefined)[]): TensorInfo {
+    if (source.kind === 'argument') {
+      const argument = inputs[source.index]!;
+      const info = this.backend.output(this.backend.storedNode(argument.dataId));
+      return { ...info, shape: [...source.shape], dtype: argument.dtype as TensorInfo['dtype'] };
+    }
+    if (source.kind === 'constant') return this.backend.output(source.node);
+    const { name, node, index } = source;
+    return this.backend.output((leaves[index] ??= this.backend.graph.leaf(fetches[name]!.data, node.shape, node.dtype)));
+  }
+
+  /** Disposes donated arguments. Their memory goes to later results. */
+  private take(inputs: readonly Tensor[], donated: readonly boolean[]): void {
+    const given = inputs.filter((_, i) => donated[i]);
+    // Equal tensors share one node. Its memory must go back to the pool only once.
+    const spent = new Set(given.map(({ dataId }) => this.backend.storedNode(dataId)));
+    for (const x of given) x.dispose();
+    for (const node of spent) this.backend.recycle(node);
   }
 
   dispose(): void {

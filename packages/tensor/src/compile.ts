@@ -113,10 +113,12 @@ export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R,
         const result = fn(...(args.map((arg) => treeMap(() => inputs[next++]!, arg)) as A));
         paths = pathsOf(result);
         const template = treeMap((leaf) => leaf, result);
-        rebuild = (outputs) => {
-          let k = 0;
-          return treeMap(() => outputs[k++]!, template);
-        };
+        if (isTensor(template)) rebuild = ([output]) => output!;
+        else
+          rebuild = (outputs) => {
+            let k = 0;
+            return treeMap(() => outputs[k++]!, template);
+          };
         return leavesOf(result);
       },
       name,

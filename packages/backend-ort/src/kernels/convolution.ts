@@ -74,20 +74,45 @@ function matrixOf(g: Graph, filter: Node): { weights: Node; turned: boolean } {
   return { weights: g.reshape(first, [outputs, rest]), turned: true };
 }
 
-function forward(k: KernelCall, depthwise: boolean): Node {
+/** `behind` is what follows the convolution. Its second argument is the axis of the channels, which are first behind ONNX Runtime's own convolution. */
+function forward(k: KernelCall, depthwise: boolean, behind: Behind = { apply: (y) => y, anywhere: true }): Node {
   const [x, filter] = [float(k, 'x'), float(k, 'filter')];
   const windows = convolutionWindows(k, x.shape, filter.shape, depthwise);
-  if (isEmpty(x, filter)) return sumsOfNothing(k, x, filter, windows, depthwise);
+  const last = isChannelsFirst(k) ? 1 : x.shape.length - 1;
+  if (isEmpty(x, filter)) return behind.apply(sumsOfNothing(k, x, filter, windows, depthwise), last);
   const looks = looksOf(windows);
-  if (byPatches(k, depthwise, looks, x.shape, filter.shape) && !isBuiltIn(k, filter) && x.shape.at(-1) === filter.shape.at(-2)) {
+  if (
+    byPatches(k, depthwise, looks, x.shape, filter.shape) &&
+    !isBuiltIn(k, filter) &&
+    !isShallow(filter) &&
+    x.shape.at(-1) === filter.shape.at(-2)
+  ) {
     const { weights, turned } = matrixOf(k.graph, filter);
-    return patchProduct(k.graph, x, looks, weights, turned);
+    return behind.apply(patchProduct(k.graph, x, looks, weights, turned), last);
   }
   const image = given(k, x);
   const channels = image.shape[1]!;
   const group = depthwise ? channels : channels / filter.shape[filter.shape.length - 2]!;
-  return wanted(k, convolve(k.graph, image, filterToOnnx(k.graph, filter, depthwise), windows, group));
+  const y = convolve(k.graph, image, filterToOnnx(k.graph, filter, depthwise), windows, group);
+  return behind.anywhere ? wanted(k, behind.apply(y, 1)) : behind.apply(wanted(k, y), last);
 }
+
+/** Bias and activation. `anywhere`: they can be applied before the channels are moved to the end, which a pool behind them then undoes. */
+interface Behind {
+  apply: (y: Node, channelAxis: number) => Node;
+  anywhere: boolean;
+}
+
+/**
+ * Whether a filter […, I, O] sees so few channels that gathering patches, which copies I numbers at a time, takes longer than the product.
+ * A long sum stays a product, because products are summed in blocks.
+ */
+function isShallow({ shape }: Node): boolean {
+  const channels = shape.at(-2)!;
+  return channels <= FEW_CHANNELS && sizeOf(shape.slice(0, -1)) <= LONGEST_SUM;
+}
+const FEW_CHANNELS = 8;
+const LONGEST_SUM = 1024;
 
 /** dL/dx: the transposed convolution of dL/dy with the same filter. */
 function backwardInput(k: KernelCall, depthwise: boolean): Node {
@@ -172,27 +197,34 @@ function backwardFilter(k: KernelCall, depthwise: boolean): Node {
   return g.transpose(parted, [...spatial, 0, 1]);
 }
 
-/** Bias and activation behind a convolution. */
-function fused(k: KernelCall, raw: Node): Node {
-  // One number a channel, or the output's own layout.
-  const perChannel = (name: string): Node => {
+/** A convolution with bias and activation. */
+function fused(k: KernelCall, depthwise: boolean): Node {
+  const g = k.graph;
+  const added = ['bias', 'preluActivationWeights'].filter((name) => k.has(name));
+  // One number, or one per channel.
+  const plain = added.every((name) => k.infos[name]!.shape.slice(0, -1).every((size) => size === 1));
+  const perChannel = (name: string, y: Node, axis: number): Node => {
     const x = k.node(name);
-    return isChannelsFirst(k) && x.shape.length === 1 ? k.graph.reshape(x, [x.shape[0]!, 1, 1]) : x;
+    const isVector = plain && x.shape.length > 0 && (x.shape.length === 1 || !isChannelsFirst(k));
+    return isVector ? g.reshape(x, [sizeOf(x.shape), ...y.shape.slice(axis + 1).map(() => 1)]) : x;
   };
-  const biased = k.has('bias') ? k.graph.binary('Add', raw, perChannel('bias')) : raw;
-  return activate(k, biased, k.has('preluActivationWeights') ? perChannel('preluActivationWeights') : null);
+  const apply = (y: Node, axis: number): Node => {
+    const biased = k.has('bias') ? g.binary('Add', y, perChannel('bias', y, axis)) : y;
+    return activate(k, biased, k.has('preluActivationWeights') ? perChannel('preluActivationWeights', y, axis) : null);
+  };
+  return forward(k, depthwise, { apply, anywhere: plain });
 }
 
 export const convolution: KernelTable = {
   Conv2D: (k) => forward(k, false),
-  FusedConv2D: (k) => fused(k, forward(k, false)),
+  FusedConv2D: (k) => fused(k, false),
   Conv2DBackpropInput: (k) => backwardInput(k, false),
   Conv2DBackpropFilter: (k) => backwardFilter(k, false),
   Conv3D: (k) => storedAs(k.graph, forward(k, false), k.node('x').dtype),
   Conv3DBackpropInputV2: (k) => backwardInput(k, false),
   Conv3DBackpropFilterV2: (k) => backwardFilter(k, false),
   DepthwiseConv2dNative: (k) => forward(k, true),
-  FusedDepthwiseConv2D: (k) => fused(k, forward(k, true)),
+  FusedDepthwiseConv2D: (k) => fused(k, true),
   DepthwiseConv2dNativeBackpropInput: (k) => backwardInput(k, true),
   DepthwiseConv2dNativeBackpropFilter: (k) => backwardFilter(k, true),
 };
