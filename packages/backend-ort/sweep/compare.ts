@@ -4,7 +4,7 @@ import type { Call } from './table.ts';
 
 /** What differs between `cpu` and `ort` in one call of the sweep: each way on `ort` must give what `cpu` gives. */
 export async function faultsOf(call: Call, dtype: DType, empty: string | null): Promise<string[]> {
-  const operands = operandsOf(call, dtype, empty);
+  const operands = operandsOf(call.operands, dtype, empty);
   const name = `${call.kernel}(${operands.map((x) => `${x.dtype} [${x.shape}]`).join(', ')})`;
   await tf.setBackend('cpu');
   const right = evaluated(call, operands);
@@ -17,7 +17,8 @@ export async function faultsOf(call: Call, dtype: DType, empty: string | null): 
   return faults;
 }
 
-function difference(right: Outcome, got: Outcome): string | null {
+/** What differs between two results, or null. */
+export function difference(right: Outcome, got: Outcome): string | null {
   if (right instanceof Error && got instanceof Error) return null;
   if (right instanceof Error) return `cpu throws "${right.message.slice(0, 120)}", ort gives ${show((got as Value[])[0]!)}`;
   if (got instanceof Error) return `cpu gives ${show(right[0]!)}, ort throws "${got.message.slice(0, 160)}"`;

@@ -26,7 +26,6 @@ const convolutions: Call[] = [
   call('Conv2D', 'B H W C, 3 2 C O', (x: Image, w: Image) => tf.conv2d(x, w, 1, 'same')),
   call('Conv2D with strides', 'B H W C, 3 2 C O', (x: Image, w: Image) => tf.conv2d(x, w, [2, 1], 'valid')),
   call('Conv2D with dilations', 'B H W C, 3 2 C O', (x: Image, w: Image) => tf.conv2d(x, w, 1, 1, 'NHWC', [1, 2], 'floor')),
-  call('Conv2D in groups', 'B H W 4, 3 2 2 6', (x: Image, w: Image) => tf.conv2d(x, w, 1, 'same')),
   call('Conv2D, channels first', 'B C H W, 3 2 C O', (x: Image, w: Image) => tf.conv2d(x, w, 1, 'same', 'NCHW')),
   call('Conv1D', 'B W C, 2 C O', (x: tf.Tensor3D, w: tf.Tensor3D) => tf.conv1d(x, w, 1, 'same')),
   call('Conv2DBackpropInput', 'B H W O, 3 2 C O', (dy: Image, w: Image) => tf.conv2dTranspose(dy, w, [dy.shape[0], dy.shape[1], dy.shape[2], w.shape[2]], 1, 'same')), // prettier-ignore

@@ -17,7 +17,7 @@ export interface Value {
 export type Outcome = Value[] | Error;
 
 /** The values of the operands, if the operands without a type of their own have `dtype`, and the axis `empty` has size 0. */
-export function operandsOf({ operands }: Call, dtype: DType, empty: string | null): Value[] {
+export function operandsOf(operands: string, dtype: DType, empty: string | null): Value[] {
   return operands.split(',').map((operand, at): Value => {
     const words = operand.trim().split(/\s+/).filter((word) => word !== ''); // prettier-ignore
     const own = DTYPES.find((type) => words.includes(type));
@@ -80,7 +80,7 @@ type Choice = (results: readonly Tensor[]) => readonly Tensor[];
 const all: Choice = (results) => results;
 
 /** The call as a compiled graph, run twice. The operands are its arguments, or constants in it. */
-function compiled({ f }: Call, operands: readonly Value[], choose: Choice = all, constant = false): Outcome {
+export function compiled({ f }: Call, operands: readonly Value[], choose: Choice = all, constant = false): Outcome {
   return attempt(() => {
     const backend = tf.backend() as OrtBackend;
     const xs = operands.map(make);

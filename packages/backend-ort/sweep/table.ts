@@ -82,7 +82,6 @@ const elements: Call[] = [
     Add: tf.add,
     AddN: (x, y) => tf.addN([x, tf.tile(tf.reshape(y, [1, -1]), [x.shape[0]!, 1]), x]),
     Atan2: tf.atan2,
-    BitwiseAnd: tf.bitwiseAnd,
     Equal: tf.equal,
     FloorDiv: tf.floorDiv,
     Greater: tf.greater,
@@ -107,7 +106,8 @@ const elements: Call[] = [
   call('Add of columns and rows', 'B 1, 1 H', tf.add),
   call('EluGrad', 'B H, B H', (dy: Tensor, y: Tensor) => run('EluGrad', { dy, y })),
   call('Select', 'B H bool, B H, B H', tf.where),
-  call('Select of rows', 'B bool, B H, B H', tf.where),
+  call('Select of rows', 'B 1 bool, B H, B H', tf.where),
+  call('BitwiseAnd', 'B H, B H', tf.bitwiseAnd),
 ];
 
 const folds: Call[] = each('B H C', {

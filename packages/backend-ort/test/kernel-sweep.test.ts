@@ -3,8 +3,8 @@ import { hostReasons } from '../src/kernels/host.ts';
 import { calls } from '../sweep/calls.ts';
 import { faultsOf } from '../sweep/compare.ts';
 import { reasonFor } from '../sweep/differences.ts';
-import { DTYPES, type DType } from '../sweep/modes.ts';
-import { emptyAxes } from '../sweep/table.ts';
+import { DTYPES, evaluated, operandsOf, type DType } from '../sweep/modes.ts';
+import { emptyAxes, type Call } from '../sweep/table.ts';
 import { tf } from '../src/tf.ts';
 import { useOrt } from './agree.ts';
 
@@ -27,6 +27,13 @@ describe('a call of a kernel gives what cpu gives, in whichever way it is made',
       expect(faults).toEqual([]);
     });
   }
+
+  it('and cpu accepts each call with at least one type', async () => {
+    await tf.setBackend('cpu');
+    const isRefused = (call: Call): boolean =>
+      DTYPES.every((dtype) => evaluated(call, operandsOf(call.operands, dtype, null)) instanceof Error);
+    expect(calls.filter(isRefused).map(({ kernel }) => kernel)).toEqual([]);
+  });
 
   it('and every kernel that cpu has and that is not computed on the host is called', () => {
     const called = new Set(calls.map(({ kernel }) => /^\w+/.exec(kernel)![0]));
