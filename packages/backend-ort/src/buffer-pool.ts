@@ -1,3 +1,4 @@
+import { isInHeap } from './fused/heap.ts';
 import type { HostArray, OnnxType } from './onnx.ts';
 
 /** How many bytes of donated tensors are kept for later results. */
@@ -24,6 +25,8 @@ export class BufferPool {
   }
 
   give(dtype: OnnxType, data: HostArray): void {
+    // A heap hands out its memory itself.
+    if (isInHeap(data)) return;
     const key = `${dtype}${data.length}`;
     const list = this.free.get(key) ?? [];
     list.push(data);

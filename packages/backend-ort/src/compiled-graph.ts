@@ -1,10 +1,12 @@
 import type { OrtBackend, TensorInfo } from './backend.ts';
 import { exportModel } from './export.ts';
+import { OnePass } from './fused/one-pass.ts';
+import type { Given } from './fused/heap.ts';
 import { sizeOf, type Node } from './graph.ts';
 import { liveBytes } from './live-bytes.ts';
 import { feedsOfCall, lower, multiplyAdds, nameOf, topological, workOf } from './lower.ts';
 import type { OnnxType } from './onnx.ts';
-import { profileModel, type OperatorTime } from './profile.ts';
+import { profileModel, withRow, type OperatorTime } from './profile.ts';
 import { rewrite } from './rewrite.ts';
 import { hostValue, type HostValue, type SessionOptions } from './runtime.ts';
 import { threadsFor } from './session-cache.ts';
@@ -16,12 +18,13 @@ type Tensor = tf.Tensor;
 
 /** Where a result of the traced function comes from. */
 type Source =
-  | { kind: 'computed'; node: Node; name: string; index: number }
-  | { kind: 'argument'; index: number; shape: readonly number[] }
-  | { kind: 'constant'; node: Node };
+  { kind: 'computed'; index: number } | { kind: 'argument'; index: number; shape: readonly number[] } | { kind: 'constant'; node: Node };
 
 /** What a graph does between calls: with its threads, and with the memory of a call. */
-export type CallOptions = Pick<SessionOptions, 'idle' | 'keepMemory'>;
+export type CallOptions = Pick<SessionOptions, 'idle' | 'keepMemory'> & {
+  /** Which arguments each call will donate. The end of the graph may then write new values over them. */
+  donated: readonly boolean[];
+};
 
 /** A function of tensors as one ONNX graph with one session. A call runs no JavaScript of the function. */
 export class CompiledGraph {
@@ -31,6 +34,8 @@ export class CompiledGraph {
   private readonly session: PooledSession | null;
   /** The same graph in JavaScript, if it is small enough. */
   private readonly tiny: TinyGraph | null;
+  /** The graph in a form that replaces donated arguments in place, if its end allows it. */
+  private readonly onePass: OnePass | null;
   private readonly threads: number;
   private readonly argumentNodes: readonly Node[];
   private readonly results: readonly Node[];
@@ -51,7 +56,7 @@ export class CompiledGraph {
     argumentNodes: Node[],
     results: { node: Node; shape: number[] }[],
     name: string,
-    { idle, keepMemory }: CallOptions,
+    { idle, keepMemory, donated }: CallOptions,
   ) {
     this.backend = backend;
     this.name = name;
@@ -75,14 +80,15 @@ export class CompiledGraph {
         node.shared = true;
         return { kind: 'constant', node };
       }
-      return { kind: 'computed', node, name: nameOf(position.get(node)!), index: computed.indexOf(node) };
+      return { kind: 'computed', index: computed.indexOf(node) };
     });
     this.tiny = tinyGraph(order, computed, feedsOfCall);
     this.threads = threadsFor(workOf(order), backend.options.threads);
-    this.session =
-      computed.length === 0 ? null : new PooledSession({ ...backend.options, threads: this.threads, optimize: 'all', keepMemory, idle });
+    const options = { ...backend.options, threads: this.threads, optimize: 'all', keepMemory, idle } as const;
+    this.session = computed.length === 0 ? null : new PooledSession(options);
     // This throws if ONNX Runtime rejects the graph. So the error appears when the function is compiled, and not at its first call.
-    this.session?.open(this.model);
+    this.onePass = this.tiny === null ? OnePass.of({ order, results: nodes, argumentNodes, donated, name }, options) : null;
+    if (this.onePass === null) this.session?.open(this.model);
   }
 
   /** The bytes of the session's own model. It contains only computed values. */
@@ -106,10 +112,14 @@ export class CompiledGraph {
     });
   }
 
-  /** How long each type of operator takes in a run. */
-  profile(inputs: readonly Tensor[], runs?: number): OperatorTime[] {
+  /** How long each type of operator takes in a run. `OnePass` stands for all passes that replace donated arguments in place. */
+  profile(inputs: readonly Tensor[], runs = 5): OperatorTime[] {
     if (this.session === null) throw new Error('compile: the function computes nothing, so there is nothing to profile');
-    return profileModel(this.model(), { ...this.backend.options, threads: this.threads }, this.feeds(inputs), this.fetches(), runs);
+    const options = { ...this.backend.options, threads: this.threads };
+    if (this.onePass === null) return profileModel(this.model(), options, this.feeds(inputs), this.fetches(), runs);
+    const { feeds, fetches } = this.onePass.ports(this.given(inputs, []), this.backend);
+    const operators = Object.keys(fetches).length === 0 ? [] : profileModel(this.onePass.model(), options, feeds, fetches, runs);
+    return withRow(operators, { op: 'OnePass', ms: this.onePass.time(runs), nodes: this.onePass.passes });
   }
 
   /** The most bytes that the tensors of a call take at one time; see `liveBytes`. */
@@ -118,6 +128,16 @@ export class CompiledGraph {
       this.order,
       this.computed.map(({ node }) => node),
     );
+  }
+
+  /** The arguments with their data, and whether this call is the last that uses them. */
+  private given(inputs: readonly Tensor[], donated: readonly boolean[]): Given[] {
+    return inputs.map(({ dataId }, i) => {
+      // Repeated numbers get an array here, so the node is asked for after the data.
+      const data = this.backend.hostData(dataId) as Float32Array;
+      const { owners, shared } = this.backend.storedNode(dataId);
+      return { data, isLast: donated[i] === true && owners === 1 && !shared && this.backend.refCount(dataId) === 1 };
+    });
   }
 
   private feeds(inputs: readonly Tensor[]): Record<string, HostValue> {
@@ -139,28 +159,37 @@ export class CompiledGraph {
 
   /** Runs the graph. Arguments that are marked as donated are disposed, and their memory is used for later results. */
   run(inputs: readonly Tensor[], donated: readonly boolean[]): Tensor[] {
-    const fetches = this.fetches();
-    if (this.tiny !== null) this.tiny.run(this.feeds(inputs), fetches);
-    else this.session?.run(this.feeds(inputs), fetches, this.model);
-    // Two results may be one node.
-    const leaves: (Node | undefined)[] = [];
+    const leaves = this.inPlace(inputs, donated) ?? this.whole(inputs);
     const tensors = this.sources.map((source) => {
-      const { dataId, shape, dtype } = this.result(source, inputs, fetches, leaves);
+      const { dataId, shape, dtype } = this.result(source, inputs, leaves);
       return tf.engine().makeTensorFromDataId(dataId, shape, dtype as 'float32', this.backend);
     });
     if (donated.includes(true)) this.take(inputs, donated);
     return tensors;
   }
 
-  private result(source: Source, inputs: readonly Tensor[], fetches: Record<string, HostValue>, leaves: (Node | undefined)[]): TensorInfo {
-    if (source.kind === 'argument') {
-      const argument = inputs[source.index]!;
-      const info = this.backend.output(this.backend.storedNode(argument.dataId));
-      return { ...info, shape: [...source.shape], dtype: argument.dtype as TensorInfo['dtype'] };
-    }
+  /** The computed values of a run of the whole graph. */
+  private whole(inputs: readonly Tensor[]): Node[] {
+    const fetches = this.fetches();
+    if (this.tiny !== null) this.tiny.run(this.feeds(inputs), fetches);
+    else this.session?.run(this.feeds(inputs), fetches, this.model);
+    return this.computed.map(({ node, name }) => this.backend.graph.leaf(fetches[name]!.data, node.shape, node.dtype));
+  }
+
+  /** The computed values, with donated arguments replaced in place, or null if that is not possible for this call. */
+  private inPlace(inputs: readonly Tensor[], donated: readonly boolean[]): Node[] | null {
+    if (this.onePass === null) return null;
+    const made = this.onePass.run(this.backend, this.given(inputs, donated));
+    return made && this.computed.map(({ node }) => made.get(node)!);
+  }
+
+  /** `leaves` are the computed values. Two results may be one of them. */
+  private result(source: Source, inputs: readonly Tensor[], leaves: readonly Node[]): TensorInfo {
+    if (source.kind === 'computed') return this.backend.output(leaves[source.index]!);
     if (source.kind === 'constant') return this.backend.output(source.node);
-    const { name, node, index } = source;
-    return this.backend.output((leaves[index] ??= this.backend.graph.leaf(fetches[name]!.data, node.shape, node.dtype)));
+    const argument = inputs[source.index]!;
+    const info = this.backend.output(this.backend.storedNode(argument.dataId));
+    return { ...info, shape: [...source.shape], dtype: argument.dtype as TensorInfo['dtype'] };
   }
 
   /** Disposes donated arguments. Their memory goes to later results. */
@@ -173,6 +202,7 @@ export class CompiledGraph {
   }
 
   dispose(): void {
+    this.onePass?.dispose();
     this.session?.dispose();
     this.backend.forgetBuffers();
   }
@@ -187,7 +217,7 @@ export function traceGraph(
   signature: readonly { shape: readonly number[]; dtype: string }[],
   fn: (inputs: Tensor[]) => Tensor[],
   name: string,
-  { idle = 'spin', keepMemory = true }: Partial<CallOptions> = {},
+  { idle = 'spin', keepMemory = true, donated = [] }: Partial<CallOptions> = {},
 ): CompiledGraph {
   return backend.trace(() => {
     const nodes = signature.map(({ shape, dtype }) => backend.graph.input(shape, dtype as OnnxType));
@@ -198,7 +228,7 @@ export function traceGraph(
         return tf.engine().makeTensorFromDataId(dataId, [...signature[i]!.shape], dtype as 'float32', backend);
       });
       const results = fn(inputs).map((x) => ({ node: backend.storedNode(x.dataId), shape: x.shape }));
-      compiled = new CompiledGraph(backend, nodes, results, name, { idle, keepMemory });
+      compiled = new CompiledGraph(backend, nodes, results, name, { idle, keepMemory, donated });
     });
     return compiled!;
   });

@@ -43,11 +43,16 @@ export function profileModel(
       const entry = byOp.get(args.op_name) ?? { us: 0, calls: 0 };
       byOp.set(args.op_name, { us: entry.us + dur, calls: entry.calls + 1 });
     }
-    const total = [...byOp.values()].reduce((sum, { us }) => sum + us, 0);
-    return [...byOp]
-      .map(([op, { us, calls }]) => ({ op, ms: us / 1000 / runs, nodes: Math.round(calls / runs), share: us / total }))
-      .sort((a, b) => b.ms - a.ms);
+    return shared([...byOp].map(([op, { us, calls }]) => ({ op, ms: us / 1000 / runs, nodes: Math.round(calls / runs) })));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** A profile with one more row. */
+export const withRow = (rows: readonly OperatorTime[], row: Omit<OperatorTime, 'share'>): OperatorTime[] => shared([...rows, row]);
+
+function shared(rows: readonly Omit<OperatorTime, 'share'>[]): OperatorTime[] {
+  const total = rows.reduce((sum, { ms }) => sum + ms, 0);
+  return rows.map((row) => ({ ...row, share: row.ms / total })).sort((a, b) => b.ms - a.ms);
 }

@@ -103,6 +103,7 @@ export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R,
     }
     const at = traces.findIndex((trace) => fits(trace.signature, leaves) && sameStructure(trace.args, args));
     if (at >= 0) return traces[at]!;
+    const donated = args.flatMap((arg, i) => leavesOf(arg).map(() => donate.includes(i)));
     const signature = leaves.map(({ shape, dtype }) => ({ shape: [...shape], dtype }));
     let rebuild: Trace['rebuild'] | undefined;
     let paths: string[] = [];
@@ -122,7 +123,7 @@ export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R,
         return leavesOf(result);
       },
       name,
-      { idle, keepMemory },
+      { idle, keepMemory, donated },
     );
     const trace = { args: treeMap((leaf) => leaf, args as Tree[]) as Tree[], signature, graph, paths, rebuild: rebuild! };
     traces.push(trace);
