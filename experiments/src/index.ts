@@ -13,6 +13,7 @@ export {
   type Resumable,
   type RunContext,
 } from './runner/experiment.ts';
+export { differences, outcomeOf } from './runner/outcome.ts';
 export { trainLoop, type Trained, type TrainLoop } from './training/train-loop.ts';
 export { imageGrid, type ImageGridOptions } from './pictures/image-grid.ts';
 export { animation, filmStrip, type AnimationOptions, type FilmStripOptions } from './pictures/videos.ts';
