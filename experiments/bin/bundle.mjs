@@ -14,7 +14,7 @@ const cache = join(experiments, 'node_modules', '.cache', 'atelier');
  * What is loaded as it is: packages with native parts, and TensorFlow.js, of which there must be one copy in the process. Everything else goes into the bundle,
  * because Node takes longer for a hundred small modules than for a large one.
  */
-const APART = /^(@tensorflow\/|onnxruntime-|@resvg\/|playwright-core|esbuild|dejavu-fonts-ttf|bullmq|ioredis)/;
+const APART = /^(@tensorflow\/|onnxruntime-|@resvg\/|playwright-core|esbuild|dejavu-fonts-ttf)/;
 const others = {
   name: 'others',
   setup(esbuild) {

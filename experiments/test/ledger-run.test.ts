@@ -23,15 +23,20 @@ describe('what the ledger lacks', () => {
 
     const run = onlyRun(runs);
     const id = run.slice(runs.length + 1);
-    // Where no repository tells of changes, the code counts as the same.
-    changeRun(run, { commit: 'unknown' });
     expect(await plan()).toBe(`linear-regression  kept: ${id}\nnothing is missing\n`);
     expect((await ledger()).out).toContain('nothing is missing');
     expect(onlyRun(runs)).toBe(run);
 
-    changeRun(run, { commit: '0123456789ab+' });
+    const versions = readJson(join(run, 'run.json'))['versions'] as Record<string, string>;
+    changeRun(run, { versions: { ...versions, code: '0123456789abcdef' } });
     expect(await plan()).toMatch(/^linear-regression {2}to run, about \d+ s \(its code has changed\)\n1 of 1 to run, about \d+ s\n$/);
-    changeRun(run, { commit: 'unknown', status: 'interrupted' });
+    // Of older runs only the commit is known. Where no repository tells of changes, the code counts as the same.
+    const { code: _, ...older } = versions;
+    changeRun(run, { versions: older, commit: '0123456789ab+' });
+    expect(await plan()).toContain('(its code has changed)');
+    changeRun(run, { versions: older, commit: 'unknown' });
+    expect(await plan()).toContain('nothing is missing');
+    changeRun(run, { versions, status: 'interrupted' });
     expect(await plan()).toMatch(new RegExp(`^linear-regression {2}goes on: ${id}, at most time not known\n`));
   });
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { experiments } from '../src/registry.ts';
 import { resolveConfig } from '../src/runner/config.ts';
-import { checkLimits, checkMemory } from '../src/runner/limits.ts';
+import { checkDisk, checkLimits, checkMemory } from '../src/runner/limits.ts';
 
 const named = (name: string) => experiments.find((experiment) => experiment.name === name)!;
 const GB = 2 ** 30;
@@ -23,6 +23,15 @@ describe('sizes that no machine can hold', () => {
       "meanflow: 'gaussian.width': training a network of width 20000 and 2 layers needs at least 20.9 GB, and 16.0 GB are free; choose a smaller width",
     );
     expect(() => checkMemory('meanflow', config, 64 * GB)).not.toThrow();
+  });
+
+  it('are refused by the disk, before anything is written', () => {
+    const config = resolveConfig(named('meanflow'), 'smoke', ['gaussian.width=20000']);
+    // 6 copies × 4 bytes × 2 × 20000².
+    expect(() => checkDisk('meanflow', config, 16 * GB)).toThrow(
+      'meanflow: the checkpoints need at least 17.9 GB, and 16.0 GB are free on the disk of the runs',
+    );
+    expect(() => checkDisk('meanflow', config, 18 * GB)).not.toThrow();
   });
 
   it('count a transformer with all matrices of a layer', () => {

@@ -21,6 +21,9 @@ import { RunFolder } from './run-folder.ts';
 import { listRuns, removeRuns, type ListedRun } from './run-list.ts';
 import { findExperiment, resumeRun, startRun } from './run.ts';
 import { sampleRun } from './sample-run.ts';
+import { sweepCommands } from '../sweep/commands.ts';
+import { sampleShard } from '../sweep/sample-shards.ts';
+import { parseShard } from '../sweep/shard.ts';
 import { runTour } from './tour.ts';
 import { defaultRuns, typedCommand } from './typed-command.ts';
 import { wrap } from './wrap.ts';
@@ -36,7 +39,7 @@ type DrawOptions = RunOptions & { model?: string; n?: number; steps?: number; cl
 type RunOptions = { runs?: string; engine?: string; device?: string; threads?: number };
 
 /**
- * The command line: `list`, `run`, `resume`, `runs`, `sample`, `export`, `fid`, `tour`, `report`, `ledger`, `doctor`.
+ * The command line: `list`, `run`, `resume`, `runs`, `sample`, `export`, `fid`, `sweep`, `compare`, `merge`, `tour`, `report`, `ledger`, `doctor`.
  *
  * @param argv the words after `atelier`
  * @returns the exit code: 0, 1 after one sentence on stderr, or 130 after Ctrl-C. With `ATELIER_DEBUG` set, errors are printed whole.
@@ -64,11 +67,9 @@ export async function main(argv: readonly string[], experiments: readonly Experi
     .option('--threads <n>', 'Threads of ort')
     .example('atelier run meanflow full seed=1')
     .action(async (experiment: string, words: string[], options: RunOptions) => {
-      const [first] = words;
-      const preset = first === undefined || first.includes('=') ? 'smoke' : first;
-      const rest = preset === first ? words.slice(1) : words;
+      const { preset, keys } = presetAndKeys(words);
       const { engine: name, device, threads } = options;
-      const request = { experiment, preset, words: rest, runs: runsOf(options), engine: { name, device, threads } };
+      const request = { experiment, preset, words: keys, runs: runsOf(options), engine: { name, device, threads } };
       for (const line of closing(await startRun(experiments, request, audience), out.columns)) say(line);
     });
   cli.command('resume <run>', 'Go on with a run that was killed, stopped or failed').action(async (run: string, options: RunOptions) => {
@@ -89,10 +90,12 @@ export async function main(argv: readonly string[], experiments: readonly Experi
     return { run: await openRun(experiments, runsOf(options), run, model), request: { n, steps, classes, seed } };
   };
   drawOptions(cli.command('sample <run>', 'Draw samples from a network of a finished run'))
-    .option('--out <file>', 'PNG file (drawn/<model>.png in the folder of the run)')
-    .action(async (name: string, options: DrawOptions) => {
+    .option('--out <file>', 'PNG file (drawn/<model>.png in the folder of the run); safetensors for a shard')
+    .option('--shard <i/n>', 'Only part i of n, for several machines; `atelier merge` puts them together')
+    .action(async (name: string, { shard, ...options }: DrawOptions & { shard?: string }) => {
+      const part = shard === undefined ? undefined : parseShard(shard);
       const { run, request } = await opened(name, options);
-      say(await sampleRun(run, request, options.out));
+      say(part === undefined ? await sampleRun(run, request, options.out) : await sampleShard(run, request, part, options.out));
     });
   drawOptions(cli.command('export <run>', 'Write the sampler of a finished run as an ONNX file with a model card'))
     .option('--out <file>', 'ONNX file (export/<model>.onnx in the folder of the run)')
@@ -162,6 +165,7 @@ export async function main(argv: readonly string[], experiments: readonly Experi
       const request = { runs: runsOf(options), engine: { name, threads } };
       for (const line of await runTour(experiments, request, { signal, screen: out, note: say })) say(line);
     });
+  sweepCommands(cli, { experiments, signal, screen: out, say, defaultRuns, presetAndKeys });
   cli.command('doctor', 'What this machine has of what runs need').action(async (options: RunOptions) => {
     const findings = await examine(runsOf(options));
     for (const { subject, state, words } of findings)
@@ -191,6 +195,12 @@ export async function main(argv: readonly string[], experiments: readonly Experi
     else err.write(`${commandLineSentence(error, cli, argv, experiments)}\n`);
     return error instanceof Interrupted ? 130 : 1;
   }
+}
+
+/** The words after an experiment: a preset, `smoke` unless the first one names it, and `key=value`. */
+function presetAndKeys(words: readonly string[]): { preset: string; keys: string[] } {
+  const [first] = words;
+  return first === undefined || first.includes('=') ? { preset: 'smoke', keys: [...words] } : { preset: first, keys: words.slice(1) };
 }
 
 /** Adds the nearest option to the errors of the parser, or says that a key of the experiment has no dashes. */

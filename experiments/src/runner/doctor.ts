@@ -1,11 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, statfsSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { freemem } from 'node:os';
 import { join } from 'node:path';
 import { bundledDevices, nativeThreads, OrtBackend, pooledThreads, threadBound } from '@atelier/backend-ort';
 import { compile, tf, useEngine, type Tensor } from '@atelier/tensor';
 import { sentence } from './errors.ts';
-import { commitName, machineName, versions } from './machine.ts';
+import { commitName, freeDisk, machineName, versions } from './machine.ts';
 import { writeFile } from './write-file.ts';
 
 /** One check. `bad` means that runs will fail; `absent` means only that something optional is missing. */
@@ -28,7 +28,9 @@ export async function examine(runs: string): Promise<Finding[]> {
   add('ort devices', 'good', `${bundledDevices().join(', ')} come along; cuda where its provider library is installed`);
   found.push(await productRate());
   found.push(threadCount());
-  found.push(await tryFolder(runs));
+  const folder = await tryFolder(runs);
+  found.push(folder);
+  if (folder.state === 'good') found.push(...(await tryLocks(runs)));
   const data = process.env['ATELIER_DATA'];
   if (data === undefined) add('ATELIER_DATA', 'absent', 'not set: real data sets are downloaded where a run asks for them');
   else add('ATELIER_DATA', existsSync(data) ? 'good' : 'bad', existsSync(data) ? data : `${data}: no such folder`);
@@ -94,10 +96,44 @@ async function tryFolder(runs: string): Promise<Finding> {
     mkdirSync(runs, { recursive: true });
     await writeFile(probe, 'x');
     rmSync(probe);
-    const { bavail, bsize } = statfsSync(runs);
-    return { subject: 'runs', state: 'good', words: `${runs}, ${((bavail * bsize) / 2 ** 30).toFixed(1)} GB free` };
+    return { subject: 'runs', state: 'good', words: `${runs}, ${(freeDisk(runs) / 2 ** 30).toFixed(1)} GB free` };
   } catch (error) {
     return { subject: 'runs', state: 'bad', words: sentence(error) };
+  }
+}
+
+/** Seconds that the clock of the disk may differ from that of this machine. */
+const CLOCK_SECONDS = 60;
+
+/** Whether a file can be made only once, as the locks of runs need it, and whether the clock of the disk agrees with that of this machine. */
+async function tryLocks(runs: string): Promise<Finding[]> {
+  const probe = join(runs, `.doctor-${process.pid}`);
+  try {
+    await writeFile(probe, 'x');
+    const seconds = (statSync(probe).mtimeMs - Date.now()) / 1000;
+    const clock: Finding =
+      Math.abs(seconds) <= CLOCK_SECONDS
+        ? { subject: 'clock', state: 'good', words: `${new Date().toISOString()}, that of the disk agrees` }
+        : {
+            subject: 'clock',
+            state: 'bad',
+            words: `that of the disk differs by ${Math.round(seconds)} s, wanted at most ${CLOCK_SECONDS}`,
+          };
+    let refused = '';
+    try {
+      writeFileSync(probe, 'y', { flag: 'wx' });
+    } catch (error) {
+      refused = (error as NodeJS.ErrnoException).code ?? '';
+    }
+    const locks: Finding =
+      refused === 'EEXIST'
+        ? { subject: 'locks', state: 'good', words: 'a file is made only once' }
+        : { subject: 'locks', state: 'bad', words: 'the disk lets a file be made twice: two processes could run one run' };
+    return [clock, locks];
+  } catch (error) {
+    return [{ subject: 'locks', state: 'bad', words: sentence(error) }];
+  } finally {
+    rmSync(probe, { force: true });
   }
 }
 

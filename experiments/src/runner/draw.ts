@@ -125,6 +125,49 @@ export async function drawSamples(
   }
 }
 
+/** A part of many samples, drawn whole. Its first `count` rows are the samples from number `from` on; the last part may have more rows than are asked for. */
+export interface DrawnPart {
+  readonly from: number;
+  readonly count: number;
+  readonly samples: HostTensor;
+  readonly labels: HostTensor | undefined;
+  readonly steps: number;
+}
+
+/** Samples that are drawn side by side where there are many. */
+const PART = 50;
+
+/** How many parts n samples are drawn in. */
+export const partsOf = (n: number): number => Math.ceil(n / PART);
+
+/**
+ * Draws samples in parts. Each part has random numbers of its own, so its samples are the same whatever other parts are drawn.
+ *
+ * @param parts the parts to draw; all by default
+ */
+export async function* drawInParts(opened: OpenedRun, request: DrawRequest, parts?: readonly number[]): AsyncGenerator<DrawnPart> {
+  const { n } = request;
+  const size = Math.min(PART, n);
+  let run: ReturnType<typeof compileDrawer> | undefined;
+  try {
+    for (const part of parts ?? Array.from({ length: partsOf(n) }, (_, i) => i)) {
+      const { inputs, steps } = await drawInputs(opened, { ...request, n: size, part });
+      run ??= compileDrawer(opened, steps);
+      const samples = await drawSamples(run, inputs);
+      yield { from: part * size, count: Math.min(size, n - part * size), samples, labels: inputs['y'], steps };
+    }
+  } finally {
+    run?.dispose();
+  }
+}
+
+/** The first rows of a tensor. */
+export const firstRows = (host: HostTensor, rows: number): HostTensor => ({
+  ...host,
+  shape: [rows, ...host.shape.slice(1)],
+  data: host.data.slice(0, (host.data.length / host.shape[0]!) * rows),
+});
+
 /** Samples as a picture: points in the plane, a grid of images, or a film strip of videos. */
 export function drawnPicture(
   { drawer, name, folder }: OpenedRun,

@@ -3,7 +3,7 @@ import { encodeStatistics, frechetDistanceOfGaussians, gaussianMoments, parseSta
 import { checkNumber, unknown, type HostTensor } from '@atelier/tensor';
 import { openFeatures, valueRanges, type ValueRange } from '../evaluation/onnx-features.ts';
 import { numberText } from './number-text.ts';
-import { compileDrawer, drawInputs, drawSamples, type DrawRequest, type OpenedRun } from './draw.ts';
+import { drawInParts, type DrawRequest, type OpenedRun } from './draw.ts';
 import { onDisk, StopError } from './errors.ts';
 import type { Progress } from './experiment.ts';
 import { writeFile } from './write-file.ts';
@@ -19,9 +19,6 @@ export interface FidRequest extends DrawRequest {
   /** Where the statistics of the samples are written. */
   readonly save?: string | undefined;
 }
-
-/** Samples that are drawn side by side. */
-const BATCH = 50;
 
 /**
  * `atelier fid`: the Fréchet distance between samples of a run and statistics of true images, in the features of a network that the user has. With the
@@ -48,21 +45,15 @@ export async function fidRun(opened: OpenedRun, request: FidRequest, progress: P
         );
   const extractor = await openFeatures(path, range);
   const found: Float32Array[] = [];
-  const batch = Math.min(BATCH, n);
-  const first = await drawInputs(opened, { ...request, n: batch });
-  const run = compileDrawer(opened, first.steps);
   progress.start('fid', n);
-  for (let from = 0; from < n; from += batch) {
-    // The last batch is drawn whole and cut.
-    const { inputs } = from === 0 ? first : await drawInputs(opened, { ...request, n: batch, part: from / batch });
-    const samples = inRange(await drawSamples(run, inputs), drawer.range);
-    const features = await extractor.features(samples);
-    found.push(features.subarray(0, (features.length / batch) * Math.min(batch, n - from)));
-    progress.update(Math.min(n, from + batch));
+  for await (const { from, count, samples } of drawInParts(opened, request)) {
+    // A file of features may have a fixed number of images, so the last part is cut after it.
+    const features = await extractor.features(inRange(samples, drawer.range));
+    found.push(features.subarray(0, (features.length / samples.shape[0]!) * count));
+    progress.update(from + count);
   }
   progress.stop();
-  run.dispose();
-  const dim = found[0]!.length / Math.min(batch, n);
+  const dim = found.reduce((sum, { length }) => sum + length, 0) / n;
   const all = new Float32Array(n * dim);
   found.reduce((at, part) => (all.set(part, at), at + part.length), 0);
   const moments = gaussianMoments(all, dim);

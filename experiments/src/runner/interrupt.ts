@@ -4,7 +4,7 @@ import { Interrupted } from './errors.ts';
 const UNREADABLE = new Set(['EPIPE', 'EIO', 'ENXIO', 'ERR_STREAM_DESTROYED']);
 
 /**
- * Aborted by the first Ctrl-C, by SIGTERM, by the loss of the terminal (SIGHUP), and when nobody reads the output any more. So a run then writes its checkpoint
+ * Aborted by the first Ctrl-C, by SIGTERM, by the loss of the terminal (SIGHUP), by the end of the process that started this one for a sweep, and when nobody reads the output any more. So a run then writes its checkpoint
  * and stops. `told` is called for signals. A second Ctrl-C or SIGTERM ends the process with code 130. A terminal that closes may send SIGHUP twice, so the
  * second one does nothing.
  */
@@ -22,6 +22,12 @@ export function interruptSignal(told: () => void): AbortSignal {
         told();
       } else if (signal !== 'SIGHUP') process.exit(130);
     });
+  }
+  // A process of a sweep stops when the one that started it is gone, however that ended.
+  if (process.connected) {
+    process.on('disconnect', () => stop('the process that started this one is gone'));
+    // Waiting for that must not keep a process whose work is done.
+    process.channel?.unref();
   }
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {

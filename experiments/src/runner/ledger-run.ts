@@ -1,27 +1,20 @@
-import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { min } from 'd3-array';
 import { unknown } from '@atelier/tensor';
 import { configHash, resolveConfig } from './config.ts';
 import { StopError } from './errors.ts';
 import type { Experiment } from './experiment.ts';
+import { decide, readRecords, type Decision } from './kept-run.ts';
 import { readLedger } from './ledger.ts';
-import { workspace } from './machine.ts';
 import { timeText } from './progress.ts';
 import type { Audience } from './run-context.ts';
-import { RunFolder, runIds, type RunRecord } from './run-folder.ts';
+import type { RunRecord } from './run-folder.ts';
 import { resumeRun, startRun, type RunRequest } from './run.ts';
 
 /** What is to be done for one paper: nothing, to go on with a run that stopped, or a new run. */
-interface PlannedRun {
+interface PlannedRun extends Decision {
   readonly experiment: string;
   readonly preset: string;
   readonly action: 'keep' | 'resume' | 'run';
-  /** The run that is kept or goes on. */
-  readonly run?: string;
-  /** Why an earlier run of the preset is not kept. */
-  readonly reason?: string;
   /** The shortest time that the preset has taken, here or in the committed ledger. */
   readonly seconds?: number;
 }
@@ -39,14 +32,7 @@ export function planLedger(experiments: readonly Experiment[], runs: string, pre
     const known = [...new Set(experiments.flatMap(({ presets }) => Object.keys(presets)))];
     throw new StopError(unknown('preset', preset, known));
   }
-  const records = runIds(runs).flatMap((id): RunRecord[] => {
-    try {
-      return [RunFolder.at(join(runs, id)).record];
-    } catch {
-      // A damaged run is not kept; `atelier runs` names it.
-      return [];
-    }
-  });
+  const records = readRecords(runs);
   return having.map((experiment) => {
     const own = records.filter((record) => record.experiment === experiment.name && record.preset === preset && record.seed === 0);
     const seconds = shortest(experiment.name, preset, own, ledger);
@@ -61,46 +47,9 @@ function whatToDo(
   runs: string,
 ): Pick<PlannedRun, 'action' | 'run' | 'reason'> {
   const hash = configHash(resolveConfig(experiment, preset, []));
-  const same = own.filter(({ configHash: other }) => other === hash);
-  if (same.length === 0) return own.length === 0 ? { action: 'run' } : { action: 'run', reason: 'the preset has changed' };
-  const current = same.filter(({ commit }) => sameCode(commit, experiment));
-  if (current.length === 0) return { action: 'run', reason: 'its code has changed' };
-  const finished = current.findLast(({ status }) => status === 'finished');
-  if (finished) return { action: 'keep', run: finished.id };
-  const stopped = current.findLast(({ id, status }) => status !== 'failed' && !RunFolder.at(join(runs, id)).isRunning);
-  return stopped ? { action: 'resume', run: stopped.id } : { action: 'run', reason: 'the run before failed, or goes on now' };
-}
-
-/**
- * Whether what the numbers of a paper depend on is as it was at a commit: the folder of its experiment, the sources of its package, and those of the packages of
- * the workspace that this package needs, down to the engine. Files that were changed since the last commit count. Outside of a repository nothing is known, and code is the same.
- */
-function sameCode(commit: string, { name, paper }: Experiment): boolean {
-  if (commit === 'unknown') return true;
-  // `+` says that the code had changes that no commit holds.
-  if (commit.endsWith('+')) return false;
-  const packages = [paper.slug, ...dependencies(paper.slug)];
-  const paths = [`experiments/${name}`, ...packages.map((one) => `packages/${one}/src`)];
-  try {
-    execFileSync('git', ['diff', '--quiet', commit, '--', ...paths], { cwd: workspace, stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** The packages of the workspace that a package needs, also through others: the engine among them. */
-function dependencies(slug: string, known: Set<string> = new Set()): Set<string> {
-  const file = join(workspace, 'packages', slug, 'package.json');
-  if (!existsSync(file)) return known;
-  const { dependencies: found = {} } = JSON.parse(readFileSync(file, 'utf8')) as { dependencies?: Record<string, string> };
-  for (const name of Object.keys(found)) {
-    const own = name.startsWith('@atelier/') ? name.slice('@atelier/'.length) : undefined;
-    if (own === undefined || known.has(own)) continue;
-    known.add(own);
-    dependencies(own, known);
-  }
-  return known;
+  if (own.length > 0 && own.every(({ configHash: other }) => other !== hash)) return { action: 'run', reason: 'the preset has changed' };
+  const { action, ...facts } = decide(experiment, own, hash, runs);
+  return action === 'busy' ? { action: 'run', reason: 'the run before goes on now' } : { action, ...facts };
 }
 
 /** The shortest run of a preset in seconds: of the finished ones here, and of those in the committed ledger, from the time in their id to their last claim. */

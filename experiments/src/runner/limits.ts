@@ -35,30 +35,53 @@ export function checkLimits(where: string, config: unknown, path: readonly strin
 
 /** Weights, their gradients, two moments of Adam, and the new weights and moments that a step makes before the old ones are freed. */
 const COPIES = 7;
+/** Weights and two moments of Adam, in the checkpoint that is there and in the one that replaces it. */
+const STORED_COPIES = 6;
 const FLOAT = 4;
 /** Weights of one layer in units of width²: four matrices of attention and an MLP of four times the width, or the one matrix of a plain MLP. */
 const MATRICES = { transformer: 12, mlp: 1 };
 
+/** A group of a configuration with a width and a number of layers. */
+type Network = { readonly path: readonly string[]; readonly width: number; readonly layers: number; readonly weights: number };
+
+/** The networks of a configuration (a transformer if it has heads), with the least number of their weights. */
+function networksOf(config: unknown, path: readonly string[] = []): Network[] {
+  if (config === null || typeof config !== 'object') return [];
+  const { width, depth, layers, blocks, heads, headSize, kvHeads } = config as Plain;
+  const count = [depth, layers, blocks].filter((value) => typeof value === 'number').reduce((product, value) => product * value, 1);
+  const matrices = [heads, headSize, kvHeads].some((value) => value !== undefined) ? MATRICES.transformer : MATRICES.mlp;
+  const own = typeof width === 'number' ? [{ path: [...path, 'width'], width, layers: count, weights: matrices * count * width ** 2 }] : [];
+  return [...own, ...Object.entries(config).flatMap(([key, value]) => networksOf(value, [...path, key]))];
+}
+
 /**
- * Refuses a configuration whose networks cannot fit into memory. A group with a width and a number of layers is a network (a transformer if it has heads); what
- * is counted is the least that training it needs.
+ * Refuses a configuration whose networks cannot fit into memory; what is counted is the least that training one of them needs.
  *
  * @param available bytes that this process may still use
  * @throws StopError that names the width, what is needed and what is there
  */
-export function checkMemory(where: string, config: unknown, available: number, path: readonly string[] = []): void {
-  if (config === null || typeof config !== 'object') return;
-  const { width, depth, layers, blocks, heads, headSize, kvHeads } = config as Plain;
-  const count = [depth, layers, blocks].filter((value) => typeof value === 'number').reduce((product, value) => product * value, 1);
-  if (typeof width === 'number') {
-    const matrices = [heads, headSize, kvHeads].some((value) => value !== undefined) ? MATRICES.transformer : MATRICES.mlp;
-    const bytes = COPIES * FLOAT * matrices * count * width ** 2;
+export function checkMemory(where: string, config: unknown, available: number): void {
+  for (const { path, width, layers, weights } of networksOf(config)) {
+    const bytes = COPIES * FLOAT * weights;
     if (bytes > available)
       throw new StopError(
-        `${where}: '${[...path, 'width'].join('.')}': training a network of width ${width} and ${count} layers needs at least ${gigabytes(bytes)}, and ${gigabytes(available)} are free; choose a smaller width`,
+        `${where}: '${path.join('.')}': training a network of width ${width} and ${layers} layers needs at least ${gigabytes(bytes)}, and ${gigabytes(available)} are free; choose a smaller width`,
       );
   }
-  for (const [key, value] of Object.entries(config)) checkMemory(where, value, available, [...path, key]);
+}
+
+/**
+ * Refuses a configuration whose checkpoints cannot fit on the disk; what is counted is the least that those of its largest network need.
+ *
+ * @param free bytes on the disk of the runs
+ * @throws StopError that names what is needed and what is there
+ */
+export function checkDisk(where: string, config: unknown, free: number): void {
+  const bytes = STORED_COPIES * FLOAT * Math.max(0, ...networksOf(config).map(({ weights }) => weights));
+  if (bytes > free)
+    throw new StopError(
+      `${where}: the checkpoints need at least ${gigabytes(bytes)}, and ${gigabytes(free)} are free on the disk of the runs`,
+    );
 }
 
 const gigabytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GB`;

@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statfsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { arch, cpus, platform, totalmem } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { tf } from '@atelier/tensor';
 
@@ -16,6 +16,18 @@ export function machineName(): string {
     .replace(/\((R|TM)\)|CPU|@|\s+/gi, (found) => (found.trim() === '' ? ' ' : ''))
     .replace(/ +/g, ' ');
   return `${platform()} ${arch()}, ${cores.length} × ${model.trim()}, ${Math.round(totalmem() / 2 ** 30)} GB`;
+}
+
+/** Free bytes on the disk of a folder, or of the nearest folder above it that exists; Infinity where the system does not tell. */
+export function freeDisk(folder: string): number {
+  let place = resolve(folder);
+  while (!existsSync(place) && dirname(place) !== place) place = dirname(place);
+  try {
+    const { bavail, bsize } = statfsSync(place);
+    return bavail * bsize;
+  } catch {
+    return Infinity;
+  }
 }
 
 /** The commit of a repository, with `+` behind it if files other than documents were changed since; `unknown` outside of a repository. */

@@ -1,8 +1,10 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { configHash, parseConfig } from './config.ts';
-import { onDisk, StopError } from './errors.ts';
+import { diskError, onDisk, StopError } from './errors.ts';
+import { plainText } from './plain-text.ts';
 import { unknown } from '@atelier/tensor';
 import { writeFile } from './write-file.ts';
 
@@ -34,6 +36,7 @@ export type RunRecord = z.infer<typeof runRecordSchema>;
 export class RunFolder {
   readonly path: string;
   #record: RunRecord;
+  #beat: NodeJS.Timeout | undefined;
 
   private constructor(path: string, record: RunRecord) {
     this.path = path;
@@ -48,10 +51,8 @@ export class RunFolder {
   static async create(runs: string, record: Omit<RunRecord, 'id'>): Promise<RunFolder> {
     onDisk(runs, () => mkdirSync(runs, { recursive: true }));
     const stem = `${record.experiment}-${record.preset}-${record.started.slice(0, 19).replace(/[-:]/g, '').replace('T', '-')}`;
-    let id = stem;
-    for (let n = 2; existsSync(join(runs, id)); n++) id = `${stem}-${n}`;
+    const id = newFolder(runs, stem);
     const path = join(runs, id);
-    onDisk(path, () => mkdirSync(path));
     try {
       const folder = new RunFolder(path, { id, ...record });
       await folder.update({});
@@ -94,26 +95,32 @@ export class RunFolder {
   /** Makes this process the only one that writes here. @throws StopError if another running process does. */
   lock(): void {
     const path = join(this.path, 'lock');
-    const mine = JSON.stringify({ pid: process.pid, began: processBegan(process.pid) });
+    const mine = JSON.stringify({ pid: process.pid, began: processBegan(process.pid), host: hostname() });
     onDisk(path, () => {
       if (existsSync(path)) {
-        const { pid, began } = readLock(path);
-        if (pid !== process.pid && isHeld({ pid, began })) {
-          throw new StopError(`${this.record.id}: is being run by process ${pid}; wait for it or stop it first`);
+        const lock = readLock(path);
+        const own = lock.pid === process.pid && isHere(lock);
+        if (!own && isHeld(lock, path)) {
+          const place = isHere(lock) ? '' : ` of ${plainText(String(lock.host))}`;
+          throw new StopError(`${this.record.id}: is being run by process ${lock.pid}${place}; wait for it or stop it first`);
         }
         rmSync(path);
       }
       writeFileSync(path, mine, { flag: 'wx' });
     });
+    clearInterval(this.#beat);
+    // Other machines with the same disk cannot ask whether this process lives; they look at the time of the file.
+    this.#beat = setInterval(() => touch(path), 1000 * BEAT).unref();
   }
 
   /** Whether a process runs it now. */
   get isRunning(): boolean {
     const path = join(this.path, 'lock');
-    return existsSync(path) && isHeld(readLock(path));
+    return existsSync(path) && isHeld(readLock(path), path);
   }
 
   unlock(): void {
+    clearInterval(this.#beat);
     rmSync(join(this.path, 'lock'), { force: true });
   }
 
@@ -121,6 +128,20 @@ export class RunFolder {
   sweep(): void {
     for (const entry of readdirSync(this.path, { recursive: true, encoding: 'utf8' })) {
       if (entry.endsWith('.tmp')) rmSync(join(this.path, entry), { force: true });
+    }
+  }
+}
+
+/** Makes the folder `stem`, or `stem-2`, … Two processes that begin within the same second get two folders. */
+function newFolder(runs: string, stem: string): string {
+  for (let n = 1; ; n++) {
+    const id = n === 1 ? stem : `${stem}-${n}`;
+    if (existsSync(join(runs, id))) continue;
+    try {
+      mkdirSync(join(runs, id));
+      return id;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw diskError(join(runs, id), error);
     }
   }
 }
@@ -149,17 +170,37 @@ function readRecord(path: string): RunRecord {
   return record;
 }
 
-function readLock(path: string): { pid: number; began: string } {
+/** Seconds between two signs of life of a lock, and after how many without one a lock of another machine is void. */
+const [BEAT, VOID] = [10, 120];
+
+type Lock = { readonly pid: number; readonly began: string; readonly host?: string };
+
+function readLock(path: string): Lock {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as { pid: number; began: string };
+    return JSON.parse(readFileSync(path, 'utf8')) as Lock;
   } catch {
     // An incomplete lock file belongs to a process that was killed while writing it.
     return { pid: -1, began: '' };
   }
 }
 
+/** Whether this machine wrote a lock; older locks do not name theirs. */
+const isHere = ({ host }: Lock): boolean => host === undefined || host === hostname();
+
 /** Whether the process that wrote a lock still lives. */
-const isHeld = ({ pid, began }: { pid: number; began: string }): boolean => isAlive(pid) && processBegan(pid) === began;
+function isHeld(lock: Lock, path: string): boolean {
+  if (isHere(lock)) return isAlive(lock.pid) && processBegan(lock.pid) === lock.began;
+  const written = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
+  return written !== undefined && Date.now() - written < 1000 * VOID;
+}
+
+function touch(path: string): void {
+  try {
+    utimesSync(path, new Date(), new Date());
+  } catch {
+    // The folder may be gone; the run itself will say so.
+  }
+}
 
 function isAlive(pid: number): boolean {
   if (!Number.isInteger(pid) || pid <= 0) return false;

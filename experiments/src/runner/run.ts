@@ -2,11 +2,12 @@ import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { useEngine, type EngineOptions } from '@atelier/tensor';
 import { checkClaims } from './claims.ts';
+import { codeVersion } from './code-version.ts';
 import { configHash, parseConfig, resolveConfig } from './config.ts';
 import { Interrupted, sentence, StopError } from './errors.ts';
 import type { Experiment } from './experiment.ts';
-import { checkMemory } from './limits.ts';
-import { commitName, machineName, versions } from './machine.ts';
+import { checkDisk, checkMemory } from './limits.ts';
+import { commitName, freeDisk, machineName, versions } from './machine.ts';
 import { unknown } from '@atelier/tensor';
 import { writeReport } from './report-html.ts';
 import { FolderContext, readClaims, type Audience } from './run-context.ts';
@@ -30,6 +31,7 @@ export async function startRun(experiments: readonly Experiment[], request: RunR
   checkClaims(experiment);
   const config = resolveConfig(experiment, request.preset, request.words);
   checkMemory(experiment.name, config, process.availableMemory());
+  checkDisk(experiment.name, config, freeDisk(request.runs));
   const { device, threads } = request.engine;
   const options = { ...(device === undefined ? {} : { device }), ...(threads === undefined ? {} : { threads }) };
   const name = await startEngine(request.engine.name, options);
@@ -43,7 +45,7 @@ export async function startRun(experiments: readonly Experiment[], request: RunR
     engine: { name, ...options },
     commit: commitName(),
     machine: machineName(),
-    versions: versions(),
+    versions: { ...versions(), code: codeVersion(experiment) },
     status: 'running',
     started: new Date().toISOString(),
     resumed: 0,

@@ -1,0 +1,87 @@
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
+import { z } from 'zod';
+import { parseConfig } from '../runner/config.ts';
+import { onDisk, StopError } from '../runner/errors.ts';
+import type { Experiment } from '../runner/experiment.ts';
+import { readRecords } from '../runner/kept-run.ts';
+import { adoptRun } from './adopt-run.ts';
+import { writeFile } from '../runner/write-file.ts';
+
+/** `sweeps/<name>.json`, as `runSweep` writes it. */
+export const sweepPlanSchema = z.strictObject({
+  name: z.string().regex(/^[\w-]+$/, 'wanted a name of letters, digits and dashes'),
+  jobs: z
+    .array(
+      z.strictObject({
+        experiment: z.string(),
+        preset: z.string(),
+        words: z.array(z.string()),
+        label: z.string(),
+        configHash: z.string(),
+      }),
+    )
+    .min(1),
+});
+type Plan = z.infer<typeof sweepPlanSchema>;
+
+/**
+ * Puts the runs of the shards of a sweep together: checks that every run of the sweep is finished in exactly one of the folders, and copies the runs. Without an error
+ * nothing is missing and nothing is there twice. Where something is wrong, nothing is copied.
+ *
+ * @param folders folders of runs, one for each shard
+ * @param into folder of runs that gets all of them; runs that are there already count too
+ * @returns what to say
+ * @throws StopError that names the first run that is missing or doubled
+ */
+export async function mergeRunFolders(experiments: readonly Experiment[], folders: readonly string[], into: string): Promise<string[]> {
+  const places = [...new Set([into, ...folders].map((folder) => resolve(folder)))].filter((folder) => existsSync(folder));
+  const plans = new Map<string, Plan>();
+  for (const folder of places) for (const plan of readPlans(folder)) plans.set(plan.name, plan);
+  if (plans.size === 0) throw new StopError(`merge: wanted folders of runs that hold a sweep, got none in ${folders.join(', ')}`);
+  const copies: string[] = [];
+  const lines: string[] = [];
+  for (const { name, jobs } of plans.values()) {
+    const found = new Map<string, string[]>();
+    for (const folder of places)
+      for (const { id, configHash, status } of readRecords(folder))
+        if (status === 'finished') found.set(configHash, [...(found.get(configHash) ?? []), join(folder, id)]);
+    const missing = jobs.filter(({ configHash }) => !found.has(configHash));
+    if (missing.length > 0)
+      throw new StopError(`merge: ${name}: ${missing.length} of ${jobs.length} runs are missing, the first is '${missing[0]!.label}'`);
+    for (const { configHash, label } of jobs) {
+      const paths = found.get(configHash)!;
+      if (paths.length > 1) throw new StopError(`merge: ${name}: '${label}' is there ${paths.length} times: ${paths.join(', ')}`);
+      if (resolve(paths[0]!, '..') !== resolve(into)) copies.push(paths[0]!);
+    }
+    lines.push(`${name}: ${jobs.length} runs, none missing, none twice`);
+  }
+  for (const from of copies) {
+    const temporary = join(into, `.merged-${basename(from)}`);
+    onDisk(temporary, () => {
+      rmSync(temporary, { recursive: true, force: true });
+      cpSync(from, temporary, { recursive: true });
+    });
+    await adoptRun(experiments, temporary, into);
+  }
+  for (const plan of plans.values()) await writeFile(join(into, 'sweeps', `${plan.name}.json`), `${JSON.stringify(plan, null, 2)}\n`);
+  return [...lines, `${copies.length} runs copied to ${into}`];
+}
+
+function readPlans(folder: string): Plan[] {
+  const place = join(folder, 'sweeps');
+  if (!existsSync(place)) return [];
+  return onDisk(place, () => readdirSync(place))
+    .filter((file) => file.endsWith('.json'))
+    .map((file) => {
+      const path = join(place, file);
+      const text = onDisk(path, () => readFileSync(path, 'utf8'));
+      let plain: unknown;
+      try {
+        plain = JSON.parse(text);
+      } catch {
+        throw new StopError(`${path}: wanted JSON, got '${text.slice(0, 40)}'`);
+      }
+      return parseConfig(path, sweepPlanSchema, plain);
+    });
+}
