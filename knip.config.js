@@ -16,7 +16,11 @@ export default {
     bench: { entry: ['*.ts', 'peers/*.ts'] },
     // Fonts are files, found with `require.resolve`.
     datasets: { ignoreDependencies: ['dejavu-fonts-ttf'] },
-    experiments: { entry: ['src/**/cli.ts', 'src/page-script/run{,s}-page.ts', 'test/*-cli.ts'], ignoreDependencies: ['dejavu-fonts-ttf'] },
+    experiments: {
+      // The types of bundle.mjs.
+      entry: ['src/**/cli.ts', 'src/page-script/run{,s}-page.ts', 'test/*-cli.ts', 'bin/*.d.mts'],
+      ignoreDependencies: ['dejavu-fonts-ttf'],
+    },
     // Programs of a new user, run outside of the workspace.
     'check-dist': { ignore: ['programs/**'], ignoreDependencies: ['@atelier/.*'] },
     'packages/*': { entry: ['example.ts', 'golden/make.ts'] },

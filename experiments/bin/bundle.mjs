@@ -65,10 +65,12 @@ function sourcesIn(folder) {
   });
 }
 
+let builds = 0;
+
 async function build(entry, folder) {
   const esbuild = await import('esbuild');
-  // Another process may do the same at this moment: each builds in a folder of its own, and whoever is first gives it the name.
-  const own = `${folder}.${process.pid}`;
+  // Somebody else may do the same at this moment: each build has a folder of its own, and whoever is first gives it the name.
+  const own = `${folder}.${process.pid}.${builds++}`;
   mkdirSync(own, { recursive: true });
   process.on('exit', () => rmSync(own, { recursive: true, force: true }));
   await esbuild.build({

@@ -1,10 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { deviation, mean } from 'd3-array';
 import { z } from 'zod';
 import { claimRecordSchema, howText, judge, type ClaimRecord, type Verdict } from './claims.ts';
-import { configHash, parseConfig, resolveConfig } from './config.ts';
-import { onDisk, sentence, StopError } from './errors.ts';
+import { configHash, resolveConfig } from './config.ts';
+import { sentence } from './errors.ts';
+import { readJson } from './read-json.ts';
 import type { ClaimDefinition, Experiment } from './experiment.ts';
 import { readClaims } from './run-context.ts';
 import { runIds } from './run-folder.ts';
@@ -58,14 +59,7 @@ export function recordsOf(runs: string, warn: (text: string) => void): ClaimReco
 /** The records in a ledger file (`results.json`). @param options.missing what to return if there is no file @throws StopError if it is damaged, or missing */
 export function readLedger(path: string, { missing }: { missing?: ClaimRecord[] } = {}): ClaimRecord[] {
   if (missing !== undefined && !existsSync(path)) return missing;
-  const text = onDisk(path, () => readFileSync(path, 'utf8'));
-  let plain: unknown;
-  try {
-    plain = JSON.parse(text);
-  } catch {
-    throw new StopError(`${path}: wanted JSON, got '${text.slice(0, 40)}'`);
-  }
-  return parseConfig(path, z.array(claimRecordSchema), plain);
+  return readJson(path, z.array(claimRecordSchema));
 }
 
 /**

@@ -1,11 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Rng } from '@atelier/tensor';
 import { z } from 'zod';
 import { CheckpointFolder } from './checkpoint.ts';
 import { claimRecordSchema, howText, judge, type ClaimRecord } from './claims.ts';
-import { parseConfig } from './config.ts';
-import { onDisk, StopError } from './errors.ts';
+import { StopError } from './errors.ts';
+import { readJson } from './read-json.ts';
 import type { BaseConfig, Checkpoints, ClaimDefinition, Experiment, Json, Picture, Progress, RunContext } from './experiment.ts';
 import { MetricsFile, type MetricsLine } from './metrics-file.ts';
 import type { RunFolder } from './run-folder.ts';
@@ -150,23 +150,14 @@ export class FolderContext implements RunContext {
 
 /** The claims of a run folder, in the order in which they were measured. @throws StopError if the file is damaged. */
 export function readClaims(folder: string): ClaimRecord[] {
-  return parseConfig(join(folder, 'claims.json'), z.array(claimRecordSchema), readJson(join(folder, 'claims.json')) ?? []);
+  const path = join(folder, 'claims.json');
+  return existsSync(path) ? readJson(path, z.array(claimRecordSchema)) : [];
 }
 
 /** Captions of the figures of a run folder by name, in the order in which they were first drawn. */
 export function readCaptions(folder: string): Record<string, string> {
   const path = join(folder, 'figures', 'captions.json');
-  return parseConfig(path, z.record(z.string(), z.string()), readJson(path) ?? {});
-}
-
-function readJson(path: string): unknown {
-  if (!existsSync(path)) return undefined;
-  const text = onDisk(path, () => readFileSync(path, 'utf8'));
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new StopError(`${path}: wanted JSON, got '${text.slice(0, 40)}'`);
-  }
+  return existsSync(path) ? readJson(path, z.record(z.string(), z.string())) : {};
 }
 
 function checkName(what: string, name: string): void {

@@ -2,8 +2,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, uti
 import { hostname } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
-import { configHash, parseConfig } from './config.ts';
+import { configHash } from './config.ts';
 import { diskError, onDisk, StopError } from './errors.ts';
+import { readJson } from './read-json.ts';
 import { plainText } from './plain-text.ts';
 import { unknown } from '@atelier/tensor';
 import { writeFile } from './write-file.ts';
@@ -156,14 +157,7 @@ export function runIds(runs: string): string[] {
 
 function readRecord(path: string): RunRecord {
   const file = join(path, 'run.json');
-  const text = onDisk(file, () => readFileSync(file, 'utf8'));
-  let plain: unknown;
-  try {
-    plain = JSON.parse(text);
-  } catch {
-    throw new StopError(`${file}: wanted JSON, got ${text === '' ? 'an empty file' : `'${text.slice(0, 40)}'`}`);
-  }
-  const record = parseConfig(file, runRecordSchema, plain);
+  const record = readJson(file, runRecordSchema);
   const hash = configHash(record.config);
   if (hash !== record.configHash)
     throw new StopError(`${file}: 'config' was changed: wanted hash ${record.configHash.slice(0, 12)}, got ${hash.slice(0, 12)}`);

@@ -15,11 +15,11 @@ import { writeFile } from '../runner/write-file.ts';
  * @returns its id there
  */
 export async function adoptRun(experiments: readonly Experiment[], from: string, runs: string): Promise<string> {
-  const { id } = RunFolder.at(from).record;
+  const folder = RunFolder.at(from);
+  const { id } = folder.record;
   let name = id;
   for (let n = 2; existsSync(join(runs, name)); n++) name = `${id}-${n}`;
   if (name !== id) {
-    const folder = RunFolder.at(from);
     const claims = readClaims(from);
     if (claims.length > 0)
       await writeFile(

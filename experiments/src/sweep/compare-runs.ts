@@ -107,7 +107,7 @@ export function comparisonLines(comparison: Comparison, asked: readonly string[]
 }
 
 /** `0.41 ± 0.03`; one value has no spread. */
-export function spreadText(values: readonly number[]): string {
+function spreadText(values: readonly number[]): string {
   if (values.length === 0) return '–';
   return values.length === 1 ? numberText(values[0]!) : `${numberText(mean(values)!)} ± ${numberText(deviation(values)!)}`;
 }

@@ -1,15 +1,16 @@
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, rmSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
-import { parseConfig } from '../runner/config.ts';
 import { onDisk, StopError } from '../runner/errors.ts';
 import type { Experiment } from '../runner/experiment.ts';
 import { readRecords } from '../runner/kept-run.ts';
-import { adoptRun } from './adopt-run.ts';
+import { readJson } from '../runner/read-json.ts';
 import { writeFile } from '../runner/write-file.ts';
+import { adoptRun } from './adopt-run.ts';
+import type { SweepPlan } from './sweep-plan.ts';
 
 /** `sweeps/<name>.json`, as `runSweep` writes it. */
-export const sweepPlanSchema = z.strictObject({
+const sweepPlanSchema: z.ZodType<SweepPlan> = z.strictObject({
   name: z.string().regex(/^[\w-]+$/, 'wanted a name of letters, digits and dashes'),
   jobs: z
     .array(
@@ -23,7 +24,6 @@ export const sweepPlanSchema = z.strictObject({
     )
     .min(1),
 });
-type Plan = z.infer<typeof sweepPlanSchema>;
 
 /**
  * Puts the runs of the shards of a sweep together: checks that every run of the sweep is finished in exactly one of the folders, and copies the runs. Without an error
@@ -36,16 +36,16 @@ type Plan = z.infer<typeof sweepPlanSchema>;
  */
 export async function mergeRunFolders(experiments: readonly Experiment[], folders: readonly string[], into: string): Promise<string[]> {
   const places = [...new Set([into, ...folders].map((folder) => resolve(folder)))].filter((folder) => existsSync(folder));
-  const plans = new Map<string, Plan>();
+  const plans = new Map<string, SweepPlan>();
   for (const folder of places) for (const plan of readPlans(folder)) plans.set(plan.name, plan);
   if (plans.size === 0) throw new StopError(`merge: wanted folders of runs that hold a sweep, got none in ${folders.join(', ')}`);
   const copies: string[] = [];
   const lines: string[] = [];
+  const found = new Map<string, string[]>();
+  for (const folder of places)
+    for (const { id, configHash, status } of readRecords(folder))
+      if (status === 'finished') found.set(configHash, [...(found.get(configHash) ?? []), join(folder, id)]);
   for (const { name, jobs } of plans.values()) {
-    const found = new Map<string, string[]>();
-    for (const folder of places)
-      for (const { id, configHash, status } of readRecords(folder))
-        if (status === 'finished') found.set(configHash, [...(found.get(configHash) ?? []), join(folder, id)]);
     const missing = jobs.filter(({ configHash }) => !found.has(configHash));
     if (missing.length > 0)
       throw new StopError(`merge: ${name}: ${missing.length} of ${jobs.length} runs are missing, the first is '${missing[0]!.label}'`);
@@ -68,20 +68,10 @@ export async function mergeRunFolders(experiments: readonly Experiment[], folder
   return [...lines, `${copies.length} runs copied to ${into}`];
 }
 
-function readPlans(folder: string): Plan[] {
+function readPlans(folder: string): SweepPlan[] {
   const place = join(folder, 'sweeps');
   if (!existsSync(place)) return [];
   return onDisk(place, () => readdirSync(place))
     .filter((file) => file.endsWith('.json'))
-    .map((file) => {
-      const path = join(place, file);
-      const text = onDisk(path, () => readFileSync(path, 'utf8'));
-      let plain: unknown;
-      try {
-        plain = JSON.parse(text);
-      } catch {
-        throw new StopError(`${path}: wanted JSON, got '${text.slice(0, 40)}'`);
-      }
-      return parseConfig(path, sweepPlanSchema, plain);
-    });
+    .map((file) => readJson(join(place, file), sweepPlanSchema));
 }

@@ -21,9 +21,9 @@ export interface ProcessEnd {
 export function runProcess(
   [file, ...before]: Program,
   words: readonly string[],
-  { signal, line, env = {} }: { signal: AbortSignal; line: (text: string) => void; env?: NodeJS.ProcessEnv },
+  { signal, line }: { signal: AbortSignal; line: (text: string) => void },
 ): Promise<ProcessEnd> {
-  const child = spawn(file, [...before, ...words], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'], env: { ...process.env, ...env } });
+  const child = spawn(file, [...before, ...words], { stdio: ['ignore', 'pipe', 'pipe', 'ipc'] });
   const stop = (): void => void child.kill('SIGTERM');
   signal.addEventListener('abort', stop);
   if (signal.aborted) stop();

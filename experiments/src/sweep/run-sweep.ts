@@ -12,7 +12,7 @@ import { writeFile } from '../runner/write-file.ts';
 import { LiveTable } from './live-table.ts';
 import { runProcess, type Program } from './run-process.ts';
 import { ofShard, type Shard } from './shard.ts';
-import { planSweep, type SweepJob, type SweepPlan } from './sweep-plan.ts';
+import { planSweep, type SweepJob } from './sweep-plan.ts';
 
 export interface SweepRequest extends RunRequest {
   readonly way: 'grid' | 'list';
@@ -44,8 +44,13 @@ export async function runSweep(experiments: readonly Experiment[], request: Swee
   const plan = planSweep(experiment, request.preset, request.words, request.way);
   const jobs = shard === undefined ? plan.jobs : ofShard(plan.jobs, shard);
   const { processes, threads } = shareCores(request, jobs.length);
-  await writePlan(runs, plan);
-  const decisions = jobs.map((job): Decision => (request.repeat ? { action: 'run' } : now(experiment, job, runs)));
+  // What `atelier merge` checks. It depends on the words only, so all shards write the same.
+  await writeFile(join(runs, 'sweeps', `${plan.name}.json`), `${JSON.stringify(plan, null, 2)}\n`);
+  const decisionsNow = (some: readonly SweepJob[]): Decision[] => {
+    const own = readRecords(runs).filter((record) => record.experiment === experiment.name && record.preset === request.preset);
+    return some.map(({ configHash }) => decide(experiment, own, configHash, runs));
+  };
+  const decisions = request.repeat ? jobs.map((): Decision => ({ action: 'run' })) : decisionsNow(jobs);
   const open = decisions.filter(({ action }) => action !== 'keep').length;
   const part = shard === undefined ? '' : `, part ${shard.index} of ${shard.count}`;
   stage.screen.write(
@@ -64,7 +69,7 @@ export async function runSweep(experiments: readonly Experiment[], request: Swee
     while (decision.action === 'busy') {
       table.tell(at, `waits for the process that runs ${decision.run}`);
       await wait(500, undefined, { signal: stage.signal });
-      decision = now(experiment, job, runs);
+      decision = decisionsNow([job])[0]!;
       if (decision.action === 'keep') return table.end(at, 'kept', decision.run!);
     }
     const words = jobCommand(job, decision, { ...request, threads });
@@ -90,15 +95,9 @@ export async function runSweep(experiments: readonly Experiment[], request: Swee
   return jobs;
 }
 
-/** What is to be done for a job as things are now. */
-function now(experiment: Experiment, { configHash, preset }: SweepJob, runs: string): Decision {
-  const own = readRecords(runs).filter((record) => record.experiment === experiment.name && record.preset === preset);
-  return decide(experiment, own, configHash, runs);
-}
-
 /** The command line of one run. */
-export function jobCommand(
-  { experiment, preset, words }: Pick<SweepJob, 'experiment' | 'preset' | 'words'>,
+function jobCommand(
+  { experiment, preset, words }: SweepJob,
   { action, run }: Decision,
   { runs, engine, threads }: Pick<RunRequest, 'runs' | 'engine'> & { threads: number },
 ): string[] {
@@ -117,9 +116,4 @@ function shareCores({ processes: asked, engine }: SweepRequest, jobs: number): {
   const most = asked ?? Math.max(1, Math.floor(cores / (engine.threads ?? 1)));
   const processes = Math.max(1, Math.min(most, jobs));
   return { processes, threads: engine.threads ?? Math.max(1, Math.floor(cores / processes)) };
-}
-
-/** `sweeps/<name>.json` of the folder of the runs: what `atelier merge` checks. It depends on the words only, so all shards write the same. */
-export async function writePlan(runs: string, plan: SweepPlan): Promise<void> {
-  await writeFile(join(runs, 'sweeps', `${plan.name}.json`), `${JSON.stringify(plan, null, 2)}\n`);
 }
