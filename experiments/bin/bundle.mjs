@@ -14,13 +14,15 @@ const cache = join(experiments, 'node_modules', '.cache', 'atelier');
  * What is loaded as it is: packages with native parts, and TensorFlow.js, of which there must be one copy in the process. Everything else goes into the bundle,
  * because Node takes longer for a hundred small modules than for a large one.
  */
-const APART = /^(@tensorflow\/|onnxruntime-|@resvg\/|playwright-core|esbuild|dejavu-fonts-ttf)/;
+const APART = /^(@tensorflow\/|onnxruntime-|@resvg\/|playwright-core|esbuild|dejavu-fonts-ttf|bullmq|ioredis)/;
 const others = {
   name: 'others',
   setup(esbuild) {
-    esbuild.onResolve({ filter: APART }, ({ path, resolveDir }) => {
+    esbuild.onResolve({ filter: APART }, ({ path, resolveDir, kind }) => {
       try {
-        return { path: createRequire(join(resolveDir, 'from')).resolve(path), namespace: 'apart' };
+        const file = createRequire(join(resolveDir, 'from')).resolve(path);
+        // Node gives `import()` the names of a package that was written for `require`; esbuild gives it only the default.
+        return kind === 'dynamic-import' ? { path: pathToFileURL(file).href, external: true } : { path: file, namespace: 'apart' };
       } catch {
         return { path, external: true };
       }

@@ -1,5 +1,6 @@
 import { existsSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
 import { disposeTree, Rng, tf, toHost, treeMap, valueAndGrad, type Tensor } from '@atelier/tensor';
 import { z } from 'zod';
 import { defineExperiment, imageGrid, lineChart, trainLoop, type Json, type Resumable, type RunContext } from '../src/index.ts';
@@ -16,6 +17,8 @@ const schema = z.object({
   checkpointSteps: z.int().min(1).default(5),
   ratios: z.array(z.number().min(0).max(1)).default([0.5]),
   note: z.string().default(''),
+  /** The run waits at step 20 of the second stage while this file exists. */
+  hold: z.string().default(''),
   mode: z.enum(['plain', 'momentum']).default('momentum'),
   trouble: z.enum(['none', 'kill', 'full disk', 'file in the way']).default('none'),
   troubleAt: z.int().min(0).default(0),
@@ -102,6 +105,7 @@ async function stage(context: RunContext<Config>, name: string, set: DataSet, mo
       const image = tf.tidy(() => tf.tanh(tf.reshape(state.params.weight, [1, 3, 1, 1])));
       await context.samples(name, step, imageGrid(await toHost(image)));
       image.dispose();
+      while (name === 'second' && step === 20 && existsSync(config.hold) && !context.signal.aborted) await wait(20);
     },
   });
   return state;

@@ -39,7 +39,7 @@ type DrawOptions = RunOptions & { model?: string; n?: number; steps?: number; cl
 type RunOptions = { runs?: string; engine?: string; device?: string; threads?: number };
 
 /**
- * The command line: `list`, `run`, `resume`, `runs`, `sample`, `export`, `fid`, `sweep`, `compare`, `merge`, `tour`, `report`, `ledger`, `doctor`.
+ * The command line: `list`, `run`, `resume`, `runs`, `sample`, `export`, `fid`, `sweep`, `worker`, `compare`, `merge`, `tour`, `report`, `ledger`, `doctor`.
  *
  * @param argv the words after `atelier`
  * @returns the exit code: 0, 1 after one sentence on stderr, or 130 after Ctrl-C. With `ATELIER_DEBUG` set, errors are printed whole.
@@ -166,12 +166,15 @@ export async function main(argv: readonly string[], experiments: readonly Experi
       for (const line of await runTour(experiments, request, { signal, screen: out, note: say })) say(line);
     });
   sweepCommands(cli, { experiments, signal, screen: out, say, defaultRuns, presetAndKeys });
-  cli.command('doctor', 'What this machine has of what runs need').action(async (options: RunOptions) => {
-    const findings = await examine(runsOf(options));
-    for (const { subject, state, words } of findings)
-      say(`${{ good: 'ok    ', absent: 'absent', bad: 'BAD   ' }[state]}  ${subject.padEnd(18)} ${words}`);
-    if (findings.some(({ state }) => state === 'bad')) code = 1;
-  });
+  cli
+    .command('doctor', 'What this machine has of what runs need')
+    .option('--queue <url>', 'Look also for this queue: redis://host:6379')
+    .action(async (options: RunOptions & { queue?: string }) => {
+      const findings = await examine(runsOf(options), options.queue);
+      for (const { subject, state, words } of findings)
+        say(`${{ good: 'ok    ', absent: 'absent', bad: 'BAD   ' }[state]}  ${subject.padEnd(18)} ${words}`);
+      if (findings.some(({ state }) => state === 'bad')) code = 1;
+    });
   cli.help();
 
   try {

@@ -4,6 +4,7 @@ import { freemem } from 'node:os';
 import { join } from 'node:path';
 import { bundledDevices, nativeThreads, OrtBackend, pooledThreads, threadBound } from '@atelier/backend-ort';
 import { compile, tf, useEngine, type Tensor } from '@atelier/tensor';
+import { checkRedis, parseRedis, placeText } from '../queue/connection.ts';
 import { sentence } from './errors.ts';
 import { commitName, freeDisk, machineName, versions } from './machine.ts';
 import { writeFile } from './write-file.ts';
@@ -15,8 +16,8 @@ export interface Finding {
   readonly words: string;
 }
 
-/** Checks everything that a run needs, and what only some runs need. */
-export async function examine(runs: string): Promise<Finding[]> {
+/** Checks everything that a run needs, and what only some runs need. `queue` is the address of a Redis. */
+export async function examine(runs: string, queue?: string): Promise<Finding[]> {
   const found: Finding[] = [];
   const add = (subject: string, state: Finding['state'], words: string): void => void found.push({ subject, state, words });
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
@@ -31,6 +32,7 @@ export async function examine(runs: string): Promise<Finding[]> {
   const folder = await tryFolder(runs);
   found.push(folder);
   if (folder.state === 'good') found.push(...(await tryLocks(runs)));
+  if (queue !== undefined) found.push(await tryQueue(String(queue)));
   const data = process.env['ATELIER_DATA'];
   if (data === undefined) add('ATELIER_DATA', 'absent', 'not set: real data sets are downloaded where a run asks for them');
   else add('ATELIER_DATA', existsSync(data) ? 'good' : 'bad', existsSync(data) ? data : `${data}: no such folder`);
@@ -134,6 +136,15 @@ async function tryLocks(runs: string): Promise<Finding[]> {
     return [{ subject: 'locks', state: 'bad', words: sentence(error) }];
   } finally {
     rmSync(probe, { force: true });
+  }
+}
+
+async function tryQueue(queue: string): Promise<Finding> {
+  try {
+    const place = parseRedis(queue);
+    return { subject: 'queue', state: 'good', words: `Redis ${await checkRedis(place)} at ${placeText(place)}` };
+  } catch (error) {
+    return { subject: 'queue', state: 'bad', words: sentence(error) };
   }
 }
 

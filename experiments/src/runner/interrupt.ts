@@ -23,7 +23,7 @@ export function interruptSignal(told: () => void): AbortSignal {
       } else if (signal !== 'SIGHUP') process.exit(130);
     });
   }
-  // A process of a sweep stops when the one that started it is gone, however that ended.
+  // A process of a sweep or of a worker stops when the one that started it is gone, however that ended.
   if (process.connected) {
     process.on('disconnect', () => stop('the process that started this one is gone'));
     // Waiting for that must not keep a process whose work is done.

@@ -42,3 +42,13 @@ export function decide(experiment: Experiment, own: readonly RunRecord[], hash: 
   const stopped = current.findLast(({ status }) => status !== 'failed');
   return stopped ? { action: 'resume', run: stopped.id } : { action: 'run', reason: 'the run before failed' };
 }
+
+/** `decide` for one run of an experiment as its folder is now. */
+export function decideNow(
+  experiment: Experiment,
+  { preset, configHash }: Pick<RunRecord, 'preset' | 'configHash'>,
+  runs: string,
+): Decision {
+  const own = readRecords(runs).filter((record) => record.experiment === experiment.name && record.preset === preset);
+  return decide(experiment, own, configHash, runs);
+}

@@ -1,11 +1,10 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
-import { hostname } from 'node:os';
+import { existsSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { z } from 'zod';
 import { configHash } from './config.ts';
 import { diskError, onDisk, StopError } from './errors.ts';
+import { FileLock } from './file-lock.ts';
 import { readJson } from './read-json.ts';
-import { plainText } from './plain-text.ts';
 import { unknown } from '@atelier/tensor';
 import { writeFile } from './write-file.ts';
 
@@ -37,11 +36,12 @@ export type RunRecord = z.infer<typeof runRecordSchema>;
 export class RunFolder {
   readonly path: string;
   #record: RunRecord;
-  #beat: NodeJS.Timeout | undefined;
+  readonly #lock: FileLock;
 
   private constructor(path: string, record: RunRecord) {
     this.path = path;
     this.#record = record;
+    this.#lock = new FileLock(join(path, 'lock'));
   }
 
   get record(): RunRecord {
@@ -95,34 +95,17 @@ export class RunFolder {
 
   /** Makes this process the only one that writes here. @throws StopError if another running process does. */
   lock(): void {
-    const path = join(this.path, 'lock');
-    const mine = JSON.stringify({ pid: process.pid, began: processBegan(process.pid), host: hostname() });
-    onDisk(path, () => {
-      if (existsSync(path)) {
-        const lock = readLock(path);
-        const own = lock.pid === process.pid && isHere(lock);
-        if (!own && isHeld(lock, path)) {
-          const place = isHere(lock) ? '' : ` of ${plainText(String(lock.host))}`;
-          throw new StopError(`${this.record.id}: is being run by process ${lock.pid}${place}; wait for it or stop it first`);
-        }
-        rmSync(path);
-      }
-      writeFileSync(path, mine, { flag: 'wx' });
-    });
-    clearInterval(this.#beat);
-    // Other machines with the same disk cannot ask whether this process lives; they look at the time of the file.
-    this.#beat = setInterval(() => touch(path), 1000 * BEAT).unref();
+    const holder = this.#lock.take();
+    if (holder !== undefined) throw new StopError(`${this.record.id}: is being run by ${holder}; wait for it or stop it first`);
   }
 
   /** Whether a process runs it now. */
   get isRunning(): boolean {
-    const path = join(this.path, 'lock');
-    return existsSync(path) && isHeld(readLock(path), path);
+    return this.#lock.isHeld;
   }
 
   unlock(): void {
-    clearInterval(this.#beat);
-    rmSync(join(this.path, 'lock'), { force: true });
+    this.#lock.release();
   }
 
   /** Removes temporary files of writes that were killed. */
@@ -162,59 +145,6 @@ function readRecord(path: string): RunRecord {
   if (hash !== record.configHash)
     throw new StopError(`${file}: 'config' was changed: wanted hash ${record.configHash.slice(0, 12)}, got ${hash.slice(0, 12)}`);
   return record;
-}
-
-/** Seconds between two signs of life of a lock, and after how many without one a lock of another machine is void. */
-const [BEAT, VOID] = [10, 120];
-
-type Lock = { readonly pid: number; readonly began: string; readonly host?: string };
-
-function readLock(path: string): Lock {
-  try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Lock;
-  } catch {
-    // An incomplete lock file belongs to a process that was killed while writing it.
-    return { pid: -1, began: '' };
-  }
-}
-
-/** Whether this machine wrote a lock; older locks do not name theirs. */
-const isHere = ({ host }: Lock): boolean => host === undefined || host === hostname();
-
-/** Whether the process that wrote a lock still lives. */
-function isHeld(lock: Lock, path: string): boolean {
-  if (isHere(lock)) return isAlive(lock.pid) && processBegan(lock.pid) === lock.began;
-  const written = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
-  return written !== undefined && Date.now() - written < 1000 * VOID;
-}
-
-function touch(path: string): void {
-  try {
-    utimesSync(path, new Date(), new Date());
-  } catch {
-    // The folder may be gone; the run itself will say so.
-  }
-}
-
-function isAlive(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0) return false;
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
-}
-
-/** When a process started, if the system says so (Linux). The id alone is not enough, because systems use ids again, in a container soon. */
-function processBegan(pid: number): string {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The second field is the command in brackets, which may hold blanks; the start time is the 22nd.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
-  } catch {
-    return '';
-  }
 }
 
 /** The time in an id, to sort by. */

@@ -46,6 +46,13 @@ export class LiveTable {
     this.#draw(true);
   }
 
+  /** A line above the table. */
+  note(words: string): void {
+    this.#erase();
+    this.#screen.write(`${plainText(words)}\n`);
+    this.#draw(true);
+  }
+
   /** Leaves the table as it is. */
   close(): void {
     this.#draw(true);

@@ -4,7 +4,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { checkNumber } from '@atelier/tensor';
 import { Interrupted, sentence, StopError } from '../runner/errors.ts';
 import type { Experiment } from '../runner/experiment.ts';
-import { decide, readRecords, type Decision } from '../runner/kept-run.ts';
+import { decide, decideNow, readRecords, type Decision } from '../runner/kept-run.ts';
 import type { Screen } from '../runner/progress.ts';
 import { findExperiment, type RunRequest } from '../runner/run.ts';
 import { typedCommand } from '../runner/typed-command.ts';
@@ -12,7 +12,7 @@ import { writeFile } from '../runner/write-file.ts';
 import { LiveTable } from './live-table.ts';
 import { runProcess, type Program } from './run-process.ts';
 import { ofShard, type Shard } from './shard.ts';
-import { planSweep, type SweepJob } from './sweep-plan.ts';
+import { planSweep, type SweepJob, type SweepPlan } from './sweep-plan.ts';
 
 export interface SweepRequest extends RunRequest {
   readonly way: 'grid' | 'list';
@@ -44,13 +44,11 @@ export async function runSweep(experiments: readonly Experiment[], request: Swee
   const plan = planSweep(experiment, request.preset, request.words, request.way);
   const jobs = shard === undefined ? plan.jobs : ofShard(plan.jobs, shard);
   const { processes, threads } = shareCores(request, jobs.length);
-  // What `atelier merge` checks. It depends on the words only, so all shards write the same.
-  await writeFile(join(runs, 'sweeps', `${plan.name}.json`), `${JSON.stringify(plan, null, 2)}\n`);
-  const decisionsNow = (some: readonly SweepJob[]): Decision[] => {
-    const own = readRecords(runs).filter((record) => record.experiment === experiment.name && record.preset === request.preset);
-    return some.map(({ configHash }) => decide(experiment, own, configHash, runs));
-  };
-  const decisions = request.repeat ? jobs.map((): Decision => ({ action: 'run' })) : decisionsNow(jobs);
+  await writePlan(runs, plan);
+  const own = readRecords(runs).filter((record) => record.experiment === experiment.name && record.preset === request.preset);
+  const decisions = jobs.map(({ configHash }): Decision =>
+    request.repeat ? { action: 'run' } : decide(experiment, own, configHash, runs),
+  );
   const open = decisions.filter(({ action }) => action !== 'keep').length;
   const part = shard === undefined ? '' : `, part ${shard.index} of ${shard.count}`;
   stage.screen.write(
@@ -69,7 +67,7 @@ export async function runSweep(experiments: readonly Experiment[], request: Swee
     while (decision.action === 'busy') {
       table.tell(at, `waits for the process that runs ${decision.run}`);
       await wait(500, undefined, { signal: stage.signal });
-      decision = decisionsNow([job])[0]!;
+      decision = decideNow(experiment, job, runs);
       if (decision.action === 'keep') return table.end(at, 'kept', decision.run!);
     }
     const words = jobCommand(job, decision, { ...request, threads });
@@ -96,8 +94,8 @@ export async function runSweep(experiments: readonly Experiment[], request: Swee
 }
 
 /** The command line of one run. */
-function jobCommand(
-  { experiment, preset, words }: SweepJob,
+export function jobCommand(
+  { experiment, preset, words }: Pick<SweepJob, 'experiment' | 'preset' | 'words'>,
   { action, run }: Decision,
   { runs, engine, threads }: Pick<RunRequest, 'runs' | 'engine'> & { threads: number },
 ): string[] {
@@ -117,3 +115,7 @@ function shareCores({ processes: asked, engine }: SweepRequest, jobs: number): {
   const processes = Math.max(1, Math.min(most, jobs));
   return { processes, threads: engine.threads ?? Math.max(1, Math.floor(cores / processes)) };
 }
+
+/** `sweeps/<name>.json` in the folder of the runs: what `atelier merge` checks. It depends on the words only, so all shards write the same. */
+export const writePlan = (runs: string, plan: SweepPlan): Promise<void> =>
+  writeFile(join(runs, 'sweeps', `${plan.name}.json`), `${JSON.stringify(plan, null, 2)}\n`);
