@@ -13,6 +13,8 @@ export {
   type Resumable,
   type RunContext,
 } from './runner/experiment.ts';
+export { experiments } from './registry.ts';
+export { CheckpointFolder } from './runner/checkpoint.ts';
 export { differences, outcomeOf } from './runner/outcome.ts';
 export { trainLoop, type Trained, type TrainLoop } from './training/train-loop.ts';
 export { imageGrid, type ImageGridOptions } from './pictures/image-grid.ts';

@@ -4,4 +4,4 @@ export type { OperatorTime } from './profile.ts';
 export { registerOrt } from './register.ts';
 export { traceScan } from './scan.ts';
 export { nativeThreads, pooledThreads, threadBound } from './thread-pools.ts';
-export { bundledDevices, type Device, type RuntimeOptions } from './runtime.ts';
+export { bundledDevices, openSessions, type Device, type RuntimeOptions } from './runtime.ts';

@@ -67,6 +67,10 @@ interface NativeBinding {
 
 const load = createRequire(import.meta.url);
 let loaded: NativeBinding | undefined;
+let open = 0;
+
+/** The number of native sessions of this process that are open now: of the cache, of compiled graphs, and of those that nobody disposed. */
+export const openSessions = (): number => open;
 
 function runtime(): NativeBinding {
   if (loaded === undefined) {
@@ -146,6 +150,7 @@ export function createSession(model: Uint8Array, options: SessionOptions): Sessi
       ...(options.profile === undefined ? {} : { enableProfiling: true, profileFilePrefix: options.profile }),
     }),
   );
+  open++;
   return {
     run(feeds, fetches) {
       told('ort: the graph did not run', () => session.run(feeds, fetches, {}));
@@ -153,6 +158,7 @@ export function createSession(model: Uint8Array, options: SessionOptions): Sessi
     dispose() {
       if (options.profile !== undefined) session.endProfiling();
       session.dispose();
+      open--;
     },
   };
 }
