@@ -14,7 +14,7 @@ export interface RepeatedWork {
 
 /** What a process holds after some repetitions. */
 export type Lap = { done: number; tensors: number; sessions: number; threads: number; resident: number };
-export const counts = ['tensors', 'sessions', 'threads'] as const;
+const counts = ['tensors', 'sessions', 'threads'] as const;
 
 /** Each work is measured this often, at equal distances. */
 export const LAPS = 10;
@@ -43,9 +43,8 @@ function held(done: number): Lap {
   };
 }
 
-/** @throws Error that says what changed from the first lap to the last one, if it is a count */
-export function checkCounts(name: string, first: Lap, last: Lap): void {
-  for (const count of counts)
-    if (last[count] !== first[count])
-      throw new Error(`${name}: ${count}: wanted ${first[count]} as after the first ${first.done}, got ${last[count]} after ${last.done}`);
-}
+/** What changed from the first lap to the last one, for each count that did. */
+export const changedCounts = (first: Lap, last: Lap): string[] =>
+  counts
+    .filter((count) => last[count] !== first[count])
+    .map((count) => `${count}: wanted ${first[count]} as after the first ${first.done}, got ${last[count]} after ${last.done}`);

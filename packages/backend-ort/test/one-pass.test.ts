@@ -8,6 +8,8 @@ import { numbers, useOrt, type Tensor } from './agree.ts';
 
 /** Random programs; `ATELIER_TEST_PROGRAMS=10000` is the long form. */
 const PROGRAMS = Number(process.env.ATELIER_TEST_PROGRAMS ?? 60);
+/** Milliseconds after which the random programs are given up: about ten times what they take. */
+const PATIENCE = 120_000 + 300 * PROGRAMS;
 
 beforeAll(useOrt);
 afterEach(() => {
@@ -80,32 +82,36 @@ function stepOf({ leaves, arrays, body }: { leaves: number[][]; arrays: number; 
 }
 
 describe('a graph that replaces its arguments in place', () => {
-  it(`gives the bits of the whole graph, with NaN and infinities, in ${PROGRAMS} random programs`, () => {
-    const done = watched();
-    fc.assert(
-      fc.property(program, (made) => {
-        const shapes = Array.from({ length: made.arrays }, () => made.leaves).flat();
-        // Graphs of a few numbers run in JavaScript.
-        shapes.forEach((shape) => (shape[0] = Math.max(shape[0]!, made.leaves.length === 1 ? 40 : 10)));
-        const run = (mode: 'on' | 'off'): number[][] => {
-          const graph = compiled(mode, stepOf(made), [...shapes, []], shapes.length);
-          let state = shapes.map((shape, i) => tf.tensor(values(size(shape), made.seed + i, made.extreme), shape)) as Tensor[];
-          for (let i = 0; i < 3; i++) {
-            const scalar = tf.scalar(0.1 + i);
-            state = graph.run([...state, scalar], [...shapes.map(() => true), false]);
-            scalar.dispose();
-          }
-          const bits = state.map(bitsOf);
-          state.forEach((x) => x.dispose());
-          graph.dispose();
-          return bits;
-        };
-        expect(run('on')).toEqual(run('off'));
-      }),
-      { numRuns: PROGRAMS },
-    );
-    expect(done.filter((inPlace) => inPlace).length).toBeGreaterThan(PROGRAMS);
-  });
+  it(
+    `gives the bits of the whole graph, with NaN and infinities, in ${PROGRAMS} random programs`,
+    () => {
+      const done = watched();
+      fc.assert(
+        fc.property(program, (made) => {
+          const shapes = Array.from({ length: made.arrays }, () => made.leaves).flat();
+          // Graphs of a few numbers run in JavaScript.
+          shapes.forEach((shape) => (shape[0] = Math.max(shape[0]!, made.leaves.length === 1 ? 40 : 10)));
+          const run = (mode: 'on' | 'off'): number[][] => {
+            const graph = compiled(mode, stepOf(made), [...shapes, []], shapes.length);
+            let state = shapes.map((shape, i) => tf.tensor(values(size(shape), made.seed + i, made.extreme), shape)) as Tensor[];
+            for (let i = 0; i < 3; i++) {
+              const scalar = tf.scalar(0.1 + i);
+              state = graph.run([...state, scalar], [...shapes.map(() => true), false]);
+              scalar.dispose();
+            }
+            const bits = state.map(bitsOf);
+            state.forEach((x) => x.dispose());
+            graph.dispose();
+            return bits;
+          };
+          expect(run('on')).toEqual(run('off'));
+        }),
+        { numRuns: PROGRAMS },
+      );
+      expect(done.filter((inPlace) => inPlace).length).toBeGreaterThan(PROGRAMS);
+    },
+    PATIENCE,
+  );
 
   const shape = [20, 30];
   /** Momentum: two arrays, one gradient that a product computes. */

@@ -1,0 +1,52 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { OrtBackend } from '../src/backend.ts';
+import { BufferPool } from '../src/buffer-pool.ts';
+import { tf } from '../src/tf.ts';
+import { useOrt, type Tensor } from './agree.ts';
+
+beforeAll(useOrt);
+
+/** How many arrays of a size a pool has. */
+function drained(pool: Pick<BufferPool, 'take'>, size: number): number {
+  let count = 0;
+  while (pool.take('float32', size) !== undefined) count++;
+  return count;
+}
+
+describe('arrays of donated tensors', () => {
+  it('are kept as far as such arrays were missing', () => {
+    const pool = new BufferPool();
+    for (let i = 0; i < 100; i++) pool.give('float32', new Float32Array(3));
+    expect(pool.take('float32', 3)).toBeUndefined();
+    expect(pool.take('float32', 3)).toBeUndefined();
+    const given = Array.from({ length: 100 }, () => new Float32Array(3));
+    for (const array of given) pool.give('float32', array);
+    pool.give('int32', new Int32Array(3));
+    expect(given).toContain(pool.take('float32', 3));
+    expect(given).toContain(pool.take('float32', 3));
+    expect(pool.take('float32', 3)).toBeUndefined();
+    expect(pool.take('int32', 3)).toBeUndefined();
+  });
+
+  it('of tensors that were computed do not pile up, and the state of a loop goes around', () => {
+    const backend = tf.backend() as OrtBackend;
+    const seen = new Set<unknown>();
+    const graph = backend.traceGraph(
+      [37, 41].map((size) => ({ shape: [size], dtype: 'float32' })),
+      ([state, drawn]) => [tf.add(tf.mul(state!, 0.5), tf.sum(drawn!))],
+      'loop',
+    );
+    let state = tf.linspace(0, 1, 37) as Tensor;
+    for (let i = 0; i < 50; i++) {
+      const drawn = tf.tidy(() => tf.sigmoid(tf.linspace(i, i + 1, 41)));
+      [state] = graph.run([state, drawn], [true, true]) as [Tensor];
+      seen.add(backend.hostData(state.dataId));
+    }
+    // Two arrays, and that of the first state.
+    expect(seen.size).toBeLessThanOrEqual(3);
+    const pool = { take: (dtype: 'float32', size: number) => (backend as unknown as { buffers: BufferPool }).buffers.take(dtype, size) };
+    expect(drained(pool as BufferPool, 41)).toBeLessThanOrEqual(1);
+    state.dispose();
+    graph.dispose();
+  });
+});
