@@ -17,6 +17,8 @@ export default {
     // Fonts are files, found with `require.resolve`.
     datasets: { ignoreDependencies: ['dejavu-fonts-ttf'] },
     experiments: {
+      // Started by the tests of the queue where it is installed.
+      ignoreBinaries: ['redis-server'],
       // The types of bundle.mjs.
       entry: ['src/**/cli.ts', 'src/page-script/run{,s}-page.ts', 'test/*-cli.ts', 'bin/*.d.mts'],
       ignoreDependencies: ['dejavu-fonts-ttf'],

@@ -169,6 +169,20 @@ describe('lineChart', () => {
     expect(words).toEqual(expect.arrayContaining(['1', '2', '16', '0.1', '0.01', 'steps', 'A &amp; B']));
   });
 
+  it('draws a band in the colour of its curve, with room for it, and marks the axis where it is told to', () => {
+    const points = line(() => 1, 3);
+    const draw = (band: [number, number, number][]) => lineChart([{ name: 'a', points, band }], { xTicks: [1, 3] });
+    const { svg } = draw([
+      [1, -20, 1],
+      [3, 0, 1],
+    ]);
+    expect(svg).toMatch(/<g[^>]*fill="#[0-9a-f]+"[^>]*fill-opacity="0.15"|<g[^>]*fill-opacity="0.15"[^>]*fill="#[0-9a-f]+"/);
+    const words = [...svg!.matchAll(/<text[^>]*>([^<]*)<\/text>/g)].map(([, word]) => word);
+    expect(words.filter((word) => ['1', '2', '3'].includes(word!))).toEqual(['1', '3']);
+    expect(words).toContain('-20');
+    expect(() => draw([[1, NaN, 1]])).toThrow("lineChart: 'a': wanted finite numbers, got [1, NaN]");
+  });
+
   it('thins long curves without losing their level', () => {
     const { svg } = lineChart([{ name: 'a', points: line(() => 1, 100_000) }]);
     expect(svg!.length).toBeLessThan(40_000);

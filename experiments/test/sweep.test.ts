@@ -195,6 +195,8 @@ describe('a sweep that is killed', () => {
         isTold = true;
         void wait(10).then(async () => {
           while (readRecords(runs).filter(({ id }) => existsSync(join(runs, id, 'metrics.jsonl'))).length < 2) await wait(20);
+          // A terminal tells all processes.
+          for (const { id } of readRecords(runs)) process.kill(readJson(join(runs, id, 'lock'))['pid'] as number, 'SIGINT');
           child.kill('SIGINT');
         });
       }

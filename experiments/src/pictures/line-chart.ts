@@ -13,6 +13,8 @@ export interface ChartSeries {
   /** Index into the colours; the place in the list by default. */
   readonly color?: number;
   readonly dashed?: boolean;
+  /** Triples [x, low, high], in the order of x: a pale area behind the curve. */
+  readonly band?: readonly (readonly [number, number, number])[];
 }
 
 export interface LineChartOptions {
@@ -21,6 +23,8 @@ export interface LineChartOptions {
   readonly y?: string;
   readonly logX?: boolean;
   readonly logY?: boolean;
+  /** Where the axis of x is marked; round numbers if absent. */
+  readonly xTicks?: readonly number[];
   /** Marks every point: for few points that were measured one by one. */
   readonly dots?: boolean;
   readonly width?: number;
@@ -43,8 +47,8 @@ export function lineChart(series: readonly ChartSeries[], options: LineChartOpti
     points: thin(one.points),
   }));
   const xs = series.flatMap(({ points }) => points.map(([x]) => x));
-  const ys = series.flatMap(({ points }) => points.map(([, y]) => y));
-  const xTicks = logX ? logTicks(xs) : 6;
+  const ys = series.flatMap(({ points, band = [] }) => [...points.map(([, y]) => y), ...band.flatMap(([, low, high]) => [low, high])]);
+  const xTicks = options.xTicks === undefined ? (logX ? logTicks(xs) : 6) : [...options.xTicks];
   const yTicks = logY ? decades(ys) : 6;
   const plain = plotSvg({
     width,
@@ -77,6 +81,7 @@ export function lineChart(series: readonly ChartSeries[], options: LineChartOpti
         tickSize: 0,
         tickFormat: tickText,
       }),
+      ...rows.map(({ band = [], stroke }) => Plot.areaY(band, { x: '0', y1: '1', y2: '2', fill: stroke, fillOpacity: 0.15 })),
       ...rows.map(({ points, stroke, dashed }) =>
         Plot.line(points, {
           x: '0',
@@ -140,8 +145,8 @@ function logTicks(values: readonly number[]): number[] {
 
 function check(series: readonly ChartSeries[], logX: boolean, logY: boolean): void {
   if (!series.some(({ points }) => points.length > 0)) throw new Error('lineChart: wanted at least one point, got none');
-  for (const { name, points } of series) {
-    for (const [x, y] of points) {
+  for (const { name, points, band = [] } of series) {
+    for (const [x, y] of [...points, ...band.flatMap(([at, low, high]) => [[at, low] as const, [at, high] as const])]) {
       if (!Number.isFinite(x) || !Number.isFinite(y)) throw new Error(`lineChart: '${name}': wanted finite numbers, got [${x}, ${y}]`);
       if ((logX && x <= 0) || (logY && y <= 0))
         throw new Error(`lineChart: '${name}': wanted positive numbers on a logarithmic axis, got [${x}, ${y}]`);

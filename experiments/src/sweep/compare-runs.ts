@@ -113,7 +113,8 @@ function spreadText(values: readonly number[]): string {
 }
 
 /**
- * A metric against a key, one curve for every combination of the other keys that differ: means over the seeds, with a dashed line one standard deviation above and one below.
+ * A metric against a key, one curve for every combination of the other keys that differ: means over the seeds, in a band of one standard deviation to both sides. Numbers that lie
+ * far apart get a logarithmic axis.
  *
  * @throws StopError for an unknown name, or a key whose values are not numbers
  */
@@ -132,15 +133,35 @@ export function comparisonChart(comparison: Comparison, metric: string, key: str
     const values = row.metrics[metric] ?? [];
     if (values.length > 0) curves.set(name, [...(curves.get(name) ?? []), { x, values }]);
   }
-  const series = [...curves].flatMap(([name, points], color) => {
-    const at = (spreads: number) => points.map(({ x, values }) => [x, mean(values)! + spreads * (deviation(values) ?? 0)] as const);
-    const spread = points.some(({ values }) => values.length > 1);
-    return [
-      { name, points: at(0), color },
-      ...(spread ? [-1, 1].map((side) => ({ name: '', points: at(side), color, dashed: true })) : []),
-    ];
+  const series = [...curves].map(([name, points]) => ({
+    name,
+    points: points.map(({ x, values }) => [x, mean(values)!] as const),
+    band: points.filter(({ values }) => values.length > 1).map(({ x, values }) => [x, ...around(values)] as const),
+  }));
+  const xs = [...new Set(series.flatMap(({ points }) => points.map(([x]) => x)))].sort((a, b) => a - b);
+  const ys = series.flatMap(({ points, band }) => [...points.map(([, y]) => y), ...band.map(([, low]) => low)]);
+  const hasBand = series.some(({ band }) => band.length > 0);
+  return lineChart(series, {
+    title: `${metric} against ${key}`,
+    x: key,
+    y: hasBand ? 'mean over the seeds; band: one standard deviation' : metric,
+    dots: true,
+    logX: isWide(xs, 20) || (isWide(xs, 1) && growsFast(xs)),
+    logY: isWide(ys, 10),
+    ...(xs.length <= 8 && { xTicks: xs }),
   });
-  const xs = rows.map((row) => Number(row.keys[key]));
-  const [low, high] = [Math.min(...xs), Math.max(...xs)];
-  return lineChart(series, { title: `${metric} against ${key}`, x: key, y: metric, dots: true, logX: low > 0 && high / low >= 20 });
+}
+
+/** One standard deviation below and above the mean. */
+const around = (values: readonly number[]): [number, number] =>
+  [-1, 1].map((side) => mean(values)! + side * deviation(values)!) as [number, number];
+
+/** Whether numbers are positive, and the greatest is so many times the least. */
+const isWide = (values: readonly number[], times: number): boolean =>
+  Math.min(...values) > 0 && Math.max(...values) >= times * Math.min(...values);
+
+/** Whether steps get four times as large, as in 10, 20, 40, 80: on a linear axis the first ones would lie close together. */
+function growsFast(sorted: readonly number[]): boolean {
+  const steps = sorted.slice(1).map((x, i) => x - sorted[i]!);
+  return steps.length > 1 && Math.max(...steps) >= 4 * Math.min(...steps);
 }
