@@ -5,6 +5,8 @@ import type { PrepareOptions } from './work.ts';
 export type BenchArguments = {
   /** Print one JSON array as the last line. */
   json: boolean;
+  /** Also compare with TensorFlow.js's own engines. */
+  tfjs: boolean;
   /** Measure only the rows of this name. */
   only?: string;
   contest: ContestOptions;
@@ -13,7 +15,8 @@ export type BenchArguments = {
 
 /**
  * Reads the arguments of `pnpm bench <name>`: `--json`, `--only <row>`, `--rounds <n>`, `--quick` (few short turns, for a quick look),
- * `--no-compile` (the peer does not try torch.compile, which takes minutes the first time).
+ * `--no-compile` (the peer does not try torch.compile, which takes minutes the first time), `--no-tfjs` (nothing is compared with
+ * TensorFlow.js's own engines, which take seconds for one step).
  * @throws Error that says which argument is wrong
  */
 export function benchArguments(words: readonly string[], names: readonly string[], bench: string): BenchArguments {
@@ -25,6 +28,7 @@ export function benchArguments(words: readonly string[], names: readonly string[
         json: { type: 'boolean', default: false },
         quick: { type: 'boolean', default: false },
         'no-compile': { type: 'boolean', default: false },
+        'no-tfjs': { type: 'boolean', default: false },
         only: { type: 'string' },
         rounds: { type: 'string' },
       },
@@ -39,6 +43,7 @@ export function benchArguments(words: readonly string[], names: readonly string[
     throw new Error(`bench ${bench}: --rounds: wanted a whole number from 1, got '${values.rounds}'`);
   return {
     json: values.json,
+    tfjs: !values['no-tfjs'],
     ...(values.only === undefined ? {} : { only: values.only }),
     contest: values.quick ? { rounds, turnMs: 100, warmUpMs: 200 } : { rounds, turnMs: 400, warmUpMs: 1500 },
     prepare: { modes: values['no-compile'] ? ['eager'] : ['eager', 'compile'], seconds: values.quick ? 0.3 : 2 },

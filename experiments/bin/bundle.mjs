@@ -48,7 +48,7 @@ function nameOfSources(entry) {
     `${entry} ${workspace} ${process.version} ${stamp(fileURLToPath(import.meta.url))} ${stamp(join(workspace, 'pnpm-lock.yaml'))}`,
   );
   const packages = readdirSync(join(workspace, 'packages')).map((name) => join(workspace, 'packages', name));
-  for (const folder of [experiments, join(workspace, 'datasets'), ...packages]) {
+  for (const folder of [experiments, join(workspace, 'bench'), join(workspace, 'datasets'), ...packages]) {
     for (const path of sourcesIn(folder)) hash.update(`\n${path} ${stamp(path)}`);
   }
   return hash.digest('hex').slice(0, 16);

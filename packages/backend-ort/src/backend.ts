@@ -38,12 +38,12 @@ export class OrtBackend extends tf.KernelBackend {
   readonly graph = new Graph();
   readonly sessions: SessionCache;
   readonly calls = new Calls(this);
+  readonly buffers = new BufferPool();
   private readonly entries = new Entries(this);
   /** Entries that may have pending nodes. */
   private pending: Entry[] = [];
   private pendingBytes = 0;
   private tracing = 0;
-  private buffers = new BufferPool();
 
   constructor(options: Partial<RuntimeOptions> = {}) {
     super();
@@ -76,7 +76,7 @@ export class OrtBackend extends tf.KernelBackend {
       if (repeated === 0 || repeated === 1) entry.fill = { value: repeated, shape: [...shape], dtype: type };
       else {
         // A copy: the caller may change its array before the lazy graph reads it.
-        const data = values === null ? emptyArray(type, size) : this.takeBuffer(type, size);
+        const data = values === null ? emptyArray(type, size) : this.buffers.take(type, size);
         if (values !== null) copy(values as Float32Array, data);
         entry.node = this.tracing > 0 ? this.graph.constant(data, [...shape], type) : this.graph.leaf(data, [...shape], type);
       }
@@ -134,7 +134,11 @@ export class OrtBackend extends tf.KernelBackend {
   }
 
   override disposeData(dataId: DataId, force = false): boolean {
-    return this.entries.release(dataId, force);
+    const node = this.entries.find(dataId)?.node;
+    const isGone = this.entries.release(dataId, force);
+    // While something is pending, it may still read the memory.
+    if (isGone && node && this.isIdle) this.buffers.recycleSpare(node);
+    return isGone;
   }
 
   override memory(): { unreliable: boolean; reasons: string[] } {
@@ -283,19 +287,9 @@ export class OrtBackend extends tf.KernelBackend {
     return this.dataOf(entry);
   }
 
-  /** An array for new values. It comes from the pool if an array of that size was donated, otherwise it is new. */
-  takeBuffer(dtype: OnnxType, size: number): HostArray {
-    return this.buffers.take(dtype, size) ?? emptyArray(dtype, size);
-  }
-
-  /** Releases the stored memory of donated tensors. Called when the compiled function that used it is disposed. */
-  forgetBuffers(): void {
-    this.buffers.clear();
-  }
-
-  /** Puts the memory of a donated tensor into the pool, if nothing else uses it. */
-  recycle(node: Node): void {
-    if (node.op === 'Leaf' && node.owners === 0 && !node.shared && node.data !== undefined) this.buffers.give(node.dtype, node.data);
+  /** Whether nothing waits to be computed. */
+  private get isIdle(): boolean {
+    return this.tracing === 0 && this.pending.length === 0 && this.calls.isAtStart;
   }
 
   /** The node as it is stored. Its shape may differ from the shape of the tensor. */

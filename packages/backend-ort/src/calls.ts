@@ -63,6 +63,11 @@ export class Calls {
     this.backend = backend;
   }
 
+  /** Whether no call was made since the last evaluation. */
+  get isAtStart(): boolean {
+    return this.state === 'known' && this.step === this.root;
+  }
+
   /** Number of steps that are remembered. */
   get size(): number {
     return this.steps;
@@ -248,7 +253,7 @@ export class Calls {
   compute(): boolean {
     if (this.state !== 'known') return false;
     const plan = this.plan();
-    const values = plan?.run(this.outside) ?? null;
+    const values = plan?.run(this.outside, this.backend) ?? null;
     if (values === null) {
       if (plan !== undefined) this.step.plans.splice(this.step.plans.indexOf(plan), 1);
       this.recall();

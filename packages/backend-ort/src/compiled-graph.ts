@@ -152,19 +152,20 @@ export class CompiledGraph {
   private fetches(): Record<string, HostValue> {
     const fetches: Record<string, HostValue> = {};
     for (const { node, name } of this.computed) {
-      fetches[name] = hostValue(node, this.backend.takeBuffer(node.dtype, sizeOf(node.shape)));
+      fetches[name] = hostValue(node, this.backend.buffers.take(node.dtype, sizeOf(node.shape)));
     }
     return fetches;
   }
 
   /** Runs the graph. Arguments that are marked as donated are disposed, and their memory is used for later results. */
   run(inputs: readonly Tensor[], donated: readonly boolean[]): Tensor[] {
-    const leaves = this.inPlace(inputs, donated) ?? this.whole(inputs);
+    const made = this.inPlace(inputs, donated);
+    const leaves = made ?? this.whole(inputs);
     const tensors = this.sources.map((source) => {
       const { dataId, shape, dtype } = this.result(source, inputs, leaves);
       return tf.engine().makeTensorFromDataId(dataId, shape, dtype as 'float32', this.backend);
     });
-    if (donated.includes(true)) this.take(inputs, donated);
+    if (donated.includes(true)) this.take(inputs, donated, made !== null);
     return tensors;
   }
 
@@ -192,19 +193,26 @@ export class CompiledGraph {
     return { ...info, shape: [...source.shape], dtype: argument.dtype as TensorInfo['dtype'] };
   }
 
-  /** Disposes donated arguments. Their memory goes to later results. */
-  private take(inputs: readonly Tensor[], donated: readonly boolean[]): void {
-    const given = inputs.filter((_, i) => donated[i]);
-    // Equal tensors share one node. Its memory must go back to the pool only once.
-    const spent = new Set(given.map(({ dataId }) => this.backend.storedNode(dataId)));
-    for (const x of given) x.dispose();
-    for (const node of spent) this.backend.recycle(node);
+  /**
+   * Disposes donated arguments. Their memory goes to later results. State that was moved into a heap stays there, so its old memory is freed.
+   */
+  private take(inputs: readonly Tensor[], donated: readonly boolean[], wasInPlace: boolean): void {
+    // Equal tensors share one node. Its memory must go back only once.
+    const spent = new Map<Node, boolean>();
+    inputs.forEach(({ dataId }, i) => {
+      if (donated[i]) spent.set(this.backend.storedNode(dataId), wasInPlace && this.onePass!.isState(i));
+    });
+    inputs.forEach((x, i) => donated[i] && x.dispose());
+    for (const [node, isMoved] of spent) {
+      if (isMoved) this.backend.buffers.release(node);
+      else this.backend.buffers.recycle(node);
+    }
   }
 
   dispose(): void {
     this.onePass?.dispose();
     this.session?.dispose();
-    this.backend.forgetBuffers();
+    this.backend.buffers.clear();
   }
 }
 

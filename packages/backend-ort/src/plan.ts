@@ -1,3 +1,4 @@
+import type { OrtBackend } from './backend.ts';
 import type { Entry } from './entry.ts';
 import { emptyArray, sizeOf, type Graph, type Node } from './graph.ts';
 import type { HostArray, OnnxType } from './onnx.ts';
@@ -76,8 +77,8 @@ export class Plan {
   }
 
   /** The values of the live results. Null if the session was closed or the run failed. */
-  run(outside: readonly (Node | Entry)[]): Node[] | null {
-    const values = this.compute(outside);
+  run(outside: readonly (Node | Entry)[], backend: OrtBackend): Node[] | null {
+    const values = this.compute(outside, backend);
     if (values === null) return null;
     const nodes: Node[] = [];
     for (const source of this.sources)
@@ -85,12 +86,12 @@ export class Plan {
     return nodes;
   }
 
-  private compute(outside: readonly (Node | Entry)[]): Node[] | null {
+  private compute(outside: readonly (Node | Entry)[], backend: OrtBackend): Node[] | null {
     if (this.session === null) return [];
     const session = this.session.ready();
     if (session === null) return null;
     for (const { value, index } of this.given) value.data = (outside[index] as Node).data!;
-    for (const { value, dtype, size } of this.outputs) value.data = emptyArray(dtype, size);
+    for (const { value, dtype, size } of this.outputs) value.data = backend.buffers.take(dtype, size);
     try {
       session.run(this.feeds, this.fetches);
       const nodes: Node[] = [];

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
+import { freeNow } from './free-memory.ts';
 import type { HostArray, OnnxType } from './onnx.ts';
 
 /**
@@ -56,7 +57,7 @@ export interface Session {
 
 interface NativeSession {
   loadModel(buffer: ArrayBufferLike, offset: number, length: number, options: object): void;
-  run(feeds: object, fetches: object, options: object): Record<string, unknown>;
+  run(feeds: object, fetches: object, options: object): Record<string, { data: HostArray }>;
   endProfiling(): void;
   dispose(): void;
 }
@@ -153,7 +154,9 @@ export function createSession(model: Uint8Array, options: SessionOptions): Sessi
   open++;
   return {
     run(feeds, fetches) {
-      told('ort: the graph did not run', () => session.run(feeds, fetches, {}));
+      // The binding returns a copy of each result, also of those that it wrote into the arrays of `fetches`.
+      const copies = told('ort: the graph did not run', () => session.run(feeds, fetches, {}));
+      freeNow(Object.values(copies).map(({ data }) => data));
     },
     dispose() {
       if (options.profile !== undefined) session.endProfiling();

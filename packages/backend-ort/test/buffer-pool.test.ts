@@ -7,9 +7,9 @@ import { useOrt, type Tensor } from './agree.ts';
 beforeAll(useOrt);
 
 /** How many arrays of a size a pool has. */
-function drained(pool: Pick<BufferPool, 'take'>, size: number): number {
+function drained(pool: Pick<BufferPool, 'find'>, size: number): number {
   let count = 0;
-  while (pool.take('float32', size) !== undefined) count++;
+  while (pool.find('float32', size) !== undefined) count++;
   return count;
 }
 
@@ -17,15 +17,15 @@ describe('arrays of donated tensors', () => {
   it('are kept as far as such arrays were missing', () => {
     const pool = new BufferPool();
     for (let i = 0; i < 100; i++) pool.give('float32', new Float32Array(3));
-    expect(pool.take('float32', 3)).toBeUndefined();
-    expect(pool.take('float32', 3)).toBeUndefined();
+    expect(pool.find('float32', 3)).toBeUndefined();
+    expect(pool.find('float32', 3)).toBeUndefined();
     const given = Array.from({ length: 100 }, () => new Float32Array(3));
     for (const array of given) pool.give('float32', array);
     pool.give('int32', new Int32Array(3));
-    expect(given).toContain(pool.take('float32', 3));
-    expect(given).toContain(pool.take('float32', 3));
-    expect(pool.take('float32', 3)).toBeUndefined();
-    expect(pool.take('int32', 3)).toBeUndefined();
+    expect(given).toContain(pool.find('float32', 3));
+    expect(given).toContain(pool.find('float32', 3));
+    expect(pool.find('float32', 3)).toBeUndefined();
+    expect(pool.find('int32', 3)).toBeUndefined();
   });
 
   it('of tensors that were computed do not pile up, and the state of a loop goes around', () => {
@@ -44,8 +44,7 @@ describe('arrays of donated tensors', () => {
     }
     // Two arrays, and that of the first state.
     expect(seen.size).toBeLessThanOrEqual(3);
-    const pool = { take: (dtype: 'float32', size: number) => (backend as unknown as { buffers: BufferPool }).buffers.take(dtype, size) };
-    expect(drained(pool as BufferPool, 41)).toBeLessThanOrEqual(1);
+    expect(drained(backend.buffers, 41)).toBeLessThanOrEqual(1);
     state.dispose();
     graph.dispose();
   });

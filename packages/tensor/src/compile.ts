@@ -114,12 +114,10 @@ export function compile<A extends Tree[], R extends Tree>(fn: (...args: A) => R,
         const result = fn(...(args.map((arg) => treeMap(() => inputs[next++]!, arg)) as A));
         paths = pathsOf(result);
         const template = treeMap((leaf) => leaf, result);
-        if (isTensor(template)) rebuild = ([output]) => output!;
-        else
-          rebuild = (outputs) => {
-            let k = 0;
-            return treeMap(() => outputs[k++]!, template);
-          };
+        rebuild = (outputs) => {
+          let next = 0;
+          return likeTree(template, () => outputs[next++]!);
+        };
         return leavesOf(result);
       },
       name,
@@ -199,6 +197,13 @@ function sameStructure(a: Tree | readonly Tree[], b: Tree | readonly Tree[]): bo
   const [keys, others] = [Object.keys(a), Object.keys(b)];
   if (Array.isArray(a) !== Array.isArray(b) || keys.length !== others.length) return false;
   return keys.every((key, i) => key === others[i] && sameStructure((a as Record<string, Tree>)[key]!, (b as Record<string, Tree>)[key]!));
+}
+
+/** A tree of the same structure with other leaves. Nothing is checked and no path is computed, because this runs in every compiled call. */
+function likeTree(template: Tree, next: () => Tensor): Tree {
+  if (isTensor(template)) return next();
+  if (Array.isArray(template)) return (template as Tree[]).map((child) => likeTree(child, next));
+  return Object.fromEntries(Object.entries(template).map(([name, child]) => [name, likeTree(child as Tree, next)]));
 }
 
 /** Paths of the leaves in the order of `treeMap`. */

@@ -39,6 +39,7 @@ export class OnePass {
   private readonly inner: readonly Node[];
   private readonly fed: readonly { node: Node; name: string; argument: number }[];
   private readonly state: readonly (readonly (readonly number[])[])[];
+  private readonly stateArguments: ReadonlySet<number>;
   private readonly heaps: { heap: Heap; fetches: Record<string, HostValue> }[] = [];
   private calls = 0;
   /** Calls that were not done in place, or only after copies. */
@@ -67,6 +68,7 @@ export class OnePass {
     this.inner = this.outputs.filter((node) => !wanted.has(node));
     this.fed = argumentNodes.flatMap((node, argument) => (this.names.has(node) ? [{ node, name: this.names.get(node)!, argument }] : []));
     this.state = groups.map(({ old }) => old.map((leaves) => leaves.map((leaf) => this.argumentOf.get(leaf)!)));
+    this.stateArguments = new Set(this.state.flat(2));
     this.session = this.outputs.length === 0 ? null : new PooledSession(options);
     this.session?.open(this.model);
   }
@@ -104,6 +106,11 @@ export class OnePass {
     const start = performance.now();
     for (let i = 0; i < runs; i++) heap.run(blocks, scalars);
     return (performance.now() - start) / runs;
+  }
+
+  /** Whether an argument is state that calls replace in place. */
+  isState(argument: number): boolean {
+    return this.stateArguments.has(argument);
   }
 
   get passes(): number {
@@ -180,7 +187,7 @@ export class OnePass {
   /** Where the session writes: results into free arrays, and all other values where the groups read them. */
   private fetches(backend: OrtBackend, inner: Record<string, HostValue>): Record<string, HostValue> {
     const fetches = { ...inner };
-    for (const { node, name, size } of this.returned) fetches[name] = hostValue(node, backend.takeBuffer(node.dtype, size));
+    for (const { node, name, size } of this.returned) fetches[name] = hostValue(node, backend.buffers.take(node.dtype, size));
     return fetches;
   }
 
