@@ -12,17 +12,17 @@ export interface RepeatedWork {
   run(total: number, done: () => void): Promise<void>;
 }
 
-/** What a process holds after some repetitions. */
-export type Lap = { done: number; tensors: number; sessions: number; threads: number; resident: number };
+/** What a process holds after some repetitions. `heap` is what JavaScript holds, with its arrays, and `resident` is all memory, in bytes. */
+export type Lap = { done: number; tensors: number; sessions: number; threads: number; heap: number; resident: number };
 const counts = ['tensors', 'sessions', 'threads'] as const;
 
 /** Each work is measured this often, at equal distances. */
 export const LAPS = 10;
 
-/** Growth of the resident memory up to this share is accepted as no growth. */
+/** Growth of memory up to this share is accepted as no growth. */
 export const LEVEL = 0.01;
 
-/** Does a work `total` times, and says after each lap what the process holds. The resident memory needs `node --expose-gc` to say something. */
+/** Does a work `total` times, and says after each lap what the process holds. The memory says something only with `node --expose-gc`. */
 export async function runLaps(work: RepeatedWork, total: number, report: (lap: Lap) => void, laps = LAPS): Promise<void> {
   let done = 0;
   await work.run(total, () => {
@@ -34,12 +34,14 @@ export async function runLaps(work: RepeatedWork, total: number, report: (lap: L
 
 function held(done: number): Lap {
   globalThis.gc?.();
+  const { heapUsed, arrayBuffers, rss } = process.memoryUsage();
   return {
     done,
     tensors: tf.memory().numTensors,
     sessions: openSessions(),
     threads: nativeThreads() ?? 0,
-    resident: process.memoryUsage.rss(),
+    heap: heapUsed + arrayBuffers,
+    resident: rss,
   };
 }
 
