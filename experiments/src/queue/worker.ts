@@ -63,8 +63,12 @@ export async function runWorker(experiments: readonly Experiment[], request: Wor
   });
   const told = new Set<string>();
   worker.on('error', (error) => {
-    // Names of jobs are long; their beginnings are what `failed` shows, too.
-    const words = `queue at ${placeText(redis)}: ${plainText(sentence(error)).replace(/([0-9a-f]{12})[0-9a-f]{52}-[0-9a-f]{16}/g, '$1')}`;
+    const text = plainText(sentence(error));
+    const [, job] = /\block\b.* job ([0-9a-f]{12})/i.exec(text) ?? [];
+    const words =
+      job === undefined
+        ? `queue at ${placeText(redis)}: ${text}`
+        : `job ${job} may be offered to another worker: this one gave Redis no sign of life for ${lockSeconds} s; nothing is lost`;
     if (!told.has(words)) say(words);
     told.add(words);
   });
