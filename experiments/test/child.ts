@@ -10,10 +10,14 @@ import { runIds } from '../src/runner/run-folder.ts';
 import { bundled } from '../bin/bundle.mjs';
 import { linearRegression } from './linear-regression.ts';
 
+const folders: string[] = [];
+// Said here, because a hook that a running test adds is never called.
+afterAll(() => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true })));
+
 /** An empty folder that is gone after the tests of the file. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'atelier-test-'));
-  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+  folders.push(folder);
   return folder;
 }
 
