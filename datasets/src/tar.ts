@@ -33,7 +33,8 @@ function text(header: Uint8Array, at: number, length: number): string {
 }
 
 function octal(header: Uint8Array, at: number, length: number): number {
-  return Number.parseInt(text(header, at, length).trim(), 8);
+  const digits = text(header, at, length).trim();
+  return /^[0-7]+$/.test(digits) ? Number.parseInt(digits, 8) : NaN;
 }
 
 /** Sum of the header's bytes with the checksum field itself read as spaces. */

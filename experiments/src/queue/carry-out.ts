@@ -1,10 +1,10 @@
+import { plainText } from '@atelier/tensor';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { onDisk, sentence } from '../runner/errors.ts';
 import type { Experiment } from '../runner/experiment.ts';
 import { FileLock } from '../runner/file-lock.ts';
 import { decideNow, type Decision } from '../runner/kept-run.ts';
-import { plainText } from '../runner/plain-text.ts';
 import type { RunRequest } from '../runner/run.ts';
 import { runProcess, type Program } from '../sweep/run-process.ts';
 import { jobCommand } from '../sweep/run-sweep.ts';

@@ -1,9 +1,8 @@
 import { hostname } from 'node:os';
-import { checkNumber } from '@atelier/tensor';
+import { checkNumber, plainText } from '@atelier/tensor';
 import type { Job } from 'bullmq';
 import { sentence } from '../runner/errors.ts';
 import type { Experiment } from '../runner/experiment.ts';
-import { plainText } from '../runner/plain-text.ts';
 import { carryOut, Later, RunFailed, Stopped, type JobRequest, type JobStage } from './carry-out.ts';
 import { checkRedis, Connection, placeText, QUEUE, type RedisPlace } from './connection.ts';
 import { OtherCode, readMessage } from './job-message.ts';

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { toHostTree, toTensor, treeMap, type HostTensor, type Tree } from '@atelier/tensor';
+import { parseJson, shown, toHostTree, toTensor, treeMap, type HostTensor, type Tree } from '@atelier/tensor';
 import { readSafetensors, writeSafetensors } from '@atelier/tensor/node';
-import { diskError, onDisk, sentence, StopError } from './errors.ts';
+import { diskError, onDisk, onText, sentence, StopError } from './errors.ts';
 import type { Checkpoint, Checkpoints, Json } from './experiment.ts';
 
 const FORMAT = 'atelier-checkpoint-1';
@@ -56,13 +56,13 @@ export class CheckpointFolder implements Checkpoints {
     }
     const { tensors, metadata } = file;
     if (metadata['format'] !== FORMAT)
-      throw new StopError(`${path}: wanted a checkpoint of format '${FORMAT}', got '${metadata['format'] ?? 'none'}'`);
+      throw new StopError(`${path}: wanted a checkpoint of format '${FORMAT}', got ${shown(metadata['format'] ?? 'none')}`);
     const text = metadata['state'] ?? '';
     const actual = checksum(metadata['name'] ?? '', tensors, text);
     if (metadata['sha256'] !== actual)
-      throw new StopError(`${path}: the file is damaged: wanted checksum ${metadata['sha256']}, got ${actual}; ${REMEDY(path)}`);
-    if (metadata['name'] !== name) throw new StopError(`${path}: wanted a checkpoint of '${name}', got one of '${metadata['name']}'`);
-    return { state: JSON.parse(text) as Json, tensors, tree: (tree, like) => restore(path, tensors, tree, like) };
+      throw new StopError(`${path}: the file is damaged: wanted checksum ${shown(metadata['sha256'])}, got ${actual}; ${REMEDY(path)}`);
+    if (metadata['name'] !== name) throw new StopError(`${path}: wanted a checkpoint of '${name}', got one of ${shown(metadata['name'])}`);
+    return { state: onText(() => parseJson(text, path)) as Json, tensors, tree: (tree, like) => restore(path, tensors, tree, like) };
   }
 }
 
@@ -83,7 +83,7 @@ function restore<T extends Tree>(path: string, tensors: Readonly<Record<string, 
     return leaf;
   }, like);
   const [stranger] = unused;
-  if (stranger !== undefined) throw new StopError(`${path}: holds '${stranger}', which has no place in this model`);
+  if (stranger !== undefined) throw new StopError(`${path}: holds ${shown(stranger)}, which has no place in this model`);
   return treeMap((_, at) => toTensor(found.get(at)!), like);
 }
 

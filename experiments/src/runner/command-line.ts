@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { configKeys, useEngine } from '@atelier/tensor';
+import { configKeys, plainText, unknown, useEngine } from '@atelier/tensor';
 import { cac, type CAC, type Command } from 'cac';
 import { boundText, verdictSign } from './claims.ts';
 import { numberText } from './number-text.ts';
@@ -13,7 +13,6 @@ import { exportRun } from './export-run.ts';
 import { fidRun, type FidRequest } from './fid-run.ts';
 import { committed, mergeRuns, reportRuns } from './ledger-files.ts';
 import { planLedger, planLines, runPlan } from './ledger-run.ts';
-import { unknown } from '@atelier/tensor';
 import { makeProgress, type Screen } from './progress.ts';
 import { writeReport } from './report-html.ts';
 import { readClaims, type Audience } from './run-context.ts';
@@ -46,10 +45,11 @@ type RunOptions = { runs?: string; engine?: string; device?: string; threads?: n
  */
 export async function main(argv: readonly string[], experiments: readonly Experiment[], terminal: Terminal): Promise<number> {
   const { out, err, signal } = terminal;
-  const say = (line = ''): void => void out.write(`${line}\n`);
+  // Names, labels and texts of runs come from outside: no control character of theirs may reach the terminal.
+  const say = (line = ''): void => void out.write(`${plainText(line)}\n`);
   const audience: Audience = { signal, progress: makeProgress(out), note: say };
   const runsOf = (options: RunOptions): string => options.runs ?? defaultRuns();
-  const warn = (text: string): void => void err.write(`${text}\n`);
+  const warn = (text: string): void => void err.write(`${plainText(text)}\n`);
   /** Lists are wrapped also where they are no longer read on a terminal. */
   const columns = out.columns ?? 100;
   let code = 0;
@@ -179,6 +179,7 @@ export async function main(argv: readonly string[], experiments: readonly Experi
 
   try {
     cli.parse(['node', 'atelier', ...argv], { run: false });
+    checkOptions(cli, argv);
     if (cli.options['help']) return 0;
     if (cli.matchedCommand === undefined) {
       const [word] = cli.args;
@@ -195,7 +196,7 @@ export async function main(argv: readonly string[], experiments: readonly Experi
     return code;
   } catch (error) {
     if (process.env['ATELIER_DEBUG']) err.write(`${error instanceof Error ? error.stack : String(error)}\n`);
-    else err.write(`${commandLineSentence(error, cli, argv, experiments)}\n`);
+    else warn(commandLineSentence(error, cli, argv, experiments));
     return error instanceof Interrupted ? 130 : 1;
   }
 }
@@ -204,6 +205,34 @@ export async function main(argv: readonly string[], experiments: readonly Experi
 function presetAndKeys(words: readonly string[]): { preset: string; keys: string[] } {
   const [first] = words;
   return first === undefined || first.includes('=') ? { preset: 'smoke', keys: [...words] } : { preset: first, keys: words.slice(1) };
+}
+
+/** Options that may be given several times. */
+const REPEATED: readonly string[] = ['metric'];
+
+/**
+ * The parser makes a list of an option that is given twice, and a number of a text such as `--runs 007`; and it passes over options that are called like a property of every object.
+ * @throws StopError for the first that is wrong
+ */
+function checkOptions(cli: CAC, argv: readonly string[]): void {
+  const known = [...(cli.matchedCommand?.options ?? []), ...cli.globalCommand.options];
+  const named = argv.flatMap((word) => /^--([^=.]+)/.exec(word)?.[1] ?? []);
+  const stranger = named.find((name) => name in Object.prototype);
+  if (stranger !== undefined)
+    throw new StopError(
+      unknown(
+        'option',
+        `--${stranger}`,
+        known.map(({ name }) => `--${name}`),
+      ),
+    );
+  for (const { name, rawName } of known) {
+    const value: unknown = cli.options[name];
+    if (Array.isArray(value) && !REPEATED.includes(name)) throw new StopError(`--${name}: wanted one value, got ${value.length}`);
+    if (typeof value !== 'number' || /<(count|number|n)>/.test(rawName)) continue;
+    const at = argv.findIndex((word) => word === `--${name}` || word.startsWith(`--${name}=`));
+    cli.options[name] = argv[at] === `--${name}` ? argv[at + 1] : argv[at]?.slice(`--${name}=`.length);
+  }
 }
 
 /** Adds the nearest option to the errors of the parser, or says that a key of the experiment has no dashes. */

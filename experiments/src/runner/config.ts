@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
-import { configKeys, readSettings, showSetting } from '@atelier/tensor';
-import { parse as parseYaml } from 'yaml';
+import { configKeys, readSettings, shown, unknown } from '@atelier/tensor';
+import { isScalar, parseDocument, visit, type Document } from 'yaml';
 import type { z } from 'zod';
 import { StopError } from './errors.ts';
 import type { BaseConfig, Experiment } from './experiment.ts';
 import { checkLimits } from './limits.ts';
-import { unknown } from '@atelier/tensor';
 
 type Plain = { [key: string]: unknown };
+
 /**
  * The complete, checked configuration of `preset` after the `key=value` words were applied to it.
  *
@@ -18,13 +18,43 @@ type Plain = { [key: string]: unknown };
 export function resolveConfig<Config extends BaseConfig>(experiment: Experiment<Config>, preset: string, words: readonly string[]): Config {
   const presets = Object.keys(experiment.presets);
   if (!presets.includes(preset)) throw new StopError(unknown(`preset of ${experiment.name}`, preset, presets));
-  let plain = structuredClone(experiment.presets[preset]) as Plain;
+  const stated = experiment.presets[preset] as Plain;
   const keys = configKeys(experiment.schema);
-  checkKeys(experiment.name, plain, keys);
-  for (const word of words) plain = overlay(plain, parseWord(experiment.name, word, keys)) as Plain;
-  const config = parseConfig(experiment.name, experiment.schema, plain);
+  checkKeys(experiment.name, stated, keys);
+  // Words are laid over the complete configuration: a group that the preset leaves to the schema keeps the values that a word does not name.
+  let plain: unknown = parseConfig(experiment.name, experiment.schema, stated);
+  for (const word of words) plain = laidOver(experiment.schema, plain, stated, parseWord(experiment.name, word, keys));
+  // What runs is what `run.json` keeps: JSON has no -0, for example.
+  const config = JSON.parse(JSON.stringify(parseConfig(experiment.name, experiment.schema, plain))) as Config;
   checkLimits(experiment.name, config);
   return config;
+}
+
+/**
+ * A configuration with one word laid over it. A word may choose another kind of a group (`warp.kind=square`), which has no place for the keys of the first kind: then only what the
+ * preset states of this group is kept.
+ */
+function laidOver(schema: z.ZodType, plain: unknown, stated: Plain, word: Plain): unknown {
+  const whole = overlay(plain, word);
+  const left = schema.safeParse(whole).error?.issues.find(({ code }) => code === 'unrecognized_keys');
+  if (left === undefined) return whole;
+  const path = left.path.map(String);
+  const group = overlay(valueAt(stated, path), valueAt(word, path));
+  return path.length === 0
+    ? whole
+    : overlay(
+        plain,
+        path.reduceRight<unknown>((inner, key) => ({ [key]: inner }), new Replaced(group)),
+      );
+}
+
+/** A value that `overlay` puts in place of another. */
+class Replaced {
+  readonly value: unknown;
+
+  constructor(value: unknown) {
+    this.value = value;
+  }
 }
 
 /** Checks a plain value against a schema. @throws StopError naming path, wanted and got of the first thing wrong. */
@@ -33,12 +63,12 @@ export function parseConfig<T>(where: string, schema: z.ZodType<T>, plain: unkno
   if (!('issues' in result)) return result.settings;
   const { path, reason } = result.issues[0]!;
   // If the experiment's own check refuses a value, its message says only what was wanted; what was given is added here.
-  const got = reason.includes(', got ') ? '' : `, got ${showSetting(valueAt(plain, path))}`;
-  throw new StopError(`${where}: ${path === '' ? '' : `'${path}': `}${reason}${got}`);
+  const got = reason.includes(', got ') ? '' : `, got ${shown(path === '' ? plain : valueAt(plain, path.split('.')))}`;
+  throw new StopError(`${where}: ${path === '' ? '' : `${shown(path)}: `}${reason}${got}`);
 }
 
-const valueAt = (plain: unknown, path: string): unknown =>
-  path.split('.').reduce<unknown>((part, key) => (path === '' ? part : (part as Plain | undefined)?.[key]), plain);
+const valueAt = (plain: unknown, path: readonly string[]): unknown =>
+  path.reduce<unknown>((part, key) => (part as Plain | null | undefined)?.[key], plain);
 
 /** SHA-256 of the configuration with its keys sorted, 64 hexadecimal digits. */
 export function configHash(config: unknown): string {
@@ -59,18 +89,41 @@ export function configHash(config: unknown): string {
 /** `a.b=3` as `{ a: { b: 3 } }`. */
 function parseWord(name: string, word: string, keys: ReadonlyMap<string, string | undefined>): Plain {
   const equals = word.indexOf('=');
-  if (equals < 1) throw new StopError(`${name}: wanted key=value, got '${word}'`);
+  if (equals < 1) throw new StopError(`${name}: wanted key=value, got ${shown(word)}`);
   const [key, text] = [word.slice(0, equals), word.slice(equals + 1)];
   if (!keys.has(key)) throw new StopError(unknown(`key of ${name}`, key, [...keys.keys()]));
-  let value: unknown;
-  try {
-    // A string such as 007 or true must stay a string if the schema wants a string.
-    value = keys.get(key) === 'string' ? text : parseYaml(text);
-  } catch {
-    throw new StopError(`${name}: '${key}': wanted a value in YAML, got '${text}'`);
-  }
+  // A string such as 007 or true must stay a string if the schema wants a string.
+  const value = keys.get(key) === 'string' ? text : parseYaml(`${name}: '${key}'`, text);
   const plain = key.split('.').reduceRight<unknown>((inner, part) => ({ [part]: inner }), value) as Plain;
   checkKeys(name, plain, keys);
+  return plain;
+}
+
+/** Characters of a value at most: the parser of YAML needs much more time for many. */
+const LONGEST = 4000;
+/** Lists that begin within each other on one line: for thousands of them the parser takes all memory, and the process ends. */
+const NESTED_LISTS = /(?:[-?]\s+){20}/;
+
+/** @throws StopError for what is no YAML, or is not plain: tags, anchors, keys that are no texts, several documents */
+function parseYaml(where: string, text: string): unknown {
+  if (text.length > LONGEST) throw new StopError(`${where}: wanted at most ${LONGEST} characters, got ${text.length}`);
+  try {
+    const document = NESTED_LISTS.test(text) ? undefined : parseDocument(text, { logLevel: 'error' });
+    // A warning is a tag that nothing is known of: its value would be taken as if there were none.
+    if (document !== undefined && document.errors.length + document.warnings.length === 0 && isPlain(document)) return document.toJS();
+  } catch {
+    // More levels of brackets than the stack holds.
+  }
+  throw new StopError(`${where}: wanted a value in YAML, got ${shown(text)}`);
+}
+
+function isPlain(document: Document): boolean {
+  let plain = true;
+  visit(document, {
+    Pair: (_, { key }) => void (plain &&= isScalar(key)),
+    Alias: () => void (plain = false),
+    Value: (_, { tag, anchor }) => void (plain &&= tag === undefined && anchor === undefined),
+  });
   return plain;
 }
 
@@ -88,6 +141,7 @@ function checkKeys(name: string, plain: unknown, keys: ReadonlyMap<string, strin
 /** `below` with the values of `above`: records are merged, everything else is replaced. */
 function overlay(below: unknown, above: unknown): unknown {
   const isRecord = (value: unknown): value is Plain => value !== null && typeof value === 'object' && !Array.isArray(value);
+  if (above instanceof Replaced) return above.value;
   if (!isRecord(below) || !isRecord(above)) return above;
   const out: Plain = { ...below };
   for (const [key, value] of Object.entries(above)) out[key] = overlay(below[key], value);

@@ -1,3 +1,5 @@
+import { plainText } from '@atelier/tensor';
+
 /** Stops the run because of its input, the disk or numbers that are not finite, not because of a bug. The message is one sentence for the user. */
 export class StopError extends Error {
   override readonly name = 'StopError';
@@ -22,14 +24,18 @@ const REASONS: Readonly<Record<string, string>> = {
   EIO: 'the disk reports an input/output error',
 };
 
+/** Characters of a sentence at most. */
+const LONGEST = 1000;
+
 /** The one sentence that is printed for an error. For a system error it says in words what failed, with the path. */
 export function sentence(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { code, path } = error as NodeJS.ErrnoException;
   const reason = code === undefined ? undefined : REASONS[code];
-  if (reason !== undefined && path !== undefined) return `${path}: ${reason}`;
-  const first = error.message.split('\n', 1)[0]!;
-  return first === '' ? error.name : first;
+  if (reason !== undefined && path !== undefined) return `${plainText(path)}: ${reason}`;
+  const first = plainText(error.message.split('\n', 1)[0]!);
+  if (first === '') return error.name;
+  return first.length > LONGEST ? `${first.slice(0, LONGEST)}…` : first;
 }
 
 /** Runs `work` and turns a system error into a `StopError` that names `path`. */
@@ -38,6 +44,15 @@ export function onDisk<T>(path: string, work: () => T): T {
     return work();
   } catch (error) {
     throw diskError(path, error);
+  }
+}
+
+/** Runs `work`, which reads a text from outside, and makes its error a `StopError`. */
+export function onText<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw new StopError(sentence(error), { cause: error });
   }
 }
 

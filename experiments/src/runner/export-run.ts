@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { disposeTree, encodeSafetensors, engineName, toTensor, type HostTensor } from '@atelier/tensor';
+import { disposeTree, encodeSafetensors, engineName, shown, toTensor, type HostTensor } from '@atelier/tensor';
 import { compileDrawer, drawInputs, drawSamples, type DrawRequest, type OpenedRun } from './draw.ts';
 import { StopError } from './errors.ts';
 import { modelCard } from './model-card.ts';
@@ -14,7 +14,8 @@ import { writeFile } from './write-file.ts';
 export async function exportRun(opened: OpenedRun, request: DrawRequest, out?: string): Promise<string[]> {
   const { folder, name } = opened;
   if (engineName() !== 'ort') throw new StopError(`export: wanted the engine 'ort', got '${engineName()}'`);
-  if (out !== undefined && !out.endsWith('.onnx')) throw new StopError(`export: out: wanted a file that ends with .onnx, got '${out}'`);
+  if (out !== undefined && !out.endsWith('.onnx'))
+    throw new StopError(`export: out: wanted a file that ends with .onnx, got ${shown(out)}`);
   const { inputs, steps } = await drawInputs(opened, request);
   const run = compileDrawer(opened, steps);
   const samples = await drawSamples(run, inputs);

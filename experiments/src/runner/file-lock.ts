@@ -1,7 +1,8 @@
 import { existsSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { plainText } from '@atelier/tensor';
+import { z } from 'zod';
 import { onDisk } from './errors.ts';
-import { plainText } from './plain-text.ts';
 
 /** Seconds between two signs of life of a lock, and after how many without one a lock of another machine is void. */
 const [BEAT, VOID] = [10, 120];
@@ -9,7 +10,8 @@ const [BEAT, VOID] = [10, 120];
 /** The number in a lock file that cannot be read: it is being written now, or its process was killed meanwhile. */
 const INCOMPLETE = -1;
 
-type Lock = { readonly pid: number; readonly began: string; readonly host?: string };
+const lockSchema = z.object({ pid: z.number(), began: z.string(), host: z.string().optional() });
+type Lock = z.infer<typeof lockSchema>;
 
 /** A file that lets only one process do a thing. Machines that share the disk see it too. It is void once its process is gone. */
 export class FileLock {
@@ -38,7 +40,7 @@ export class FileLock {
           if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
         }
         const lock = readLock(this.#path);
-        if (isHeld(lock, this.#path)) return `process ${lock.pid}${isHere(lock) ? '' : ` of ${plainText(String(lock.host))}`}`;
+        if (isHeld(lock, this.#path)) return `process ${lock.pid}${isHere(lock) ? '' : ` of ${plainText(lock.host!)}`}`;
         rmSync(this.#path, { force: true });
       }
     });
@@ -61,7 +63,7 @@ export class FileLock {
 
 function readLock(path: string): Lock {
   try {
-    return JSON.parse(readFileSync(path, 'utf8')) as Lock;
+    return lockSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
   } catch {
     return { pid: INCOMPLETE, began: '' };
   }

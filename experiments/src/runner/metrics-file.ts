@@ -1,5 +1,6 @@
 import { appendFileSync, closeSync, existsSync, fsyncSync, openSync, readFileSync, statSync } from 'node:fs';
-import { onDisk, StopError } from './errors.ts';
+import { parseJson, shown } from '@atelier/tensor';
+import { onDisk, onText, StopError } from './errors.ts';
 import { writeFile } from './write-file.ts';
 
 /** A line of `metrics.jsonl`: the series and the step, then the numbers. */
@@ -73,16 +74,10 @@ export function readMetrics(path: string): MetricsLine[] {
   const texts = onDisk(path, () => readFileSync(path, 'utf8')).split('\n');
   texts.pop();
   return texts.map((text, i) => {
-    let line: unknown;
-    try {
-      line = JSON.parse(text);
-    } catch {
-      line = undefined;
-    }
-    const { series, step } = (line ?? {}) as Partial<MetricsLine>;
-    if (typeof series !== 'string' || typeof step !== 'number') {
-      throw new StopError(`${path}: line ${i + 1}: wanted a record with series and step, got '${text.slice(0, 60)}'`);
-    }
+    const line = onText(() => parseJson(text, `${path}: line ${i + 1}`));
+    const { series, ...numbers } = (line ?? {}) as Partial<MetricsLine>;
+    if (typeof series !== 'string' || !('step' in numbers) || !Object.values(numbers).every(Number.isFinite))
+      throw new StopError(`${path}: line ${i + 1}: wanted a record with series, step and numbers, got ${shown(line)}`);
     return line as MetricsLine;
   });
 }

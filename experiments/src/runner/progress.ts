@@ -1,3 +1,4 @@
+import { plainText } from '@atelier/tensor';
 import { numberText } from './number-text.ts';
 import type { Progress } from './experiment.ts';
 
@@ -81,7 +82,7 @@ class PlainProgress implements Progress {
   start(label: string, total: number, done = 0): void {
     this.stop();
     this.#now = { label, total, clock: new Clock(total, done), printedAt: performance.now(), waiting: undefined };
-    this.#screen.write(done === 0 ? `${label}: ${total} steps\n` : `${label}: goes on after step ${done} of ${total}\n`);
+    this.#screen.write(`${words(done === 0 ? `${label}: ${total} steps` : `${label}: goes on after step ${done} of ${total}`)}\n`);
   }
 
   update(done: number, metrics: Readonly<Record<string, number>> = {}, text = ''): void {
@@ -148,4 +149,9 @@ const metricText = (metrics: Readonly<Record<string, number>>): string =>
     .map(([name, value]) => `${name} ${numberText(value)}`)
     .join('  ');
 
-const words = (...parts: string[]): string => parts.filter((part) => part !== '').join('  ');
+/** Labels and names of metrics come from outside. */
+const words = (...parts: string[]): string =>
+  parts
+    .filter((part) => part !== '')
+    .map(plainText)
+    .join('  ');

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { boundText, verdictSign, type ClaimRecord } from './claims.ts';
+import { onDisk, StopError } from './errors.ts';
 import type { Curve, Experiment } from './experiment.ts';
 import { readMetrics, type MetricsLine } from './metrics-file.ts';
 import { numberText } from './number-text.ts';
@@ -106,7 +107,7 @@ export function stepPicturesOf(folder: string): StepPictures[] {
     .sort(([a], [b]) => a.localeCompare(b))
     .map(([name, all]) => {
       const steps = evenly(all.sort((a, b) => a.step - b.step));
-      return { name, width: pngWidth(readFileSync(join(folder, steps[0]!.file))), steps };
+      return { name, width: pngWidth(join(folder, steps[0]!.file)), steps };
     });
 }
 
@@ -122,7 +123,7 @@ export function figuresOf(folder: string): Figure[] {
     if (!existsSync(join(folder, png))) return [];
     const svg = `figures/${name}.svg`;
     const chart = existsSync(join(folder, svg));
-    return [{ name, caption: caption || name, width: pngWidth(readFileSync(join(folder, png))), file: chart ? svg : png, chart }];
+    return [{ name, caption: caption || name, width: pngWidth(join(folder, png)), file: chart ? svg : png, chart }];
   });
 }
 
@@ -147,4 +148,12 @@ export function flatten(config: Readonly<Record<string, unknown>>, path = ''): R
 }
 
 /** Width in pixels of layout of a PNG that was drawn at twice the density: half of what its header says. */
-const pngWidth = (bytes: Buffer): number => Math.round(bytes.readUInt32BE(16) / 2);
+function pngWidth(path: string): number {
+  const bytes = onDisk(path, () => readFileSync(path));
+  const width = bytes.length < 24 || bytes.toString('latin1', 0, 16) !== PNG_BEGIN ? 0 : bytes.readUInt32BE(16);
+  if (width === 0 || width > 2 ** 31 - 1) throw new StopError(`${path}: wanted a PNG file, got something else`);
+  return Math.round(width / 2);
+}
+
+/** Signature of PNG, and length and type of its first part. */
+const PNG_BEGIN = '\x89PNG\r\n\x1a\n\0\0\0\rIHDR';

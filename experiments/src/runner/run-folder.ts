@@ -5,7 +5,7 @@ import { configHash } from './config.ts';
 import { diskError, onDisk, StopError } from './errors.ts';
 import { FileLock } from './file-lock.ts';
 import { readJson } from './read-json.ts';
-import { unknown } from '@atelier/tensor';
+import { shown, unknown } from '@atelier/tensor';
 import { writeFile } from './write-file.ts';
 
 /** `run.json`: what a run is, its status, and everything needed to repeat it. */
@@ -79,7 +79,7 @@ export class RunFolder {
           );
       throw new StopError(unknown(`run in ${runs}`, name, ids));
     }
-    if (found.length > 1) throw new StopError(`'${name}' fits ${found.length} runs: ${found.slice(0, 5).join(', ')}; say which one`);
+    if (found.length > 1) throw new StopError(`${shown(name)} fits ${found.length} runs: ${found.slice(0, 5).join(', ')}; say which one`);
     return RunFolder.at(join(runs, found[0]!));
   }
 

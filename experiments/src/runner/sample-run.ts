@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { shown } from '@atelier/tensor';
 import { StopError } from './errors.ts';
 import { compileDrawer, drawInputs, drawnPicture, drawSamples, type DrawRequest, type OpenedRun } from './draw.ts';
 import { writeFile } from './write-file.ts';
@@ -6,7 +7,7 @@ import { writeFile } from './write-file.ts';
 /** `atelier sample`: draws from a network of a run and writes a picture. Returns what to say. */
 export async function sampleRun(opened: OpenedRun, request: DrawRequest, out?: string): Promise<string> {
   const { folder, name, drawer } = opened;
-  if (out !== undefined && !out.endsWith('.png')) throw new StopError(`sample: out: wanted a file that ends with .png, got '${out}'`);
+  if (out !== undefined && !out.endsWith('.png')) throw new StopError(`sample: out: wanted a file that ends with .png, got ${shown(out)}`);
   const { inputs, steps } = await drawInputs(opened, request);
   const run = compileDrawer(opened, steps);
   const samples = await drawSamples(run, inputs);

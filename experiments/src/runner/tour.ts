@@ -1,4 +1,5 @@
 import { relative } from 'node:path';
+import { plainText } from '@atelier/tensor';
 import { StopError } from './errors.ts';
 import type { Experiment, Progress } from './experiment.ts';
 import { CLEAR, timeText, type Screen } from './progress.ts';
@@ -79,7 +80,7 @@ class TourProgress implements Progress {
     if (!this.redraws || performance.now() - this.#drawnAt < 100) return;
     this.#drawnAt = performance.now();
     const columns = (this.#screen.columns ?? 80) - 1;
-    const text = `${this.#head}  ${this.#label} ${Math.floor((100 * done) / this.#total)} %`;
+    const text = `${this.#head}  ${plainText(this.#label)} ${Math.floor((100 * done) / this.#total)} %`;
     this.#screen.write(`${CLEAR}${text.slice(0, columns)}`);
   }
 

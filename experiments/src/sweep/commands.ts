@@ -1,4 +1,5 @@
 import { availableParallelism } from 'node:os';
+import { shown } from '@atelier/tensor';
 import type { CAC } from 'cac';
 import { openBucket } from '../queue/bucket.ts';
 import { parseRedis } from '../queue/connection.ts';
@@ -131,7 +132,7 @@ function refuseBesideQueue(options: SweepOptions): void {
 async function drawComparison(comparison: Comparison, metrics: readonly string[], key: string, out: string | undefined): Promise<string> {
   const [metric = comparison.metrics[0]!] = metrics;
   const path = out ?? `${metric.replaceAll(/[^\w.-]/g, '-')}.png`;
-  if (!path.endsWith('.png')) throw new StopError(`compare: out: wanted a file that ends with .png, got '${path}'`);
+  if (!path.endsWith('.png')) throw new StopError(`compare: out: wanted a file that ends with .png, got ${shown(path)}`);
   await writeFile(path, comparisonChart(comparison, metric, key).png);
   return `${metric} against ${key}: ${path}`;
 }

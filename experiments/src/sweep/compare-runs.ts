@@ -1,13 +1,12 @@
 import { join } from 'node:path';
 import { deviation, mean } from 'd3-array';
-import { unknown } from '@atelier/tensor';
+import { plainText, shown, unknown } from '@atelier/tensor';
 import { lineChart } from '../pictures/line-chart.ts';
 import { configHash } from '../runner/config.ts';
 import { StopError } from '../runner/errors.ts';
 import type { Picture } from '../runner/experiment.ts';
 import { readRecords } from '../runner/kept-run.ts';
 import { numberText } from '../runner/number-text.ts';
-import { plainText } from '../runner/plain-text.ts';
 import { readClaims } from '../runner/run-context.ts';
 import { flatten, metricsOf } from '../runner/run-data.ts';
 import type { RunRecord } from '../runner/run-folder.ts';
@@ -82,7 +81,7 @@ function order(a: Row, b: Row, keys: readonly string[]): number {
 }
 
 /** The metrics that a table shows: the named ones, or the claims, or without any of these the losses. @throws StopError for an unknown name, with the nearest */
-function shown({ metrics }: Comparison, asked: readonly string[]): readonly string[] {
+function shownMetrics({ metrics }: Comparison, asked: readonly string[]): readonly string[] {
   const stranger = asked.find((name) => !metrics.includes(name));
   if (stranger !== undefined) throw new StopError(unknown('metric', stranger, metrics));
   if (asked.length > 0) return asked;
@@ -92,7 +91,7 @@ function shown({ metrics }: Comparison, asked: readonly string[]): readonly stri
 
 /** A table in Markdown: mean ± standard deviation over the seeds, and the number of runs. */
 export function comparisonLines(comparison: Comparison, asked: readonly string[] = []): string[] {
-  const names = shown(comparison, asked);
+  const names = shownMetrics(comparison, asked);
   const cells = [
     [...comparison.keys, 'runs', ...names],
     ...comparison.rows.map(({ keys, runs, metrics }) => [
@@ -125,7 +124,7 @@ export function comparisonChart(comparison: Comparison, metric: string, key: str
   const curves = new Map<string, { x: number; values: readonly number[] }[]>();
   for (const row of rows) {
     const x = Number(row.keys[key]);
-    if (!Number.isFinite(x)) throw new StopError(`compare: '${key}': wanted numbers for a chart, got ${row.keys[key]}`);
+    if (!Number.isFinite(x)) throw new StopError(`compare: '${key}': wanted numbers for a chart, got ${shown(row.keys[key])}`);
     const name = keys
       .filter((other) => other !== key)
       .map((other) => `${other} ${row.keys[other]}`)

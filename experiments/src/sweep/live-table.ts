@@ -1,4 +1,4 @@
-import { plainText } from '../runner/plain-text.ts';
+import { plainText } from '@atelier/tensor';
 import { CLEAR, timeText, type Screen } from '../runner/progress.ts';
 
 type Row = { label: string; state: 'waiting' | 'running' | 'finished' | 'kept' | 'failed'; text: string; began: number };

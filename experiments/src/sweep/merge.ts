@@ -1,5 +1,6 @@
 import { cpSync, existsSync, readdirSync, rmSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
+import { shown } from '@atelier/tensor';
 import { z } from 'zod';
 import { onDisk, StopError } from '../runner/errors.ts';
 import type { Experiment } from '../runner/experiment.ts';
@@ -46,12 +47,15 @@ export async function mergeRunFolders(experiments: readonly Experiment[], folder
     for (const { id, configHash, status } of readRecords(folder))
       if (status === 'finished') found.set(configHash, [...(found.get(configHash) ?? []), join(folder, id)]);
   for (const { name, jobs } of plans.values()) {
+    const seen = new Set<string>();
+    const twin = jobs.find(({ configHash }) => seen.size === seen.add(configHash).size);
+    if (twin !== undefined) throw new StopError(`merge: ${name}: wanted different runs in the plan, got ${shown(twin.label)} twice`);
     const missing = jobs.filter(({ configHash }) => !found.has(configHash));
     if (missing.length > 0)
-      throw new StopError(`merge: ${name}: ${missing.length} of ${jobs.length} runs are missing, the first is '${missing[0]!.label}'`);
+      throw new StopError(`merge: ${name}: ${missing.length} of ${jobs.length} runs are missing, the first is ${shown(missing[0]!.label)}`);
     for (const { configHash, label } of jobs) {
       const paths = found.get(configHash)!;
-      if (paths.length > 1) throw new StopError(`merge: ${name}: '${label}' is there ${paths.length} times: ${paths.join(', ')}`);
+      if (paths.length > 1) throw new StopError(`merge: ${name}: ${shown(label)} is there ${paths.length} times: ${paths.join(', ')}`);
       if (resolve(paths[0]!, '..') !== resolve(into)) copies.push(paths[0]!);
     }
     lines.push(`${name}: ${jobs.length} runs, none missing, none twice`);

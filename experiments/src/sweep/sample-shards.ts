@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { checkNumber, type HostTensor } from '@atelier/tensor';
+import { checkNumber, shown, type HostTensor } from '@atelier/tensor';
 import { readSafetensors, writeSafetensors } from '@atelier/tensor/node';
 import { drawInParts, firstRows, partsOf, type DrawRequest, type OpenedRun } from '../runner/draw.ts';
 import { diskError, onDisk, StopError } from '../runner/errors.ts';
@@ -21,7 +21,7 @@ export async function sampleShard(opened: OpenedRun, request: DrawRequest, shard
   const { n } = request;
   checkNumber(`sample of '${name}': n`, n, { integer: true, min: 1, max: 1_000_000 });
   if (out !== undefined && !out.endsWith('.safetensors'))
-    throw new StopError(`sample: out: wanted a file that ends with .safetensors for a shard, got '${out}'`);
+    throw new StopError(`sample: out: wanted a file that ends with .safetensors for a shard, got ${shown(out)}`);
   const parts = ofShard(
     Array.from({ length: partsOf(n) }, (_, i) => i),
     shard,
@@ -71,10 +71,12 @@ export async function mergeSamples(paths: readonly string[], out: string): Promi
   for (const other of files)
     for (const key of COMMON)
       if (other.metadata[key] !== metadata[key])
-        throw new StopError(`merge: ${other.path}: '${key}' is '${other.metadata[key]}', and '${metadata[key]}' in ${files[0]!.path}`);
+        throw new StopError(
+          `merge: ${other.path}: '${key}' is ${shown(other.metadata[key])}, and ${shown(metadata[key])} in ${files[0]!.path}`,
+        );
   const n = Number(metadata['n']);
   if (!Number.isSafeInteger(n) || n < 1 || n > 1_000_000)
-    throw new StopError(`merge: ${files[0]!.path}: 'n': wanted a number of samples, got '${metadata['n']}'`);
+    throw new StopError(`merge: ${files[0]!.path}: 'n': wanted a number of samples, got ${shown(metadata['n'])}`);
   const owner = new Map<number, { file: (typeof files)[number]; row: number }>();
   for (const file of files)
     for (const [row, index] of [...(file.tensors['index']!.data as Int32Array)].entries()) {
@@ -109,7 +111,9 @@ async function readSamples(path: string): ReturnType<typeof readSafetensors> {
   }
   const { tensors, metadata } = file;
   if (metadata['format'] !== FORMAT || metadata['shard'] === undefined)
-    throw new StopError(`merge: ${path}: wanted a file of 'atelier sample --shard', got one of format '${metadata['format'] ?? 'none'}'`);
+    throw new StopError(
+      `merge: ${path}: wanted a file of 'atelier sample --shard', got one of format ${shown(metadata['format'] ?? 'none')}`,
+    );
   const { samples, index, y } = tensors;
   const rows = index?.shape[0];
   if (

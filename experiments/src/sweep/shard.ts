@@ -1,3 +1,4 @@
+import { shown } from '@atelier/tensor';
 import { StopError } from '../runner/errors.ts';
 
 /** Part `index` (from 1) of `count` parts. */
@@ -11,7 +12,7 @@ export function parseShard(text: string | number): Shard {
   const [, index, count] = /^(\d{1,6})\/(\d{1,6})$/.exec(String(text)) ?? [];
   const shard = { index: Number(index), count: Number(count) };
   if (index === undefined || shard.index < 1 || shard.index > shard.count)
-    throw new StopError(`--shard: wanted i/n with 1 <= i <= n, such as 2/4, got '${text}'`);
+    throw new StopError(`--shard: wanted i/n with 1 <= i <= n, such as 2/4, got ${shown(text)}`);
   return shard;
 }
 

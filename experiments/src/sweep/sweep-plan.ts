@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { configHash, resolveConfig } from '../runner/config.ts';
+import { shown } from '@atelier/tensor';
 import { StopError } from '../runner/errors.ts';
 import type { Experiment } from '../runner/experiment.ts';
 
@@ -45,7 +46,7 @@ export function planSweep(experiment: Experiment, preset: string, words: readonl
     const hash = configHash(resolveConfig(experiment, preset, chosen));
     const twin = seen.get(hash);
     if (twin !== undefined)
-      throw new StopError(`sweep: wanted different runs, got '${twin}' and '${label}', which have the same configuration`);
+      throw new StopError(`sweep: wanted different runs, got ${shown(twin)} and ${shown(label)}, which have the same configuration`);
     seen.set(hash, label);
     jobs.push({ experiment: experiment.name, preset, words: chosen, label, configHash: hash });
   }
@@ -68,13 +69,13 @@ function combination(axes: readonly (readonly string[])[], index: number): strin
 /** `key=a,b` as `key=a` and `key=b`. */
 function valuesOf(name: string, word: string): string[] {
   const at = word.indexOf('=');
-  if (at < 1) throw new StopError(`${name}: wanted key=value, got '${word}'`);
+  if (at < 1) throw new StopError(`${name}: wanted key=value, got ${shown(word)}`);
   const [key, text] = [word.slice(0, at), word.slice(at + 1)];
   return splitValues(text).flatMap((part) => {
     const [, first, last] = /^(\d{1,9})\.\.(\d{1,9})$/.exec(part) ?? [];
     if (first === undefined) return [`${key}=${part}`];
     const [from, to] = [Number(first), Number(last)];
-    if (to < from) throw new StopError(`${name}: '${key}': wanted a range from the smaller to the larger number, got ${part}`);
+    if (to < from) throw new StopError(`${name}: ${shown(key)}: wanted a range from the smaller to the larger number, got ${part}`);
     if (to - from >= MOST) throw new StopError(`sweep: wanted at most ${MOST} runs, got ${to - from + 1}`);
     return Array.from({ length: to - from + 1 }, (_, i) => `${key}=${from + i}`);
   });

@@ -3,7 +3,9 @@ export { disposeTree, flattenTree, isTensor, treeLeaves, treeMap, unflattenTree,
 export { dims } from './dims.ts';
 export { checkBatch, checkLike, checkPair, perSample } from './batch.ts';
 export { checkNumber, checkOptions } from './check.ts';
-export { configKeys, parseConfig, readSettings, showSetting, type SettingIssue } from './settings.ts';
+export { configKeys, parseConfig, readSettings, type SettingIssue } from './settings.ts';
+export { plainText, shown } from './shown.ts';
+export { parseJson } from './strict-json.ts';
 export { customGradient, type ValueAndPullback } from './custom-gradient.ts';
 export { closedForm, spreadLast, sumLast } from './closed-form.ts';
 export { jvp, stopGradient, valueAndGrad, vjp } from './autodiff.ts';

@@ -1,3 +1,5 @@
+import { shown } from './shown.ts';
+
 /** Number of insertions, deletions, replacements and swaps of neighbours that turn `a` into `b` (optimal string alignment). */
 export function editDistance(a: string, b: string): number {
   const rows: number[][] = [Array.from({ length: b.length + 1 }, (_, j) => j)];
@@ -26,10 +28,13 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   return best;
 }
 
+/** Characters of a word that are compared: the work grows with their number. */
+const LONGEST = 200;
+
 /** For example: `unknown preset 'ful': the nearest is 'full' (there are smoke, full, paper)` */
 export function unknown(kind: string, word: string, candidates: readonly string[]): string {
-  const best = nearest(word, candidates);
-  if (best === undefined) return `unknown ${kind} '${word}': there is none`;
-  const shown = candidates.length > 12 ? `${candidates.slice(0, 12).join(', ')}, …` : candidates.join(', ');
-  return `unknown ${kind} '${word}': the nearest is '${best}' (there are ${shown})`;
+  const best = nearest(word.slice(0, LONGEST), candidates);
+  if (best === undefined) return `unknown ${kind} ${shown(word)}: there is none`;
+  const all = candidates.length > 12 ? `${candidates.slice(0, 12).join(', ')}, …` : candidates.join(', ');
+  return `unknown ${kind} ${shown(word)}: the nearest is '${best}' (there are ${all})`;
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { open, rename, unlink } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import type { HostTensor } from './host-tensor.ts';
+import { shown } from './shown.ts';
 import { encodeSafetensors, parseSafetensors, type Safetensors } from './safetensors.ts';
 import { joinShards, parseShardIndex } from './shards.ts';
 
@@ -17,7 +18,7 @@ export async function readSafetensors(path: string): Promise<Safetensors> {
   const shards = new Map<string, Safetensors>();
   for (const file of new Set(index.values())) {
     const shard = join(dirname(path), file);
-    shards.set(file, parseSafetensors(await readBytes(shard, `${path}: wanted the shard '${file}'`), shard));
+    shards.set(file, parseSafetensors(await readBytes(shard, `${path}: wanted the shard ${shown(file)}`), shard));
   }
   return joinShards(index, shards, path);
 }

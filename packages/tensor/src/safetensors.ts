@@ -1,6 +1,7 @@
 import { checkHostTensor, type HostTensor } from './host-tensor.ts';
 import { decodeValues, ITEM_BYTES, type StoredDtype } from './stored-dtype.ts';
-import { repeatedKey } from './repeated-key.ts';
+import { shown } from './shown.ts';
+import { parseJson } from './strict-json.ts';
 
 /** Tensors and metadata of one safetensors file. */
 export type Safetensors = { tensors: Record<string, HostTensor>; metadata: Record<string, string> };
@@ -30,14 +31,14 @@ export function parseSafetensors(file: Uint8Array, where: string): Safetensors {
   const header = parseHeader(bytes.subarray(PREFIX_BYTES, PREFIX_BYTES + headerBytes), where);
   const metadata = Object.hasOwn(header, '__metadata__') ? parseMetadata(header['__metadata__'], where) : {};
   const names = Object.keys(header).filter((name) => name !== '__metadata__');
-  const entries = names.map((name) => parseEntry(name, header[name], `${where}: tensor '${name}'`));
+  const entries = names.map((name) => parseEntry(name, header[name], `${where}: tensor ${shown(name)}`));
   const values = bytes.subarray(PREFIX_BYTES + headerBytes);
   checkCover(entries, values.length, where);
   // `fromEntries` defines the property even if the name is `__proto__`.
   const tensors = Object.fromEntries(
     entries.map(({ name, dtype, shape, begin, end }) => [
       name,
-      { shape, ...decodeValues(values.slice(begin, end), dtype, `${where}: tensor '${name}'`) },
+      { shape, ...decodeValues(values.slice(begin, end), dtype, `${where}: tensor ${shown(name)}`) },
     ]),
   );
   return { tensors, metadata };
@@ -61,41 +62,34 @@ function parseHeader(bytes: Uint8Array, where: string): Record<string, unknown> 
   } catch {
     throw new Error(`${where}: wanted a header in UTF-8, got bytes that are not`);
   }
-  let header: unknown;
-  try {
-    header = JSON.parse(text);
-  } catch (error) {
-    throw new Error(`${where}: wanted a header in JSON, got text that is not (${(error as Error).message})`);
-  }
-  if (!isRecord(header)) throw new Error(`${where}: wanted a JSON object as header, got ${JSON.stringify(header)?.slice(0, 60)}`);
-  const repeated = repeatedKey(text);
-  if (repeated !== undefined) throw new Error(`${where}: wanted every name in the header once, got '${repeated}' twice`);
+  const header = parseJson(text, `${where}: header`);
+  if (!isRecord(header)) throw new Error(`${where}: wanted a JSON object as header, got ${shown(header)}`);
   return header;
 }
 
 function parseMetadata(value: unknown, where: string): Record<string, string> {
-  if (!isRecord(value)) throw new Error(`${where}: wanted an object of texts as __metadata__, got ${JSON.stringify(value)}`);
+  if (!isRecord(value)) throw new Error(`${where}: wanted an object of texts as __metadata__, got ${shown(value)}`);
   for (const [key, text] of Object.entries(value)) {
-    if (typeof text !== 'string') throw new Error(`${where}: wanted a text as metadata '${key}', got ${JSON.stringify(text)}`);
+    if (typeof text !== 'string') throw new Error(`${where}: wanted a text as metadata ${shown(key)}, got ${shown(text)}`);
   }
   return value as Record<string, string>;
 }
 
 function parseEntry(name: string, value: unknown, where: string): Entry {
-  if (!isRecord(value)) throw new Error(`${where}: wanted { dtype, shape, data_offsets }, got ${JSON.stringify(value)}`);
+  if (!isRecord(value)) throw new Error(`${where}: wanted { dtype, shape, data_offsets }, got ${shown(value)}`);
   const { dtype, shape, data_offsets: offsets } = value;
   if (typeof dtype !== 'string' || !Object.hasOwn(ITEM_BYTES, dtype)) {
-    throw new Error(`${where}: wanted dtype ${Object.keys(ITEM_BYTES).join(', ')}, got ${JSON.stringify(dtype)}`);
+    throw new Error(`${where}: wanted dtype ${Object.keys(ITEM_BYTES).join(', ')}, got ${shown(dtype)}`);
   }
   if (!Array.isArray(shape) || !shape.every(isCount))
-    throw new Error(`${where}: wanted a shape of whole numbers >= 0, got ${JSON.stringify(shape)}`);
+    throw new Error(`${where}: wanted a shape of whole numbers >= 0, got ${shown(shape)}`);
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount) || offsets[0] > offsets[1]) {
-    throw new Error(`${where}: wanted data_offsets [begin, end] with 0 <= begin <= end, got ${JSON.stringify(offsets)}`);
+    throw new Error(`${where}: wanted data_offsets [begin, end] with 0 <= begin <= end, got ${shown(offsets)}`);
   }
   const [begin, end] = offsets as [number, number];
   const wanted = shape.reduce((a, b) => a * b, 1) * ITEM_BYTES[dtype as StoredDtype];
   if (end - begin !== wanted)
-    throw new Error(`${where}: wanted ${wanted} bytes for ${dtype} [${shape.join(', ')}], got ${end - begin} between its offsets`);
+    throw new Error(`${where}: wanted ${wanted} bytes for ${dtype} ${shown(shape)}, got ${end - begin} between its offsets`);
   return { name, dtype: dtype as StoredDtype, shape, begin, end };
 }
 
@@ -105,9 +99,13 @@ function checkCover(entries: readonly Entry[], bytes: number, where: string): vo
   // A tensor without elements may begin at the same byte as the next one. Sorting puts it first.
   for (const { name, begin, end } of [...entries].sort((a, b) => a.begin - b.begin || a.end - b.end)) {
     if (begin !== covered)
-      throw new Error(`${where}: tensor '${name}': wanted values from byte ${covered} on, where the values before it end, got ${begin}`);
+      throw new Error(
+        `${where}: tensor ${shown(name)}: wanted values from byte ${covered} on, where the values before it end, got ${begin}`,
+      );
     if (end > bytes)
-      throw new Error(`${where}: tensor '${name}': wanted values up to byte ${end}, got a file that ends at byte ${bytes} of the values`);
+      throw new Error(
+        `${where}: tensor ${shown(name)}: wanted values up to byte ${end}, got a file that ends at byte ${bytes} of the values`,
+      );
     covered = end;
   }
   if (covered !== bytes)

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { shown } from './shown.ts';
 
 type JsonSchema = {
   type?: string;
@@ -31,8 +32,12 @@ export function readSettings<Schema extends z.ZodType>(
   return { issues: result.error.issues.map(({ path, message }) => ({ path: path.map(String).join('.'), reason: message })) };
 }
 
+const known = new WeakMap<z.ZodType, ReadonlyMap<string, string | undefined>>();
+
 /** The keys of an object schema as dotted paths, each with its JSON type if it has one. Groups come before their members. */
-export function configKeys(schema: z.ZodType): Map<string, string | undefined> {
+export function configKeys(schema: z.ZodType): ReadonlyMap<string, string | undefined> {
+  const before = known.get(schema);
+  if (before !== undefined) return before;
   const keys = new Map<string, string | undefined>();
   const visit = (node: JsonSchema, path: string): void => {
     if (path !== '') keys.set(path, node.type ?? keys.get(path));
@@ -40,6 +45,7 @@ export function configKeys(schema: z.ZodType): Map<string, string | undefined> {
     for (const [key, child] of Object.entries(node.properties ?? {})) visit(child, path === '' ? key : `${path}.${key}`);
   };
   visit(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any', reused: 'inline' }) as JsonSchema, '');
+  known.set(schema, keys);
   return keys;
 }
 
@@ -48,7 +54,8 @@ function wording(schema: z.ZodType, issue: z.core.$ZodRawIssue): string | undefi
   // zod's range check does not know that the number must be whole.
   const whole = configKeys(schema).get((issue.path ?? []).map(String).join('.')) === 'integer';
   const wanted = wantedBy(issue, whole);
-  return wanted === undefined ? undefined : `wanted ${wanted}, got ${showSetting(issue.input)}`;
+  if (wanted === undefined) return undefined;
+  return `wanted ${wanted}, got ${issue.code === 'unrecognized_keys' ? shown(issue.keys[0]) : shown(issue.input)}`;
 }
 
 function wantedBy(issue: z.core.$ZodRawIssue, whole: boolean): string | undefined {
@@ -60,7 +67,9 @@ function wantedBy(issue: z.core.$ZodRawIssue, whole: boolean): string | undefine
     case 'too_big':
       return bound(whole ? 'int' : issue.origin, issue.maximum, issue.inclusive === false ? '<' : '<=', 'at most');
     case 'invalid_value':
-      return issue.values.length === 1 ? showSetting(issue.values[0]) : `one of ${issue.values.map(showSetting).join(', ')}`;
+      return issue.values.length === 1 ? shown(issue.values[0]) : `one of ${issue.values.map(shown).join(', ')}`;
+    case 'unrecognized_keys':
+      return 'only known keys';
     case 'not_multiple_of':
       return `a multiple of ${issue.divisor}`;
     default:
@@ -83,10 +92,4 @@ function bound(origin: string, limit: number | bigint, sign: string, words: stri
   if (origin === 'string') return `a text of ${words} ${limit} characters`;
   if (origin === 'array' || origin === 'set') return `a list of ${words} ${limit} items`;
   return `a ${origin === 'int' ? 'whole number' : 'number'} ${sign} ${limit}`;
-}
-
-/** How a value is shown in a message. */
-export function showSetting(value: unknown): string {
-  if (typeof value === 'string') return `'${value}'`;
-  return value === undefined ? 'nothing' : typeof value === 'number' ? String(value) : JSON.stringify(value);
 }
