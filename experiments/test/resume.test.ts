@@ -142,7 +142,7 @@ describe('a run folder that was damaged', () => {
     bytes[bytes.length - 3]! ^= 4;
     writeFileSync(path, bytes);
     expect(await refusal(runs, run)).toMatch(
-      /second\.safetensors: the file is damaged: wanted checksum [0-9a-f]+, got [0-9a-f]+; remove .* and resume: this stage then begins again, with the same result\n$/,
+      /second\.safetensors: the file is damaged: wanted checksum '[0-9a-f]+', got [0-9a-f]+; remove .* and resume: this stage then begins again, with the same result\n$/,
     );
     rmSync(path);
     expect(await here(['resume', run], runs)).toMatchObject({ code: 0, err: '' });
@@ -183,7 +183,7 @@ describe('a run folder that was damaged', () => {
     const { runs, run } = copy();
     const path = join(run, 'metrics.jsonl');
     writeFileSync(path, readFileSync(path, 'utf8').replace('{"series":"first","step":4', '{"series":"first,"step":4'));
-    expect(await refusal(runs, run)).toContain('metrics.jsonl: line 2: wanted a record with series and step');
+    expect(await refusal(runs, run)).toContain('metrics.jsonl: line 2: wanted a record with series, step and numbers');
   });
 
   // How long a process has lived is read where the system tells it.

@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { Resvg, type ResvgRenderOptions } from '@resvg/resvg-js';
+import { plainText } from '@atelier/tensor';
 import type { Picture } from '../runner/experiment.ts';
 
 /** The common style of all pictures: white background, dark text, thin grey lines, and few colours that differ in print and for most colour-blind people. */
@@ -74,8 +75,13 @@ export function textWidth(words: string, size: number, bold = false): number {
   return width;
 }
 
+/** A text from outside inside of HTML or SVG: no element, no character that turns the direction of writing or that XML forbids. A line break is a blank. */
 export function escapeXml(words: string): string {
-  return words.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
+  return plainText(words.replace(/\s*\n\s*/g, ' '))
+    .replace(/&/g, '&amp;')
+    .replace(/</g, '&lt;')
+    .replace(/>/g, '&gt;')
+    .replace(/"/g, '&quot;');
 }
 
 export const round = (value: number): number => Math.round(100 * value) / 100;

@@ -23,38 +23,11 @@ export function resolveConfig<Config extends BaseConfig>(experiment: Experiment<
   checkKeys(experiment.name, stated, keys);
   // Words are laid over the complete configuration: a group that the preset leaves to the schema keeps the values that a word does not name.
   let plain: unknown = parseConfig(experiment.name, experiment.schema, stated);
-  for (const word of words) plain = laidOver(experiment.schema, plain, stated, parseWord(experiment.name, word, keys));
+  for (const word of words) plain = overlay(plain, parseWord(experiment.name, word, keys));
   // What runs is what `run.json` keeps: JSON has no -0, for example.
   const config = JSON.parse(JSON.stringify(parseConfig(experiment.name, experiment.schema, plain))) as Config;
   checkLimits(experiment.name, config);
   return config;
-}
-
-/**
- * A configuration with one word laid over it. A word may choose another kind of a group (`warp.kind=square`), which has no place for the keys of the first kind: then only what the
- * preset states of this group is kept.
- */
-function laidOver(schema: z.ZodType, plain: unknown, stated: Plain, word: Plain): unknown {
-  const whole = overlay(plain, word);
-  const left = schema.safeParse(whole).error?.issues.find(({ code }) => code === 'unrecognized_keys');
-  if (left === undefined) return whole;
-  const path = left.path.map(String);
-  const group = overlay(valueAt(stated, path), valueAt(word, path));
-  return path.length === 0
-    ? whole
-    : overlay(
-        plain,
-        path.reduceRight<unknown>((inner, key) => ({ [key]: inner }), new Replaced(group)),
-      );
-}
-
-/** A value that `overlay` puts in place of another. */
-class Replaced {
-  readonly value: unknown;
-
-  constructor(value: unknown) {
-    this.value = value;
-  }
 }
 
 /** Checks a plain value against a schema. @throws StopError naming path, wanted and got of the first thing wrong. */
@@ -141,7 +114,6 @@ function checkKeys(name: string, plain: unknown, keys: ReadonlyMap<string, strin
 /** `below` with the values of `above`: records are merged, everything else is replaced. */
 function overlay(below: unknown, above: unknown): unknown {
   const isRecord = (value: unknown): value is Plain => value !== null && typeof value === 'object' && !Array.isArray(value);
-  if (above instanceof Replaced) return above.value;
   if (!isRecord(below) || !isRecord(above)) return above;
   const out: Plain = { ...below };
   for (const [key, value] of Object.entries(above)) out[key] = overlay(below[key], value);

@@ -1,4 +1,5 @@
 import { boundText, judge, verdictSchema, verdictSign, type ClaimRecord, type Verdict } from './claims.ts';
+import { markdownText } from './markdown-text.ts';
 import { numberText } from './number-text.ts';
 import type { LedgerPart, LedgerRow } from './ledger.ts';
 import { page } from './page.ts';
@@ -14,19 +15,17 @@ const INTRODUCTION = [
   'The number is that of the largest preset that measured the claim: the mean over its seeds, ± their standard deviation. A preset with another verdict is named beside it. This page is generated from the records of the runs.',
 ];
 
-const folded = (words: string): string => words.replace(/\s*\n\s*/g, ' ');
-const cell = (words: string): string => folded(words).replace(/\|/g, '\\|');
 const table = (columns: readonly string[], rows: readonly (readonly string[])[]): string[] => [
   `| ${columns.join(' | ')} |`,
   `|${'---|'.repeat(columns.length)}`,
-  ...rows.map((cells) => `| ${cells.map(cell).join(' | ')} |`),
+  ...rows.map((cells) => `| ${cells.join(' | ')} |`),
 ];
 
 /** The ledger in Markdown: one row a claim, which links to its section in `results/<experiment>.md`. */
 export function ledgerMarkdown(parts: readonly LedgerPart[]): string {
   const row = (one: LedgerRow, name: string): string[] => {
     const { claim, id, published } = one.definition;
-    return [`[${claim}](results/${name}.md#${id})`, published, hereText(one), verdictText(one)];
+    return [`[${markdownText(claim)}](results/${name}.md#${id})`, ...[published, hereText(one), verdictText(one)].map(markdownText)];
   };
   return [
     '# Results',
@@ -38,7 +37,7 @@ export function ledgerMarkdown(parts: readonly LedgerPart[]): string {
       '',
       `## ${name}`,
       '',
-      `${paper.title} · [arXiv ${paper.arxiv}](https://arxiv.org/abs/${paper.arxiv}) · [how each claim was measured](results/${name}.md)`,
+      `${markdownText(paper.title)} · [arXiv ${markdownText(paper.arxiv)}](https://arxiv.org/abs/${encodeURIComponent(paper.arxiv)}) · [how each claim was measured](results/${name}.md)`,
       '',
       ...table(
         COLUMNS,
@@ -56,15 +55,23 @@ export function detailsMarkdown({ experiment: { name, paper }, rows }: LedgerPar
     // The id as the heading, so that the link from the ledger finds it.
     `## ${row.definition.id}`,
     '',
-    `**${row.definition.claim}** ${verdictText(row)}`,
+    `**${markdownText(row.definition.claim)}** ${verdictText(row)}`,
     '',
-    ...facts(row, name).map(([label, words]) => `- ${label}: ${folded(words)}`),
-    ...(row.measurements.length === 0 ? [] : ['', ...table(RUN_COLUMNS, runsOf(row))]),
+    ...facts(row, name).map(([label, words]) => `- ${label}: ${markdownText(words)}`),
+    ...(row.measurements.length === 0
+      ? []
+      : [
+          '',
+          ...table(
+            RUN_COLUMNS,
+            runsOf(row).map((cells) => cells.map(markdownText)),
+          ),
+        ]),
   ];
   return [
     `# Results of ${name}: how each claim was measured`,
     '',
-    `${paper.title} · [arXiv ${paper.arxiv}](https://arxiv.org/abs/${paper.arxiv}) · [all results](../results.md)`,
+    `${markdownText(paper.title)} · [arXiv ${markdownText(paper.arxiv)}](https://arxiv.org/abs/${encodeURIComponent(paper.arxiv)}) · [all results](../results.md)`,
     ...rows.flatMap(section),
     '',
   ].join('\n');

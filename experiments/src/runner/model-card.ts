@@ -1,5 +1,6 @@
 import { basename } from 'node:path';
 import type { HostTensor } from '@atelier/tensor';
+import { markdownText } from './markdown-text.ts';
 import type { OpenedRun } from './draw.ts';
 
 type Exported = {
@@ -19,15 +20,17 @@ export function modelCard(opened: OpenedRun, exported: Exported): string {
   return [
     `# ${experiment.name}: ${name}`,
     '',
-    `A sampler of ${paper.title} (arXiv [${paper.arxiv}](https://arxiv.org/abs/${paper.arxiv})), made by Atelier.`,
+    `A sampler of ${markdownText(paper.title)} (arXiv [${markdownText(paper.arxiv)}](https://arxiv.org/abs/${encodeURIComponent(paper.arxiv)})), made by Atelier.`,
     '',
     '| | |',
     '|---|---|',
-    `| how it draws | ${drawer.method} |`,
+    `| how it draws | ${markdownText(drawer.method)} |`,
     ...(drawer.steps === undefined ? [] : [`| steps in this file | ${exported.steps} |`]),
-    `| trained on | ${drawer.data} |`,
-    ...(drawer.classNames.length === 0 ? [] : [`| classes | ${drawer.classNames.map((one, i) => `${i} ${one}`).join(', ')} |`]),
-    `| run | ${record.id}, preset ${record.preset}${record.words.length > 0 ? ` with ${record.words.join(' ')}` : ''}, seed ${record.seed}, commit ${record.commit} |`,
+    `| trained on | ${markdownText(drawer.data)} |`,
+    ...(drawer.classNames.length === 0
+      ? []
+      : [`| classes | ${markdownText(drawer.classNames.map((one, i) => `${i} ${one}`).join(', '))} |`]),
+    `| run | ${markdownText(`${record.id}, preset ${record.preset}${record.words.length > 0 ? ` with ${record.words.join(' ')}` : ''}, seed ${record.seed}, commit ${record.commit}`)} |`,
     `| file | ${file}, ${(exported.bytes / 2 ** 20).toFixed(1)} MiB, ONNX opset 20 with operators of com.microsoft: ONNX Runtime runs it |`,
     '| licence | MIT |',
     '',

@@ -1,5 +1,6 @@
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { plainText } from '@atelier/tensor';
 import { buildSync } from 'esbuild';
 
 const folder = join(dirname(fileURLToPath(import.meta.url)), '..', 'page-script');
@@ -19,4 +20,4 @@ export function pageScript(name: 'run-page' | 'runs-page'): string {
 
 /** Data for a script, as the content of a `<script type="application/json">` element: no text in it can end the element. */
 export const pageData = (id: string, data: unknown): string =>
-  `<script type="application/json" id="${id}">${JSON.stringify(data).replaceAll('<', '\\u003c')}</script>`;
+  `<script type="application/json" id="${id}">${JSON.stringify(data, (_, value: unknown) => (typeof value === 'string' ? plainText(value) : value)).replaceAll('<', '\\u003c')}</script>`;

@@ -157,10 +157,12 @@ export function readClaims(folder: string): ClaimRecord[] {
 /** Captions of the figures of a run folder by name, in the order in which they were first drawn. */
 export function readCaptions(folder: string): Record<string, string> {
   const path = join(folder, 'figures', 'captions.json');
-  return existsSync(path) ? readJson(path, z.record(z.string(), z.string())) : {};
+  return existsSync(path) ? readJson(path, z.record(z.string().regex(NAME), z.string())) : {};
 }
 
+/** Names of pictures: parts of paths. */
+const NAME = /^[a-z0-9]+([-.][a-z0-9]+)*$/i;
+
 function checkName(what: string, name: string): void {
-  if (!/^[a-z0-9]+([-.][a-z0-9]+)*$/i.test(name))
-    throw new StopError(`${what}: wanted a name of letters, digits, '-' and '.', got '${name}'`);
+  if (!NAME.test(name)) throw new StopError(`${what}: wanted a name of letters, digits, '-' and '.', got '${name}'`);
 }

@@ -10,7 +10,8 @@ import { writeFile } from './write-file.ts';
 
 /** `run.json`: what a run is, its status, and everything needed to repeat it. */
 export const runRecordSchema = z.strictObject({
-  id: z.string(),
+  /** Also the name of its folder: no path that leads elsewhere. */
+  id: z.string().regex(/^\w[\w.-]*$/, 'wanted letters, digits, dashes and dots'),
   experiment: z.string(),
   preset: z.string(),
   /** The `key=value` words laid over the preset. */

@@ -1,11 +1,12 @@
 import { join } from 'node:path';
 import { deviation, mean } from 'd3-array';
-import { plainText, shown, unknown } from '@atelier/tensor';
+import { shown, unknown } from '@atelier/tensor';
 import { lineChart } from '../pictures/line-chart.ts';
 import { configHash } from '../runner/config.ts';
 import { StopError } from '../runner/errors.ts';
 import type { Picture } from '../runner/experiment.ts';
 import { readRecords } from '../runner/kept-run.ts';
+import { markdownText } from '../runner/markdown-text.ts';
 import { numberText } from '../runner/number-text.ts';
 import { readClaims } from '../runner/run-context.ts';
 import { flatten, metricsOf } from '../runner/run-data.ts';
@@ -99,7 +100,7 @@ export function comparisonLines(comparison: Comparison, asked: readonly string[]
       String(runs.length),
       ...names.map((name) => spreadText(metrics[name] ?? [])),
     ]),
-  ].map((row) => row.map((cell) => plainText(cell).replaceAll('|', '\\|')));
+  ].map((row) => row.map((cell) => markdownText(cell)));
   const widths = cells[0]!.map((_, k) => Math.max(...cells.map((row) => row[k]!.length)));
   const line = (row: readonly string[]): string => `| ${row.map((cell, k) => cell.padEnd(widths[k]!)).join(' | ')} |`;
   return [line(cells[0]!), `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`, ...cells.slice(1).map(line)];

@@ -11,7 +11,7 @@ const [END_BYTES, ENTRY_BYTES, LOCAL_BYTES] = [22, 46, 30];
  * @throws Error with one sentence if a part is missing or contradicts another, a name stands twice, or a checksum is wrong
  */
 export function unzip(file: Uint8Array, where: string): Map<string, Uint8Array> {
-  const bad = (words: string): Error => new Error(`${where}: wanted a whole zip archive, got ${words}`);
+  const bad = (words: string): Error => new Error(`${where}: wanted an .npz file, which is a zip archive, got ${words}`);
   const view = new DataView(file.buffer, file.byteOffset, file.length);
   const end = file.length - END_BYTES;
   // Archives of NumPy have no comment after their end.

@@ -1,3 +1,4 @@
+import { zipSync } from 'fflate';
 import { Rng, useEngine } from '@atelier/tensor';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -143,6 +144,55 @@ describe('files of NumPy', () => {
     expect(parseStatistics(encodeStatistics(moments), 'x.npz')).toEqual(moments);
     expect(() => encodeNpz({ x: { shape: [3], data: Float32Array.of(1) } })).toThrow(
       "encodeNpz: array 'x': wanted 3 values for [3], got 1",
+    );
+  });
+
+  it('are refused if they are damaged, or state what is not so', () => {
+    const file = encodeNpz({ x: { shape: [2], data: Uint8Array.of(1, 2) } });
+    const changed = (at: number, ...bytes: number[]): Uint8Array => {
+      const out = file.slice();
+      out.set(bytes, at < 0 ? out.length + at : at);
+      return out;
+    };
+    const text = new TextDecoder('latin1').decode(file);
+    const header = (from: string, to: string): Uint8Array => changed(text.indexOf(from), ...new TextEncoder().encode(to));
+    // The last value, the size in the directory (2 GiB), and the number of files.
+    expect(() => parseNpz(changed(text.indexOf('PK\u0001\u0002') - 1, 7), 'f')).toThrow("'x.npy' with a wrong checksum");
+    expect(() => parseNpz(changed(text.indexOf('PK\u0001\u0002') + 24, 0, 0, 0, 128), 'f')).toThrow(
+      "'x.npy' of 130 bytes, wanted 2147483648",
+    );
+    expect(() => parseNpz(changed(-12, 2), 'f')).toThrow('a directory of fewer than 2 entries');
+    expect(() => parseNpz(changed(-12, 2, 0, 2), 'f')).toThrow('f: wanted an .npz file, which is a zip archive, got');
+    expect(() => parseNpz(header('x.npy', 'y'), 'f')).toThrow("'x.npy' with two names");
+  });
+
+  it.each([
+    [
+      "{'descr': 'constructor', 'fortran_order': False, 'shape': (1,), }",
+      "wanted a type of <f4, <f8, <i4, <i8, |u1, |b1, got 'constructor'",
+    ],
+    ["{'descr': '|u1', 'fortran_order': False, 'shape': (1), }", 'wanted a header with descr, fortran_order and shape'],
+    ["{'descr': '|u1', 'fortran_order': False, 'shape': (1 1), }", 'wanted a header with descr, fortran_order and shape'],
+    ["{'descr': '|u1', 'descr': '|b1', 'fortran_order': False, 'shape': (1,), }", 'wanted a header with descr, fortran_order and shape'],
+    ["{'descr': '|b1', 'fortran_order': False, 'shape': (1,), }", 'wanted 0 or 1 as bool, got 7 at index 0'],
+    [
+      `{'descr': '|u1', 'fortran_order': False, 'shape': (1,${' '.repeat(20_000)}2${' '.repeat(20_000)}x), }`,
+      'wanted a header of at most 10000 bytes',
+    ],
+  ])('are refused with the header %.90s', (header, message) => {
+    const values = [header.length & 255, header.length >> 8, ...new TextEncoder().encode(header), 7];
+    const npy = Uint8Array.of(0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, ...values);
+    expect(() => parseNpz(zipSync({ 'x.npy': npy }), 'f')).toThrow(`f: array 'x': ${message}`);
+  });
+
+  it('of statistics are refused if no set has them', () => {
+    const file = (mean: number[], covariance: number[]): Uint8Array =>
+      encodeStatistics({ mean: Float64Array.from(mean), covariance: Float64Array.from(covariance) });
+    expect(() => parseStatistics(file([NaN], [1]), 'f')).toThrow("f: array 'mu': wanted finite numbers, got NaN at index 0");
+    expect(() => parseStatistics(file([1], [-1]), 'f')).toThrow("f: array 'sigma': wanted variances >= 0, got -1 at [0, 0]");
+    expect(() => parseStatistics(file([1, 2], [1, 0, 5, 1]), 'f')).toThrow("f: array 'sigma': wanted a symmetric matrix, got 5 at [1, 0]");
+    expect(() => parseStatistics(encodeNpz({ toString: { shape: [1], data: Float64Array.of(1) } }), 'f')).toThrow(
+      "wanted an array 'mu' of floats, got none",
     );
   });
 

@@ -32,6 +32,28 @@ describe('checkpoints in several files', () => {
     expect(await readSafetensors(index(whole))).toEqual({ tensors: { ...tensors, bias: other }, metadata: { step: '12' } });
   });
 
+  it('keep a tensor and a text that are called like a property of every object', async () => {
+    await writeSafetensors(
+      join(folder, 'b.safetensors'),
+      Object.fromEntries([['__proto__', other]]),
+      Object.fromEntries([['__proto__', 'x']]),
+    );
+    const map = Object.fromEntries([...Object.entries(whole).slice(0, 1), ['__proto__', 'b.safetensors']]);
+    const read = await readSafetensors(index(map));
+    expect(Object.keys(read.tensors)).toEqual(['blocks.0.weight', '__proto__']);
+    expect(Object.keys(read.metadata)).toEqual(['step', '__proto__']);
+  });
+
+  it('are refused if their index names a tensor twice, or a file that cannot be', async () => {
+    const path = index(whole);
+    writeFileSync(path, '{"weight_map":{"a":"a.safetensors","a":"b.safetensors"}}');
+    await expect(readSafetensors(path)).rejects.toThrow("wanted every key once, got 'a' twice");
+    for (const name of ['a'.repeat(300), 'a\u0000', 'a\n'])
+      await expect(readSafetensors(index({ bias: name }))).rejects.toThrow(
+        "weight_map: 'bias': wanted the name of a file beside the index",
+      );
+  });
+
   it('say in one sentence what does not fit', async () => {
     const path = index(whole);
     writeFileSync(join(folder, 'b.safetensors'), encodeSafetensors({ bias: other }).subarray(0, -1));
@@ -46,7 +68,7 @@ describe('checkpoints in several files', () => {
       "wanted only tensors that weight_map puts into 'a.safetensors', got 'more'",
     );
     await expect(readSafetensors(index({ bias: '../b.safetensors' }))).rejects.toThrow(
-      'weight_map: bias: wanted the name of a file beside the index',
+      "weight_map: 'bias': wanted the name of a file beside the index",
     );
     await expect(readSafetensors(index(3))).rejects.toThrow('wanted { weight_map: { tensor: file } }, got 3');
     writeFileSync(path, '<html>');
