@@ -70,7 +70,8 @@ describe('what mutated inputs have found, with the smallest input', () => {
     refused(whole.replace('"p"', `"p","\\u001b[31m":1`), "wanted only known keys, got '\\u001b[31m'");
     file('run.json', whole);
     file('lock', 'null');
-    expect(RunFolder.at(folder).isRunning).toBe(false);
+    // A lock that cannot be read may be one that is being written.
+    expect(RunFolder.at(folder).isRunning).toBe(true);
     for (const line of ['{"series":"a","step":1e999}', '{"series":"a","step":1,"loss":"x"}', '{"series":"a"}', 'null']) {
       file('metrics.jsonl', `${line}\n`);
       expect(() => readMetrics(join(folder, 'metrics.jsonl'))).toThrow('line 1: wanted a record with series, step and numbers');

@@ -161,8 +161,8 @@ describe('files of NumPy', () => {
     expect(() => parseNpz(changed(text.indexOf('PK\u0001\u0002') + 24, 0, 0, 0, 128), 'f')).toThrow(
       "'x.npy' of 130 bytes, wanted 2147483648",
     );
-    expect(() => parseNpz(changed(-12, 2), 'f')).toThrow('a directory of fewer than 2 entries');
-    expect(() => parseNpz(changed(-12, 2, 0, 2), 'f')).toThrow('f: wanted an .npz file, which is a zip archive, got');
+    expect(() => parseNpz(changed(-14, 2, 0, 2), 'f')).toThrow('a directory of fewer than 2 entries');
+    expect(() => parseNpz(changed(-12, 2), 'f')).toThrow('f: wanted an .npz file, which is a zip archive, got');
     expect(() => parseNpz(header('x.npy', 'y'), 'f')).toThrow("'x.npy' with two names");
   });
 

@@ -72,7 +72,7 @@ describe('checkpoints in several files', () => {
     );
     await expect(readSafetensors(index(3))).rejects.toThrow('wanted { weight_map: { tensor: file } }, got 3');
     writeFileSync(path, '<html>');
-    await expect(readSafetensors(path)).rejects.toThrow(`${path}: wanted an index in JSON, got text that is not`);
+    await expect(readSafetensors(path)).rejects.toThrow(`${path}: wanted JSON, got '<html>'`);
   });
 });
 
