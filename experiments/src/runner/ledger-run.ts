@@ -65,7 +65,8 @@ function shortest(experiment: string, preset: string, own: readonly RunRecord[],
     const [, y, mo, d, h, mi, s] = /(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d)(-\d+)?$/.exec(run) ?? [];
     return y === undefined ? [] : [(end - Date.UTC(+y, +mo! - 1, +d!, +h!, +mi!, +s!)) / 1000];
   });
-  return min([...here, ...there]);
+  // A clock that was set back in a run gives a time below zero.
+  return min([...here, ...there].filter((seconds) => seconds > 0));
 }
 
 /** The plan in words, a line for each paper, and what it takes in all. */
