@@ -21,7 +21,7 @@ const LINES = [
   'sample meanflow --shard 1/2',
   'export meanflow --model images --out x.onnx',
   'fid meanflow --features x.onnx --range 0..1 --reference x.npz',
-  'sweep meanflow smok seed=0..2 --list --processes 2 --shard 1/2',
+  'sweep meanflw smoke seed=0..2 --list --processes 2 --shard 1/2',
   'compare meanflow smoke --metric a --against b --out x.png',
   'merge a b --out x.safetensors',
   'merge a.safetensors',

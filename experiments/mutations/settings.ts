@@ -2,8 +2,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { configKeys } from '@atelier/tensor';
+import { z } from 'zod';
 import { experiments } from '../src/registry.ts';
-import { configHash, parseConfig, resolveConfig } from '../src/runner/config.ts';
+import { configHash, experimentConfig, parseConfig, resolveConfig } from '../src/runner/config.ts';
 import type { Experiment } from '../src/runner/experiment.ts';
 import { readJson } from '../src/runner/read-json.ts';
 import { flatten } from '../src/runner/run-data.ts';
@@ -127,7 +128,7 @@ export const configurations: MutatedKind = {
         input: text,
         read: () => {
           writeFileSync(path, text);
-          return readJson(path, experiment.schema);
+          return experimentConfig(path, experiment, readJson(path, z.json()));
         },
         wrong: (config: unknown) => wrongConfig(experiment, config) ?? wrongJson(text),
       };

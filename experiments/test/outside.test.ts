@@ -41,6 +41,13 @@ describe('what mutated inputs have found, with the smallest input', () => {
     );
   });
 
+  it('a size beyond all limits is refused before anything is computed from it', () => {
+    // The divisors of the grid were looked for, in a list as long as the grid: the process ended.
+    expect(() => resolveConfig(of('swin-dit'), 'smoke', ['fields.grid=2147483648'])).toThrow(
+      "swin-dit: 'fields.grid': wanted a whole number <= 4096",
+    );
+  });
+
   it('a key of a group that the preset leaves to the schema does not change the others', () => {
     const data = (words: string[]): unknown =>
       (resolveConfig(of('magi1'), 'smoke', words) as unknown as { glyphs: { data: unknown } }).glyphs.data;

@@ -22,12 +22,23 @@ export function resolveConfig<Config extends BaseConfig>(experiment: Experiment<
   const keys = configKeys(experiment.schema);
   checkKeys(experiment.name, stated, keys);
   // Words are laid over the complete configuration: a group that the preset leaves to the schema keeps the values that a word does not name.
-  let plain: unknown = parseConfig(experiment.name, experiment.schema, stated);
+  let plain: unknown = experimentConfig(experiment.name, experiment, stated);
   for (const word of words) plain = overlay(plain, parseWord(experiment.name, word, keys));
   // What runs is what `run.json` keeps: JSON has no -0, for example.
-  const config = JSON.parse(JSON.stringify(parseConfig(experiment.name, experiment.schema, plain))) as Config;
-  checkLimits(experiment.name, config);
-  return config;
+  return JSON.parse(JSON.stringify(experimentConfig(experiment.name, experiment, plain))) as Config;
+}
+
+/**
+ * A configuration of an experiment, complete and checked. Limits come first: the own checks of an experiment may do work that grows with its sizes.
+ * @throws StopError as `parseConfig`, or for a value above the limit of its key
+ */
+export function experimentConfig<Config extends BaseConfig>(
+  where: string,
+  { schema }: Pick<Experiment<Config>, 'schema'>,
+  plain: unknown,
+): Config {
+  checkLimits(where, plain);
+  return parseConfig(where, schema, plain);
 }
 
 /** Checks a plain value against a schema. @throws StopError naming path, wanted and got of the first thing wrong. */

@@ -15,7 +15,7 @@ import { imageGrid } from '../pictures/image-grid.ts';
 import { scatterGrid } from '../pictures/scatter-grid.ts';
 import { filmStrip } from '../pictures/videos.ts';
 import { CheckpointFolder } from './checkpoint.ts';
-import { parseConfig } from './config.ts';
+import { experimentConfig } from './config.ts';
 import { StopError } from './errors.ts';
 import type { Drawer, Experiment, NamedDrawer, Picture } from './experiment.ts';
 import { RunFolder } from './run-folder.ts';
@@ -50,7 +50,7 @@ const MOST = 4096;
 /** The networks of a run that can be drawn from, the one to show first. @throws StopError if there are none, or the run is not finished */
 function drawersOf(experiment: Experiment, { record, path }: RunFolder): readonly NamedDrawer[] {
   if (record.status !== 'finished') throw new StopError(`${record.id}: wanted a finished run, got one that is ${record.status}`);
-  const config = parseConfig(join(path, 'run.json'), experiment.schema, record.config);
+  const config = experimentConfig(join(path, 'run.json'), experiment, record.config);
   const checkpoints = new CheckpointFolder(join(path, 'checkpoints'));
   const found = experiment.drawers?.({ config, rng: new Rng(record.seed), checkpoints }) ?? [];
   if (found.length === 0) throw new StopError(`${record.id}: has trained no network that draws samples`);

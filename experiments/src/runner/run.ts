@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { useEngine, type EngineOptions } from '@atelier/tensor';
 import { checkClaims } from './claims.ts';
 import { codeVersion } from './code-version.ts';
-import { configHash, parseConfig, resolveConfig } from './config.ts';
+import { configHash, experimentConfig, resolveConfig } from './config.ts';
 import { Interrupted, sentence, StopError } from './errors.ts';
 import type { Experiment } from './experiment.ts';
 import { checkDisk, checkMemory } from './limits.ts';
@@ -67,7 +67,7 @@ export async function resumeRun(experiments: readonly Experiment[], runs: string
     return folder;
   }
   // If a key was added or removed since then, the code no longer fits the run.
-  const config = parseConfig(join(folder.path, 'run.json'), experiment.schema, record.config);
+  const config = experimentConfig(join(folder.path, 'run.json'), experiment, record.config);
   if (configHash(config) !== record.configHash)
     throw new StopError(`${record.id}: the configuration of ${experiment.name} has changed since; start a new run`);
   folder.lock();

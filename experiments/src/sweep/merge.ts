@@ -12,7 +12,7 @@ import type { SweepPlan } from './sweep-plan.ts';
 
 /** `sweeps/<name>.json`, as `runSweep` writes it. */
 const sweepPlanSchema: z.ZodType<SweepPlan> = z.strictObject({
-  name: z.string().regex(/^[\w-]+$/, 'wanted a name of letters, digits and dashes'),
+  name: z.string().regex(/^[\w-]{1,200}$/, 'wanted a name of at most 200 letters, digits and dashes'),
   jobs: z
     .array(
       z.strictObject({

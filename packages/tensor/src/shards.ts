@@ -1,13 +1,13 @@
 import { basename } from 'node:path';
 import type { Safetensors } from './safetensors.ts';
-import { shown } from './shown.ts';
+import { plainText, shown } from './shown.ts';
 import { parseJson } from './strict-json.ts';
 
 /** For each tensor of a checkpoint in several files, the name of its file. */
 export type ShardIndex = ReadonlyMap<string, string>;
 
-/** Names that every file system can hold: no control characters, no separators, not longer than 255 characters. */
-const FILE_NAME = /^[^\u0000-\u001f\u007f/\\]{1,255}$/;
+/** Names that every file system can hold: no separators, not longer than 255 characters; and no control characters (see `plainText`). */
+const isFileName = (text: string): boolean => /^[^/\\]{1,255}$/.test(text) && plainText(text) === text;
 
 /**
  * Reads the text of a `model.safetensors.index.json`: `{ "weight_map": { "<tensor>": "<file in the same folder>" } }`.
@@ -20,7 +20,7 @@ export function parseShardIndex(text: string, where: string): ShardIndex {
   if (map === null || typeof map !== 'object' || Array.isArray(map) || Object.keys(map).length === 0)
     throw new Error(`${where}: wanted { weight_map: { tensor: file } }, got ${map === undefined ? 'none' : shown(map)}`);
   for (const [name, file] of Object.entries(map))
-    if (typeof file !== 'string' || !FILE_NAME.test(file) || file !== basename(file) || file === '..')
+    if (typeof file !== 'string' || !isFileName(file) || file !== basename(file) || file === '..')
       throw new Error(`${where}: weight_map: ${shown(name)}: wanted the name of a file beside the index, got ${shown(file)}`);
   return new Map(Object.entries(map as Record<string, string>));
 }

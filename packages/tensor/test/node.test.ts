@@ -48,7 +48,7 @@ describe('checkpoints in several files', () => {
     const path = index(whole);
     writeFileSync(path, '{"weight_map":{"a":"a.safetensors","a":"b.safetensors"}}');
     await expect(readSafetensors(path)).rejects.toThrow("wanted every key once, got 'a' twice");
-    for (const name of ['a'.repeat(300), 'a\u0000', 'a\n'])
+    for (const name of ['a'.repeat(300), 'a\u0000', 'a\n', 'a\u202e'])
       await expect(readSafetensors(index({ bias: name }))).rejects.toThrow(
         "weight_map: 'bias': wanted the name of a file beside the index",
       );
