@@ -70,7 +70,7 @@ export const cifar: MutatedKind = {
 
 /** The header of an `.npy` entry as Python writes it; what is not quite so has no certain meaning. */
 const NPY =
-  /^\s*\{\s*'descr'\s*:\s*'([<|]\w\d)'\s*,\s*'fortran_order'\s*:\s*(True|False)\s*,\s*'shape'\s*:\s*\((\s*|\s*\d+\s*,\s*|(?:\s*\d+\s*,)+\s*\d+\s*)\)\s*,?\s*\}\s*$/;
+  /^\s*\{\s*'descr'\s*:\s*'([<|]\w\d)'\s*,\s*'fortran_order'\s*:\s*(True|False)\s*,\s*'shape'\s*:\s*\((\s*|\s*\d+\s*,\s*|(?:\s*\d+\s*,)+\s*\d+\s*,?\s*)\)\s*,?\s*\}\s*$/;
 
 function npy(header: string, values: Uint8Array): Uint8Array {
   const text = new TextEncoder().encode(header);

@@ -85,7 +85,7 @@ export const claims: MutatedKind = {
           return ledger ? readLedger(path) : readClaims(folder);
         },
         wrong: (found: unknown) => {
-          const wanted = JSON.parse(text) as unknown;
+          const wanted = JSON.parse(Buffer.from(text).toString()) as unknown;
           if (!isDeepStrictEqual(found, wanted)) return 'other records than the text has';
           if (!Array.isArray(wanted) || !wanted.every((row) => claimRecordSchema.safeParse(row).success)) return 'a record that is none';
           return wrongJson(text);

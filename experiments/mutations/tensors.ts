@@ -140,6 +140,7 @@ export const shardedSafetensors: MutatedKind = {
           const names = Object.keys(map);
           if (names.sort().join() !== Object.keys(tensors).sort().join()) return 'other tensors than the index names';
           const twoTensors = Object.fromEntries(Object.entries(tensors).filter(([name]) => map[name as 'a'] === 'two.safetensors'));
+          if (Object.keys(twoTensors).length === 0) return wrongJson(text);
           const { entries } = header(file);
           return wrongJson(text) ?? wrongTensors(file, { tensors: twoTensors, metadata: (entries['__metadata__'] ?? {}) as never });
         },

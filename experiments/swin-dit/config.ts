@@ -33,6 +33,9 @@ const networkKeys = {
 
 type NetworkKeys = { patchSize: number; width: number; heads: number; window: number; kernel?: number | undefined };
 
+/** Tokens along a side up to which divisors are listed. */
+const MOST_TOKENS = 4096;
+
 /** Refuses what the network itself would refuse, with the key that it stands at. */
 function checkNetwork(context: z.RefinementCtx, path: string[], network: NetworkKeys, side: { of: string; pixels: number }): void {
   const { patchSize, width, heads, window, kernel } = network;
@@ -43,7 +46,8 @@ function checkNetwork(context: z.RefinementCtx, path: string[], network: Network
   if (side.pixels % patchSize !== 0) return refuse('patchSize', `wanted a divisor of ${side.pixels}, the side of the ${side.of}`);
   const grid = side.pixels / patchSize;
   if (grid % Math.min(window, grid) !== 0) {
-    const divisors = Array.from({ length: grid }, (_, i) => i + 1).filter((candidate) => grid % candidate === 0);
+    // This check runs also beside a size that another one refuses.
+    const divisors = Array.from({ length: Math.min(grid, MOST_TOKENS) }, (_, i) => i + 1).filter((candidate) => grid % candidate === 0);
     refuse('window', `wanted a divisor of ${grid}, the tokens along a side (${divisors.join(', ')})`);
   }
 }

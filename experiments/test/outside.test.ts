@@ -48,6 +48,10 @@ describe('what mutated inputs have found, with the smallest input', () => {
     );
   });
 
+  it('nor from a size that is no whole number', () => {
+    expect(() => resolveConfig(of('swin-dit'), 'smoke', ['fields.grid=1e308'])).toThrow("swin-dit: 'fields.grid': wanted a whole number");
+  });
+
   it('a key of a group that the preset leaves to the schema does not change the others', () => {
     const data = (words: string[]): unknown =>
       (resolveConfig(of('magi1'), 'smoke', words) as unknown as { glyphs: { data: unknown } }).glyphs.data;
@@ -92,6 +96,7 @@ describe('what mutated inputs have found, with the smallest input', () => {
   });
 
   it.each([
+    [['runs', `-${'0'.repeat(20_000)}`], `unknown option '-${'0'.repeat(199)}…'`],
     [['runs', '--__proto__', 'x'], "unknown option '--__proto__'"],
     [['sample', 'x', '--out', 'a.png', '--out', 'b.png'], '--out: wanted one value, got 2'],
     [['runs', `\u001b[2J`], "unknown action of runs '\\u001b[2J'"],

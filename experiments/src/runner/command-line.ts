@@ -178,6 +178,9 @@ export async function main(argv: readonly string[], experiments: readonly Experi
   cli.help();
 
   try {
+    // The parser takes each letter after one dash for an option, and needs minutes for thousands.
+    const flags = argv.find((word) => /^-[^-]/.test(word) && word.length > MOST_FLAGS);
+    if (flags !== undefined) throw new StopError(unknown('option', flags, ['--runs', '--help']));
     cli.parse(['node', 'atelier', ...argv], { run: false });
     checkOptions(cli, argv);
     if (cli.options['help']) return 0;
@@ -206,6 +209,9 @@ function presetAndKeys(words: readonly string[]): { preset: string; keys: string
   const [first] = words;
   return first === undefined || first.includes('=') ? { preset: 'smoke', keys: [...words] } : { preset: first, keys: words.slice(1) };
 }
+
+/** Letters after one dash at most. */
+const MOST_FLAGS = 100;
 
 /** Options that may be given several times. */
 const REPEATED: readonly string[] = ['metric'];

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { plainText } from '@atelier/tensor';
+import { shown } from '@atelier/tensor';
 import { z } from 'zod';
 import { onDisk } from './errors.ts';
 
@@ -40,7 +40,7 @@ export class FileLock {
           if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
         }
         const lock = readLock(this.#path);
-        if (isHeld(lock, this.#path)) return `process ${lock.pid}${isHere(lock) ? '' : ` of ${plainText(lock.host!)}`}`;
+        if (isHeld(lock, this.#path)) return `process ${lock.pid}${isHere(lock) ? '' : ` of ${shown(lock.host)}`}`;
         rmSync(this.#path, { force: true });
       }
     });
