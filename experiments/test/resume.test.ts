@@ -183,7 +183,7 @@ describe('a run folder that was damaged', () => {
     const { runs, run } = copy();
     const path = join(run, 'metrics.jsonl');
     writeFileSync(path, readFileSync(path, 'utf8').replace('{"series":"first","step":4', '{"series":"first,"step":4'));
-    expect(await refusal(runs, run)).toContain('metrics.jsonl: line 2: wanted a record with series, step and numbers');
+    expect(await refusal(runs, run)).toContain('metrics.jsonl: line 2: wanted JSON, got');
   });
 
   // How long a process has lived is read where the system tells it.
