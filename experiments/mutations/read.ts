@@ -60,7 +60,7 @@ function tooMuch(before: number, size: number): string | undefined {
 const polluted = (): string | undefined => (Object.keys(Object.prototype).length > 0 ? 'changed the prototype of all objects' : undefined);
 
 /** What keeps an error from being one sentence of ours. */
-export function badSentence(error: unknown): string | undefined {
+function badSentence(error: unknown): string | undefined {
   if (!(error instanceof Error)) return `threw ${String(error)}`;
   if (!['Error', 'StopError', 'CACError'].includes(error.name)) return `threw ${error.name}: ${error.message.slice(0, 200)}`;
   return badWords(error.message);

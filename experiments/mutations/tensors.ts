@@ -28,7 +28,7 @@ function header(file: Uint8Array): { text: string; entries: Record<string, Entry
 }
 
 /** Reads a file by its definition, value by value, and compares: names, shapes, every value, every byte in exactly one tensor. */
-export function wrongTensors(file: Uint8Array, { tensors, metadata }: Safetensors): string | undefined {
+function wrongTensors(file: Uint8Array, { tensors, metadata }: Safetensors): string | undefined {
   const { text, entries, begin } = header(file);
   const twice = wrongJson(text);
   if (twice !== undefined) return twice;
