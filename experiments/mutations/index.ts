@@ -1,5 +1,6 @@
 import { commands } from './commands.ts';
 import { cifar, features, idx, npz, pictures, statistics } from './files.ts';
+import { jobs } from './jobs.ts';
 import { Mutator } from './mutator.ts';
 import { readCase, type MutatedKind } from './read.ts';
 import { claims, locks, metrics, sweepPlans } from './run-files.ts';
@@ -17,6 +18,7 @@ export const mutatedKinds: readonly MutatedKind[] = [
   claims,
   locks,
   sweepPlans,
+  jobs,
   sampleShards,
   pictures,
   safetensors,

@@ -95,6 +95,7 @@ describe('a message of a queue', () => {
   it.each([
     [{ ...message, version: 2 }, 'queue: wanted a job of version 1, got version 2'],
     [null, 'queue: wanted a job of version 1, got version none'],
+    [{ version: '\n\u001b[2J' }, "queue: wanted a job of version 1, got version '\\u000a\\u001b[2J'"],
     [{ ...message, words: ['seed=6'] }, 'queue: wanted the configuration '],
     [{ ...message, words: 'seed=5' }, "queue: job: 'words': wanted a list"],
     [{ ...message, more: 1 }, 'queue: job: '],
@@ -249,7 +250,7 @@ describe.skipIf(!hasRedis)('a queue on a real Redis (skipped: redis-server is no
     });
     await until(async () =>
       (await progress(jobName(other))).includes(
-        'queue: wanted a worker with the code 0123456789abcdef of linear-regression, got one with ',
+        "queue: wanted a worker with the code 0123456789abcdef of 'linear-regression', got one with ",
       ),
     );
     expect((await queue.getJob(jobName(other)))!.attemptsMade).toBe(0);

@@ -1,3 +1,4 @@
+import { shown } from '@atelier/tensor';
 import { z } from 'zod';
 import { codeVersion } from '../runner/code-version.ts';
 import { configHash, parseConfig, resolveConfig } from '../runner/config.ts';
@@ -42,14 +43,14 @@ export function readMessage(
 ): { message: JobMessage; experiment: Experiment } {
   const version = (plain as { version?: unknown } | null)?.version;
   if (version !== VERSION)
-    throw new StopError(`queue: wanted a job of version ${VERSION}, got version ${JSON.stringify(version) ?? 'none'}`);
+    throw new StopError(`queue: wanted a job of version ${VERSION}, got version ${version === undefined ? 'none' : shown(version)}`);
   const message = parseConfig('queue: job', messageSchema, plain);
-  if (name !== jobName(message)) throw new StopError(`queue: wanted the job ${jobName(message)}, got '${name}'`);
+  if (name !== jobName(message)) throw new StopError(`queue: wanted the job ${jobName(message)}, got ${shown(name)}`);
   const experiment = experiments.find((one) => one.name === message.experiment);
   const code = experiment && codeVersion(experiment);
   if (experiment === undefined || code !== message.code)
     throw new OtherCode(
-      `queue: wanted a worker with the code ${message.code} of ${message.experiment}, got one with ${code ?? 'no such experiment'}`,
+      `queue: wanted a worker with the code ${message.code} of ${shown(message.experiment)}, got one with ${code ?? 'no such experiment'}`,
     );
   const hash = configHash(resolveConfig(experiment, message.preset, message.words));
   if (hash !== message.configHash)
