@@ -18,7 +18,7 @@ export default {
     datasets: { ignoreDependencies: ['dejavu-fonts-ttf'] },
     experiments: {
       // Started by the tests of the queue where it is installed.
-      ignoreBinaries: ['redis-server'],
+      ignoreBinaries: ['mount', 'redis-server', 'umount'],
       // The types of bundle.mjs.
       entry: ['src/**/cli.ts', 'src/page-script/run{,s}-page.ts', 'test/*-cli.ts', 'bin/*.d.mts'],
       ignoreDependencies: ['dejavu-fonts-ttf'],
