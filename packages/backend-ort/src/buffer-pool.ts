@@ -13,6 +13,9 @@ const MAX_SPARE_BYTES = 2 ** 26;
 /** Smaller arrays of disposed tensors are not kept: the system gives small memory quickly, without a page fault for each 4 KiB. */
 const MIN_SPARE_BYTES = 2 ** 16;
 
+/** Sizes of which it is known how many arrays were missing, and arrays of one size that count as missing, at most. */
+const [MAX_SIZES, MAX_MISSING] = [4096, 4096];
+
 /**
  * Arrays of donated and disposed tensors, kept by type and size, for the next batch and for the results of the next call. A new array costs
  * time, because the system maps its pages one by one when they are first written. Above the limit, the sizes that were not used for the
@@ -23,7 +26,7 @@ const MIN_SPARE_BYTES = 2 ** 16;
  */
 export class BufferPool {
   private free = new Map<string, HostArray[]>();
-  /** How often there was no array of a size. */
+  /** How often there was no array of a size, up to a limit. */
   private readonly missing = new Map<string, number>();
   private bytes = 0;
 
@@ -38,7 +41,8 @@ export class BufferPool {
     const list = this.free.get(key);
     const found = list?.pop();
     if (list === undefined || found === undefined) {
-      this.missing.set(key, (this.missing.get(key) ?? 0) + 1);
+      if (this.missing.size >= MAX_SIZES) this.missing.clear();
+      this.missing.set(key, Math.min(MAX_MISSING, (this.missing.get(key) ?? 0) + 1));
       return undefined;
     }
     this.free.delete(key);

@@ -28,6 +28,16 @@ describe('arrays of donated tensors', () => {
     expect(pool.find('int32', 3)).toBeUndefined();
   });
 
+  it('of ever new sizes do not fill a table', () => {
+    const pool = new BufferPool();
+    for (let size = 1; size <= 10_000; size++) pool.find('float32', size);
+    expect((pool as unknown as { missing: Map<string, number> }).missing.size).toBeLessThanOrEqual(4096);
+    pool.find('float32', 3);
+    const given = new Float32Array(3);
+    pool.give('float32', given);
+    expect(pool.find('float32', 3)).toBe(given);
+  });
+
   it('of tensors that were computed do not pile up, and the state of a loop goes around', () => {
     const backend = tf.backend() as OrtBackend;
     const seen = new Set<unknown>();
