@@ -124,7 +124,7 @@ describe('glyphs', () => {
     [{ scale: [0.9, 0.8] as [number, number] }, 'scale: wanted scale[0] <= scale[1]'],
     [{ rotation: -1 }, 'rotation: wanted'],
     [{ shift: NaN }, 'shift: wanted'],
-    [{ colour: 1 } as GlyphOptions, 'Unrecognized key: "colour"'],
+    [{ colour: 1 } as GlyphOptions, "wanted only known keys, got 'colour'"],
   ])('refuses the options %j', (options, message) => {
     expect(() => glyphs(new Rng(1), 1, options)).toThrow(`glyphs: ${message}`);
   });

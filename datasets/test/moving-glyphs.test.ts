@@ -86,7 +86,7 @@ describe('movingGlyphs', () => {
     [{ speed: [0.2, 0.1] as [number, number] }, 'speed: wanted the smaller number first'],
     [{ speed: [0, NaN] as [number, number] }, 'speed.1: wanted'],
     [{ spin: -1 }, 'spin: wanted'],
-    [{ colour: 1 } as MovingGlyphOptions, 'Unrecognized key: "colour"'],
+    [{ colour: 1 } as MovingGlyphOptions, "wanted only known keys, got 'colour'"],
   ])('refuses the options %j', (options, message) => {
     expect(() => movingGlyphs(new Rng(1), 1, options)).toThrow(`movingGlyphs: ${message}`);
   });
