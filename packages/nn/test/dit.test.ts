@@ -197,7 +197,7 @@ describe('applyDiT', () => {
     expect(run({ settings: { depth: 3 } })).toThrow('applyDiT: params: wanted 3 blocks, got 2');
     expect(run({ settings: { heads: 3 } })).toThrow('applyDiT: heads: wanted a divisor of the width 8, got 3');
     expect(run({ settings: { width: 10, heads: 2 } })).toThrow('applyDiT: width: wanted a multiple of 4, got 10');
-    expect(run({ settings: { hidden: 3 } })).toThrow('applyDiT: Unrecognized key: "hidden"');
+    expect(run({ settings: { hidden: 3 } })).toThrow("applyDiT: wanted only known keys, got 'hidden'");
     const plain = initDiT(new Rng(1), settings);
     expect(run({ params: plain, inputs: { y: undefined }, settings: { numClasses: 0 } })).toThrow(
       'applyDiT: params: wanted h_embedder for the interval setting, got none',
